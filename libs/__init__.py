@@ -1,0 +1,1 @@
+"""Shared libraries: domain concepts, infrastructure and the exchange client."""
