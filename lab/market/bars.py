@@ -1,0 +1,151 @@
+"""Real minute bars from Parquet: timestamp (bar start, UTC), open, high, low, close.
+
+Anything that a bridge between bars could not honour is refused with a `BarsError`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+MINUTE_NS = 60_000_000_000
+PRICES = ("open", "high", "low", "close")
+BARS_MAX = 100_000
+SYMBOLS = ("SPX", "NDX")
+
+
+class BarsError(Exception):
+    """A bar file that cannot be used; the message names file, what was expected and found."""
+
+    def __init__(self, path: Path, expected: str, found: str) -> None:
+        super().__init__(f"{path}: expected {expected}, found {found}")
+        self.path = path
+        self.expected = expected
+        self.found = found
+
+
+@dataclass(frozen=True)
+class MinuteBars:
+    """Validated minute bars of one index, columns of equal length in time order."""
+
+    symbol: str
+    source: str
+    start_ns: NDArray[np.int64]
+    open_e4: NDArray[np.int64]
+    high_e4: NDArray[np.int64]
+    low_e4: NDArray[np.int64]
+    close_e4: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.start_ns.size)
+
+
+def resolve_bars(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return symbol -> bar file, adding the sibling of the other index that lies beside one.
+
+    `I_SPX_x.parquet` finds `I_NDX_x.parquet`. Raises BarsError for a missing file, a name
+    without a known symbol, or two files of one symbol.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if not path.is_file():
+            raise BarsError(path, "a readable Parquet file", "no such file")
+        symbol = _symbol_of(path)
+        if symbol in found and found[symbol] != path:
+            raise BarsError(path, f"one file of {symbol}", f"a second beside {found[symbol].name}")
+        found[symbol] = path
+    for symbol, path in list(found.items()):
+        for other in SYMBOLS:
+            sibling = path.with_name(path.name.replace(symbol, other))
+            if other not in found and sibling.is_file():
+                found[other] = sibling
+    return found
+
+
+def read_bars(path: Path, symbol: str) -> MinuteBars:
+    """Read and validate one file of minute bars; raises BarsError."""
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise BarsError(path, "a readable Parquet file", reason) from error
+    start_ns = _starts(path, frame)
+    columns = {name: _levels(path, frame, name) for name in PRICES}
+    _check_ranges(path, start_ns, columns)
+    return MinuteBars(
+        symbol=symbol,
+        source=path.name,
+        start_ns=start_ns,
+        open_e4=columns["open"],
+        high_e4=columns["high"],
+        low_e4=columns["low"],
+        close_e4=columns["close"],
+    )
+
+
+def _symbol_of(path: Path) -> str:
+    matches = re.findall(r"(?<![A-Za-z0-9])(SPX|NDX)(?![A-Za-z0-9])", path.stem)
+    if len(set(matches)) != 1:
+        raise BarsError(path, "SPX or NDX in the file's name, as in I_SPX_day.parquet", path.stem)
+    return str(matches[0])
+
+
+def _starts(path: Path, frame: pl.DataFrame) -> NDArray[np.int64]:
+    """Return the bars' start times after checking zone, order, grid and gaps."""
+    if "timestamp" not in frame.columns:
+        raise BarsError(path, "a column timestamp", f"columns {', '.join(frame.columns)}")
+    stamps = frame["timestamp"]
+    kind = stamps.dtype
+    if not isinstance(kind, pl.Datetime) or kind.time_zone != "UTC":
+        raise BarsError(path, "timestamp as datetime in UTC", f"{kind}")
+    if not 0 < len(stamps) <= BARS_MAX:
+        raise BarsError(path, f"1 to {BARS_MAX} bars", f"{len(stamps)}")
+    if stamps.null_count():
+        raise BarsError(path, "a timestamp in every row", f"{stamps.null_count()} missing")
+    start_ns = stamps.dt.epoch("ns").to_numpy().astype(np.int64)
+    if np.any(start_ns % MINUTE_NS):
+        row = int(np.flatnonzero(start_ns % MINUTE_NS)[0])
+        raise BarsError(path, "stamps on whole minutes (bar starts)", f"{stamps[row]}, row {row}")
+    step_ns = np.diff(start_ns)
+    same_day = stamps.dt.convert_time_zone("America/New_York").dt.date().to_numpy()
+    for row in (int(at) for at in np.flatnonzero(step_ns != MINUTE_NS)):
+        at = f"row {row + 1} ({stamps[row + 1]})"
+        if step_ns[row] == 0:
+            raise BarsError(path, "one bar a minute", f"a duplicate at {at}")
+        if step_ns[row] < 0:
+            raise BarsError(path, "stamps in rising order", f"a step back at {at}")
+        if same_day[row] == same_day[row + 1]:
+            missing = int(step_ns[row] // MINUTE_NS) - 1
+            raise BarsError(path, "no gap within a day", f"{missing} minutes missing before {at}")
+    return start_ns
+
+
+def _levels(path: Path, frame: pl.DataFrame, name: str) -> NDArray[np.int64]:
+    """Return one price column in level_e4, all finite and positive."""
+    if name not in frame.columns:
+        raise BarsError(path, f"a column {name}", f"columns {', '.join(frame.columns)}")
+    if not frame[name].dtype.is_numeric():
+        raise BarsError(path, f"numbers in column {name}", f"{frame[name].dtype}")
+    values = frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    bad = np.flatnonzero(~np.isfinite(values) | (values <= 0.0) | (values > 1e9))
+    if bad.size:
+        row = int(bad[0])
+        raise BarsError(path, f"a positive level in {name}", f"{values[row]} in row {row}")
+    return np.rint(values * 10_000.0).astype(np.int64)
+
+
+def _check_ranges(
+    path: Path, start_ns: NDArray[np.int64], columns: dict[str, NDArray[np.int64]]
+) -> None:
+    """Refuse a bar whose open or close lies outside its own low and high."""
+    top = np.maximum(columns["open"], columns["close"])
+    bottom = np.minimum(columns["open"], columns["close"])
+    bad = np.flatnonzero((columns["high"] < top) | (columns["low"] > bottom))
+    if bad.size:
+        row = int(bad[0])
+        shown = ", ".join(f"{name} {columns[name][row] / 10_000:.4f}" for name in PRICES)
+        raise BarsError(path, "low <= open, close <= high", f"{shown} in row {row}")
