@@ -1,0 +1,69 @@
+"""The envelope that every message carries, and how ids are derived from causes."""
+
+import hashlib
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Nanoseconds = Annotated[int, Meta(ge=0, le=4_102_444_800_000_000_000)]
+PriceE4 = Annotated[int, Meta(ge=0, le=10_000)]
+LevelE4 = Annotated[int, Meta(ge=-(10**12), le=10**12)]
+CountE2 = Annotated[int, Meta(ge=0, le=10**10)]
+SignedCountE2 = Annotated[int, Meta(ge=-(10**10), le=10**10)]
+MoneyE6 = Annotated[int, Meta(ge=-(10**15), le=10**15)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Text = Annotated[str, Meta(max_length=2_000)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+
+Side = Literal["bid", "ask"]
+Provenance = Literal["live", "replay", "synthetic"]
+
+HORIZON_NS = 4_102_444_800_000_000_000
+"""Year 2100: a time past it is a unit mistake, not a time."""
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What all messages share.
+
+    `id` doubles as `Nats-Msg-Id`; `cause_id` is the id of what led to this message and
+    `correlation_id` the id of the first cause of the chain (a tick, a timer, an operator).
+    """
+
+    id: Name
+    ts_event_ns: Nanoseconds
+    ts_pub_ns: Nanoseconds
+    cause_id: Text
+    correlation_id: Text
+    source: Name
+
+    def __post_init__(self) -> None:
+        # Meta limits are checked on decode only; what we build ourselves is checked here.
+        assert self.id, "a message needs an id"
+        for field in ("ts_event_ns", "ts_pub_ns"):
+            value = getattr(self, field)
+            assert 0 <= value <= HORIZON_NS, f"{field}: expected UTC nanoseconds, got {value}"
+
+
+class Cause(Struct, frozen=True):
+    """Name what led to an effect: a message, a timer, a frame of an outside system."""
+
+    id: str
+    correlation_id: str
+    now_ns: int
+
+    @classmethod
+    def of(cls, message: Message, now_ns: int) -> "Cause":
+        """Return the cause that a received message is."""
+        return cls(message.id, message.correlation_id, now_ns)
+
+    @classmethod
+    def first(cls, kind: str, key: str, now_ns: int) -> "Cause":
+        """Return the start of a new chain, e.g. ("timer", "t2s-KXINXU…", now)."""
+        chain = derived_id(kind, key)
+        return cls(chain, chain, now_ns)
+
+
+def derived_id(*parts: str | int) -> str:
+    """Return a stable 26-character id of the parts: equal causes give equal ids."""
+    text = "\x1f".join(str(part) for part in parts)
+    return hashlib.blake2b(text.encode(), digest_size=13).hexdigest()

@@ -1,0 +1,76 @@
+"""How the system is: heartbeats, feeds, monitors, the exchange, dead letters, the kill switch."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from libs.common.messages.base import Message, Name, Nanoseconds, Text
+
+ServiceState = Literal["CONNECT", "VERIFY", "RECOVER", "READY", "DRAIN", "STOPPED"]
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
+    """A service lives and its loop turns; `detail` is its own one-line summary."""
+
+    service: Name
+    instance: Name
+    state: ServiceState
+    since_ns: Nanoseconds
+    loop_lag_ns: int
+    detail: Text = ""
+
+
+class FeedStatus(Message, frozen=True, kw_only=True, tag="feed_status.1"):
+    """How one feed is: `newest_ns` is the time of its newest observation, 0 for none yet."""
+
+    feed: Name
+    ok: bool
+    newest_ns: Nanoseconds
+    detail: Text
+
+
+class ExchangeStatus(Message, frozen=True, kw_only=True, tag="exchange_status.1"):
+    """Whether the exchange says that it is open and trades."""
+
+    exchange_active: bool
+    trading_active: bool
+    detail: Text = ""
+
+
+class MonitorResult(Message, frozen=True, kw_only=True, tag="monitor_result.1"):
+    """What a runtime monitor sees; NO_DATA is never OK."""
+
+    monitor: Name
+    scope: Text
+    state: Literal["OK", "ALERT", "NO_DATA"]
+    value: float | None
+    threshold: float | None
+    since_ns: Nanoseconds
+    evidence: Text
+
+
+class LedgerStatus(Message, frozen=True, kw_only=True, tag="ledger_status.1"):
+    """Up to which sequence of each stream the ledger is durable."""
+
+    watermarks: dict[str, int]
+    rows: int
+
+
+class DeadLetter(Message, frozen=True, kw_only=True, tag="dead_letter.1"):
+    """A message that could not be read, with its payload masked."""
+
+    stream: Name
+    subject: Text
+    sequence: int
+    reason: Text
+    payload: Text
+    size_bytes: int
+
+
+class KillSwitch(Struct, frozen=True, kw_only=True, tag_field="type", tag="kill_switch.1"):
+    """The value of KV `control/kill_switch`; absent or unreadable counts as engaged."""
+
+    engaged: bool
+    reason: Text
+    by: Text
+    at_ns: Nanoseconds

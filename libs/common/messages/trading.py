@@ -1,0 +1,105 @@
+"""Decisions: proposals of the pricer, verdicts of risk."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from libs.common.messages.base import (
+    CountE2,
+    Message,
+    MoneyE6,
+    Name,
+    Nanoseconds,
+    PriceE4,
+    Probability,
+    Provenance,
+    Side,
+    Text,
+)
+
+
+class Quote(Struct, frozen=True, kw_only=True):
+    """One order that the pricer wants to rest: a bid or an ask on YES."""
+
+    ticker: Name
+    side: Side
+    price_e4: PriceE4
+    count_e2: CountE2
+    probability: Probability
+    ev_per_contract_e6: MoneyE6
+    fill_probability: Probability
+    slippage_e6: MoneyE6 = 0
+
+
+class Proposal(Message, frozen=True, kw_only=True, tag="proposal.1"):
+    """The whole quote set that the pricer wants for one event now; empty is a normal value.
+
+    `level_ns` is when the index level behind it was known, `books_ns` when the ladder was
+    last heard of; `reasons` say why quotes are missing.
+    """
+
+    event_ticker: Name
+    series_ticker: Name
+    family: Name
+    target_ns: Nanoseconds
+    expires_at_ns: Nanoseconds
+    quotes: tuple[Quote, ...]
+    reasons: tuple[Text, ...]
+    ladder_id: Text
+    level_ns: Nanoseconds
+    books_ns: Nanoseconds
+    calibration_id: Text
+    calibration_fitted_ns: Nanoseconds
+    provenance: Provenance
+
+
+class GateResult(Struct, frozen=True, kw_only=True):
+    """What one gate measured, against which limit, and its reason code when it says no."""
+
+    gate: Name
+    ok: bool
+    reason: Text = ""
+    measured: float | None = None
+    limit: float | None = None
+    unit: Text = ""
+    detail: Text = ""
+
+
+class SizedQuote(Struct, frozen=True, kw_only=True):
+    """A quote that risk approved, with the count it may have and what limited it."""
+
+    ticker: Name
+    side: Side
+    price_e4: PriceE4
+    count_e2: CountE2
+    asked_count_e2: CountE2
+    limited_by: Text
+    probability: Probability
+    ev_per_contract_e6: MoneyE6
+
+
+class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):
+    """GO with sized quotes or NO-GO without; always every gate that was asked.
+
+    Only `services.risk` builds one and it is the only thing that the broker acts on. A
+    NO-GO means that nothing may rest for the event. Every quote rests until `expires_at_ns`
+    at most.
+    """
+
+    decision: Literal["GO", "NO-GO"]
+    proposal_id: Name
+    event_ticker: Name
+    series_ticker: Name
+    family: Name
+    target_ns: Nanoseconds
+    expires_at_ns: Nanoseconds
+    quotes: tuple[SizedQuote, ...]
+    gates: tuple[GateResult, ...]
+    provenance: Provenance
+    config_hash: Name
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert self.decision == "GO" or not self.quotes, "a NO-GO carries no quotes"
+        failed = [gate.gate for gate in self.gates if not gate.ok]
+        assert (self.decision == "GO") == (not failed), f"decision against gates: {failed}"
