@@ -1,0 +1,158 @@
+"""What time does to markets and orders: opening, expiry, closing, settlement."""
+
+import heapq
+
+from lab.exchange.execution import Execution
+from lab.exchange.model import (
+    ONE_DOLLAR_E4,
+    EventSpec,
+    MarketChanged,
+    MarketSpec,
+    MarketStatus,
+    MarketStep,
+    Order,
+    Reason,
+    SeriesSpec,
+    Settled,
+)
+from lab.exchange.payoff import pays_yes
+from lab.exchange.state import Market, State
+
+_OPEN, _EXPIRE, _CLOSE, _PAY = range(4)
+
+
+class Lifecycle:
+    """Keep the timers of one exchange and run what is due, in order of time."""
+
+    def __init__(self, state: State, execution: Execution) -> None:
+        self._state = state
+        self._execution = execution
+        self._due: list[tuple[int, int, int, str]] = []
+
+    def add_ladder(
+        self, series: SeriesSpec, event: EventSpec, specs: tuple[MarketSpec, ...]
+    ) -> None:
+        """List an event with its markets at the state's present time."""
+        state = self._state
+        assert event.ticker not in state.events, f"event {event.ticker} is listed already"
+        state.series[series.ticker] = series
+        state.events[event.ticker] = event
+        state.event_markets[event.ticker] = []
+        for spec in specs:
+            assert spec.ticker not in state.markets, f"market {spec.ticker} is listed already"
+            market = Market(spec, event, series)
+            state.markets[spec.ticker] = market
+            state.event_markets[event.ticker].append(market)
+            self._schedule(spec.open_ns, _OPEN, spec.ticker)
+            self._schedule(spec.close_ns, _CLOSE, spec.ticker)
+            self._tell(market, "created")
+
+    def watch_expiry(self, order: Order) -> None:
+        """End the order at its present expiration time, if it still has it then."""
+        if order.expiration_ns is not None:
+            self._schedule(order.expiration_ns, _EXPIRE, order.order_id)
+
+    def advance(self, now_ns: int) -> None:
+        """Move time to `now_ns`; an earlier time than the present one changes nothing."""
+        state, due = self._state, self._due
+        while due and due[0][0] <= now_ns:
+            at_ns, kind, _, key = heapq.heappop(due)
+            state.now_ns = max(state.now_ns, at_ns)
+            state.action += 1
+            if kind == _EXPIRE:
+                self._expire(key, at_ns)
+            elif kind == _OPEN:
+                self._open(state.markets[key])
+            elif kind == _CLOSE:
+                self._close(state.markets[key])
+            else:
+                self._pay(state.markets[key])
+        state.now_ns = max(state.now_ns, now_ns)
+
+    def determine(self, event_ticker: str, level_e4: int, timer_ns: int) -> None:
+        """Fix the results of a closed event; the payment follows after `timer_ns`."""
+        state = self._state
+        for market in state.event_markets[event_ticker]:
+            assert market.status is MarketStatus.CLOSED, (
+                f"{market.spec.ticker}: expected closed to determine, got {market.status}"
+            )
+            market.status = MarketStatus.DETERMINED
+            market.level_e4 = level_e4
+            market.result = "yes" if pays_yes(market.spec, level_e4) else "no"
+            self._tell(market, "determined")
+            self._schedule(state.now_ns + timer_ns, _PAY, market.spec.ticker)
+        self.advance(state.now_ns)
+
+    def _schedule(self, at_ns: int, kind: int, key: str) -> None:
+        heapq.heappush(self._due, (at_ns, kind, self._state.next_number(), key))
+
+    def _tell(self, market: Market, event_type: MarketStep) -> None:
+        now_ns = self._state.now_ns
+        market.updated_ns = now_ns
+        self._state.emit(
+            MarketChanged(ticker=market.spec.ticker, event_type=event_type, at_ns=now_ns)
+        )
+
+    def _expire(self, order_id: str, at_ns: int) -> None:
+        order = self._state.orders.get(order_id)
+        if order is not None and order.status == "resting" and order.expiration_ns == at_ns:
+            self._execution.end(order, Reason.EXPIRY)
+
+    def _open(self, market: Market) -> None:
+        if market.status is MarketStatus.INITIALIZED:
+            market.status = MarketStatus.ACTIVE
+            self._tell(market, "opened")
+
+    def _close(self, market: Market) -> None:
+        assert market.status in (MarketStatus.ACTIVE, MarketStatus.INACTIVE), (
+            f"{market.spec.ticker}: expected an open market to close, got {market.status}"
+        )
+        market.status = MarketStatus.CLOSED
+        self._tell(market, "closed")
+        for side in (market.book.bids, market.book.asks):
+            for order in sorted(side.in_priority(), key=lambda order: order.number):
+                self._execution.end(order, Reason.CLOSE)
+
+    def _pay(self, market: Market) -> None:
+        state = self._state
+        assert market.result, f"{market.spec.ticker} has no result to pay"
+        market.status = MarketStatus.FINALIZED
+        market.settled_ns = state.now_ns
+        wins_yes = market.result == "yes"
+        paid_e6 = 0
+        for account in state.accounts.values():
+            position = account.positions.get(market.spec.ticker)
+            if position is None or position.settled:
+                continue
+            count_e2 = position.count_e2
+            won_e2 = max(0, count_e2 if wins_yes else -count_e2)
+            revenue_e6 = ONE_DOLLAR_E4 * won_e2
+            account.cash_e6 += revenue_e6
+            paid_e6 += revenue_e6
+            settled = Settled(
+                account=account.name,
+                ticker=market.spec.ticker,
+                event_ticker=market.event.ticker,
+                result=market.result,
+                level_e4=market.level_e4 or 0,
+                yes_e2=max(0, count_e2),
+                no_e2=max(0, -count_e2),
+                yes_cost_e6=position.cost_e6 if count_e2 > 0 else 0,
+                no_cost_e6=position.cost_e6 if count_e2 < 0 else 0,
+                fees_e6=position.fees_e6,
+                revenue_e6=revenue_e6,
+                at_ns=state.now_ns,
+            )
+            position.realized_e6 += revenue_e6 - position.cost_e6
+            position.cost_e6 = 0
+            position.count_e2 = 0
+            position.settled = True
+            position.updated_ns = state.now_ns
+            history = state.histories.get(account.name)
+            if history is not None:
+                history.settlements.append(settled)
+            state.emit(settled)
+        owed_e6 = ONE_DOLLAR_E4 * market.open_interest_e2
+        assert paid_e6 == owed_e6, f"{market.spec.ticker}: paid {paid_e6}, pool holds {owed_e6}"
+        market.open_interest_e2 = 0
+        self._tell(market, "settled")

@@ -1,0 +1,317 @@
+"""What the simulated exchange trades and says: specifications, orders, results and events.
+
+Units as everywhere: `price_e4` $0.0001 on the YES book, `count_e2` 0.01 contract, `_e6` $0.000001,
+`level_e4` 0.0001 index point, `_ns` UTC nanoseconds.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+Side = Literal["bid", "ask"]
+TimeInForce = Literal["good_till_canceled", "immediate_or_cancel", "fill_or_kill"]
+SelfTrade = Literal["taker_at_cross", "maker"]
+StrikeType = Literal["greater", "greater_or_equal", "less", "less_or_equal", "between"]
+
+NS_PER_S = 1_000_000_000
+ONE_DOLLAR_E4 = 10_000
+
+
+class PriceRange(Struct, frozen=True):
+    """One stretch of the tick grid: prices `start_e4 <= p < end_e4` step by `step_e4`."""
+
+    start_e4: int
+    end_e4: int
+    step_e4: int
+
+
+LINEAR_CENT = (PriceRange(0, ONE_DOLLAR_E4, 100),)
+
+
+class SeriesSpec(Struct, frozen=True, kw_only=True):
+    """A series as the exchange lists it."""
+
+    ticker: str
+    title: str
+    symbol: str
+    frequency: str = "hourly"
+    category: str = "Financials"
+    fee_type: str = "quadratic"
+    fee_multiplier: float = 1.0
+
+
+class EventSpec(Struct, frozen=True, kw_only=True):
+    """One event: a ladder of markets on one outcome at `target_ns`."""
+
+    ticker: str
+    series_ticker: str
+    symbol: str
+    title: str
+    sub_title: str
+    target_ns: int
+    mutually_exclusive: bool
+
+
+class MarketSpec(Struct, frozen=True, kw_only=True):
+    """One market; `floor_e4` and `cap_e4` are set as the strike type needs them."""
+
+    ticker: str
+    market_id: str
+    event_ticker: str
+    strike_type: StrikeType
+    floor_e4: int | None = None
+    cap_e4: int | None = None
+    title: str
+    sub_title: str
+    created_ns: int
+    open_ns: int
+    close_ns: int
+    structure: str = "linear_cent"
+    price_ranges: tuple[PriceRange, ...] = LINEAR_CENT
+
+
+class MarketStatus(StrEnum):
+    """The statuses a market object shows."""
+
+    INITIALIZED = "initialized"
+    INACTIVE = "inactive"
+    ACTIVE = "active"
+    CLOSED = "closed"
+    DETERMINED = "determined"
+    FINALIZED = "finalized"
+
+
+class Reason(StrEnum):
+    """Why an order last changed: the wire's `last_update_reason`, empty for its creation."""
+
+    NEW = ""
+    TRADE = "Trade"
+    AMEND = "Amend"
+    DECREASE = "Decrease"
+    CANCEL = "Cancel"
+    SELF_TRADE = "SelfTradeCancel"
+    EXPIRY = "ExpiryCancel"
+    CLOSE = "CloseCancel"
+    HALT = "HaltCancel"
+    REDUCE_ONLY = "ReduceOnlyCancel"
+    UNFILLED = "ImmediateCancel"
+    GROUP = "OrderGroupCancel"
+
+
+class NewOrder(Struct, frozen=True, kw_only=True):
+    """What an account asks for. An empty `client_order_id` is filled in by the exchange."""
+
+    ticker: str
+    side: Side
+    price_e4: int
+    count_e2: int
+    time_in_force: TimeInForce = "good_till_canceled"
+    self_trade: SelfTrade = "taker_at_cross"
+    client_order_id: str = ""
+    post_only: bool = False
+    reduce_only: bool = False
+    cancel_on_pause: bool = False
+    expiration_ns: int | None = None
+    group_id: str | None = None
+
+
+class Amendment(Struct, frozen=True, kw_only=True):
+    """How a resting order shall change; `count_e2` is what filled plus what shall rest.
+
+    A smaller count or another expiry keeps the queue place; a new price or a larger count goes to
+    the back and may trade at once. `expiration_ns` 0 clears it and None leaves it.
+    """
+
+    ticker: str
+    side: Side
+    price_e4: int
+    count_e2: int
+    client_order_id: str | None = None
+    new_client_order_id: str | None = None
+    expiration_ns: int | None = None
+
+
+class Order(Struct, kw_only=True):
+    """An accepted order and all that has happened to it; only the engine changes one."""
+
+    order_id: str
+    account: str
+    client_order_id: str
+    ticker: str
+    side: Side
+    price_e4: int
+    initial_e2: int
+    remaining_e2: int
+    time_in_force: TimeInForce
+    self_trade: SelfTrade
+    post_only: bool
+    cancel_on_pause: bool
+    expiration_ns: int | None
+    group_id: str | None
+    created_ns: int
+    updated_ns: int
+    number: int
+    filled_e2: int = 0
+    status: Literal["resting", "canceled", "executed"] = "resting"
+    taker_cost_e6: int = 0
+    maker_cost_e6: int = 0
+    taker_fees_e6: int = 0
+    maker_fees_e6: int = 0
+    rebate_carry_e6: int = 0
+
+
+class Placed(Struct, frozen=True, kw_only=True):
+    """An accepted order and what it did at once; the averages are None without a fill.
+
+    `average_fee_e6` is per contract.
+    """
+
+    order_id: str
+    client_order_id: str
+    filled_e2: int
+    remaining_e2: int
+    average_price_e4: float | None
+    average_fee_e6: float | None
+    at_ns: int
+
+
+class Reduced(Struct, frozen=True, kw_only=True):
+    """A cancelled or decreased order: `reduced_e2` went, `remaining_e2` still rests."""
+
+    order_id: str
+    client_order_id: str
+    reduced_e2: int
+    remaining_e2: int
+    at_ns: int
+
+
+class Rejected(Struct, frozen=True, kw_only=True):
+    """A refusal with the HTTP status and the error code that the wire shows."""
+
+    status: int
+    code: str
+    message: str
+    details: str | None = None
+
+
+class BookView(Struct, frozen=True):
+    """The YES book now: (price_e4, count_e2) per level, best first on both sides."""
+
+    bids: tuple[tuple[int, int], ...]
+    asks: tuple[tuple[int, int], ...]
+    clock: int
+
+
+class OrderChanged(Struct, frozen=True, kw_only=True):
+    """An order was accepted, changed or ended. `order` is the live object: read it at once."""
+
+    order: Order
+    reason: Reason
+    reduced_e2: int
+    at_ns: int
+
+
+class Filled(Struct, frozen=True, kw_only=True):
+    """One side of one trade. `fee_e6` is the net fee charged for it (fee, rounding, rebate)."""
+
+    trade_id: str
+    account: str
+    order_id: str
+    client_order_id: str
+    ticker: str
+    side: Side
+    is_taker: bool
+    price_e4: int
+    count_e2: int
+    fee_e6: int
+    cash_change_e6: int
+    position_e2: int
+    at_ns: int
+
+
+class Traded(Struct, frozen=True, kw_only=True):
+    """One public trade print."""
+
+    trade_id: str
+    ticker: str
+    price_e4: int
+    count_e2: int
+    taker_side: Side
+    at_ns: int
+
+
+class BookChanged(Struct, frozen=True, kw_only=True):
+    """A level of the YES book changed by `delta_e2`, because of that account's order."""
+
+    ticker: str
+    side: Side
+    price_e4: int
+    delta_e2: int
+    clock: int
+    account: str
+    client_order_id: str
+    at_ns: int
+
+
+MarketStep = Literal[
+    "created", "opened", "activated", "deactivated", "closed", "determined", "settled"
+]
+
+
+class MarketChanged(Struct, frozen=True, kw_only=True):
+    """A step in a market's life; opening and closing by time have no frame on the wire."""
+
+    ticker: str
+    event_type: MarketStep
+    at_ns: int
+
+
+class Settled(Struct, frozen=True, kw_only=True):
+    """One account's payment for one market; positions count before they were settled."""
+
+    account: str
+    ticker: str
+    event_ticker: str
+    result: Literal["yes", "no"]
+    level_e4: int
+    yes_e2: int
+    no_e2: int
+    yes_cost_e6: int
+    no_cost_e6: int
+    fees_e6: int
+    revenue_e6: int
+    at_ns: int
+
+
+class PauseChanged(Struct, frozen=True, kw_only=True):
+    """Trading or the whole exchange stopped or resumed."""
+
+    exchange_active: bool
+    trading_active: bool
+    at_ns: int
+
+
+GroupStep = Literal["created", "triggered", "reset", "deleted", "limit_updated"]
+
+
+class GroupChanged(Struct, frozen=True, kw_only=True):
+    """A step in an order group's life."""
+
+    account: str
+    group_id: str
+    event_type: GroupStep
+    limit_e2: int
+    at_ns: int
+
+
+Event = (
+    OrderChanged
+    | Filled
+    | Traded
+    | BookChanged
+    | MarketChanged
+    | Settled
+    | PauseChanged
+    | GroupChanged
+)

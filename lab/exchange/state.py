@@ -1,0 +1,106 @@
+"""What the engine keeps: markets, accounts, orders, and the stream of ids and events."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from lab.exchange.accounts import Account
+from lab.exchange.matching import Book
+from lab.exchange.model import (
+    Event,
+    EventSpec,
+    Filled,
+    MarketSpec,
+    MarketStatus,
+    Order,
+    SeriesSpec,
+    Settled,
+    Traded,
+)
+
+TRADES_KEPT = 100_000
+
+
+class Market:
+    """One market's live state around its specification."""
+
+    __slots__ = (
+        "action",
+        "book",
+        "event",
+        "last_price_e4",
+        "last_trade_e2",
+        "level_e4",
+        "open_interest_e2",
+        "result",
+        "series",
+        "settled_ns",
+        "spec",
+        "status",
+        "updated_ns",
+        "volume_e2",
+        "volume_e6",
+    )
+
+    def __init__(self, spec: MarketSpec, event: EventSpec, series: SeriesSpec) -> None:
+        self.spec = spec
+        self.event = event
+        self.series = series
+        self.book = Book()
+        self.status = MarketStatus.INITIALIZED
+        self.result: Literal["", "yes", "no"] = ""
+        self.level_e4: int | None = None
+        self.last_price_e4 = 0
+        self.last_trade_e2 = 0
+        self.volume_e2 = 0
+        self.volume_e6 = 0
+        self.open_interest_e2 = 0
+        self.settled_ns: int | None = None
+        self.updated_ns = spec.created_ns
+        self.action = 0
+
+
+class History(Struct):
+    """What one account can read back: orders, fills and settlements, oldest first."""
+
+    orders: list[Order]
+    fills: list[Filled]
+    settlements: list[Settled]
+
+
+class State:
+    """All that the exchange knows. `emit` hands each event to the one listener at once."""
+
+    def __init__(self, seed: int, emit: Callable[[Event], None]) -> None:
+        self.emit = emit
+        self.now_ns = 0
+        self.action = 0
+        self.exchange_active = True
+        self.trading_active = True
+        self.series: dict[str, SeriesSpec] = {}
+        self.events: dict[str, EventSpec] = {}
+        self.event_markets: dict[str, list[Market]] = {}
+        self.markets: dict[str, Market] = {}
+        self.accounts: dict[str, Account] = {}
+        self.histories: dict[str, History] = {}
+        self.orders: dict[str, Order] = {}
+        self.trades: deque[Traded] = deque(maxlen=TRADES_KEPT)
+        self.group_fills: list[tuple[str, int]] = []
+        self.fees_e6 = 0
+        self.deposits_e6 = 0
+        self._seed = seed
+        self._ids = 0
+
+    def next_number(self) -> int:
+        """Return a running number, never used before."""
+        self._ids += 1
+        return self._ids
+
+    def next_id(self, kind: str) -> str:
+        """Return a new identifier in UUID form, the same for the same seed and history."""
+        text = f"{self._seed}/{kind}/{self.next_number()}"
+        return str(UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest()))
