@@ -76,7 +76,7 @@ class IndexPath:
     ) -> None:
         self.seed = seed
         self.symbols = tuple(symbols)
-        self._session_at = session_at
+        self.session_at = session_at
         self._bars = {symbol: _BridgedBars(seed, given) for symbol, given in (bars or {}).items()}
         self._base_levels_e4 = dict(base_levels_e4 or {})
         self._sessions: dict[tuple[str, str], NDArray[np.int64]] = {}
@@ -91,7 +91,7 @@ class IndexPath:
             return self._bars[symbol].point(at_ns)
         if symbol not in self.symbols:
             raise KeyError(f"index {symbol!r}: expected one of {', '.join(self.symbols)}")
-        session = self._session_at(at_ns)
+        session = self.session_at(at_ns)
         prints = self._synthetic(symbol, session)
         second = min(max((at_ns - session.open_ns) // NS_PER_S, 0), prints.size - 1)
         at_print_ns = session.open_ns + second * NS_PER_S
@@ -113,7 +113,7 @@ class IndexPath:
 
     def opening_e4(self, symbol: str, at_ns: int) -> int:
         """Return the level at the open of the session of that time (or the first one known)."""
-        return self.level_e4(symbol, self._session_at(at_ns).open_ns)
+        return self.level_e4(symbol, self.session_at(at_ns).open_ns)
 
     def sigma_e4(self, symbol: str, from_ns: int, to_ns: int) -> float:
         """Return the standard deviation, in e4, expected of the level's change over a time.
@@ -125,7 +125,7 @@ class IndexPath:
         if symbol in self._bars:
             minutes = (to_ns - from_ns) / MINUTE_NS
             return self._bars[symbol].minute_sigma_e4 * math.sqrt(minutes)
-        session = self._session_at(from_ns)
+        session = self.session_at(from_ns)
         return expected_sigma_e4(
             self.level_e4(symbol, from_ns),
             symbol,
