@@ -6,12 +6,12 @@ Message shapes follow the service's public documentation of its indices feed.
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lab.market.faults import parse_faults
 from lab.market.massive import BAD_FRAMES_MAX, MassiveServer
@@ -71,7 +71,9 @@ async def subscribed(server: MassiveServer, channels: str) -> AsyncIterator[Clie
 
 async def closed_code(client: ClientConnection) -> int | None:
     async with asyncio.timeout(5):
-        await client.wait_closed()
+        with suppress(ConnectionClosed):
+            async for _ in client:
+                pass
     return client.close_code
 
 
