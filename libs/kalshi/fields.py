@@ -6,7 +6,7 @@ for the decoder, and an `int` is an instance of it, so nothing but integers ever
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -126,6 +126,9 @@ def decode_field(kind: type, raw: Any) -> Any:
     return _HOOKS[kind](raw)
 
 
-def decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
+Decoded = TypeVar("Decoded")
+
+
+def decoder(kind: type[Decoded]) -> "msgspec.json.Decoder[Decoded]":
     """Return a JSON decoder of `kind` that knows the marked fields."""
     return msgspec.json.Decoder(kind, dec_hook=decode_field)

@@ -117,7 +117,7 @@ class _WireCancels(Struct, frozen=True):
 
 class _WireGroup(Struct, frozen=True, kw_only=True):
     contracts_limit_fp: str
-    exchange_index: int = 0
+    exchange_index: int | UnsetType = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -167,7 +167,7 @@ def encode_amendment(change: Amendment) -> bytes:
 
 
 def encode_decrease(remaining_e2: int) -> bytes:
-    """Return the body of a decrease to `remaining_e2`; asking twice is harmless, unlike reduce_by."""
+    """Return the body of a decrease to `remaining_e2` (said twice, it still decreases once)."""
     return _encode(_WireDecrease(reduce_to=format_count(remaining_e2)))
 
 
@@ -180,8 +180,14 @@ def encode_cancels(order_ids: list[str], subaccount: int | None = None) -> bytes
 
 
 def encode_group(contracts_limit_e2: int) -> bytes:
-    """Return the body of an order group's create or new limit."""
+    """Return the body of an order group's create."""
     return _encode(_WireGroup(contracts_limit_fp=format_count(contracts_limit_e2)))
+
+
+def encode_group_limit(contracts_limit_e2: int) -> bytes:
+    """Return the body of an order group's new limit."""
+    limit = format_count(contracts_limit_e2)
+    return _encode(_WireGroup(contracts_limit_fp=limit, exchange_index=UNSET))
 
 
 class Refusal(Struct, frozen=True):
