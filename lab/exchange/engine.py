@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from lab.exchange.accounts import Account, Position
+from lab.exchange.charges import Charges
 from lab.exchange.execution import Execution
 from lab.exchange.groups import Groups
 from lab.exchange.lifecycle import Lifecycle
@@ -17,8 +18,7 @@ from lab.exchange.model import (
     Amendment,
     BookView,
     Event,
-    EventSpec,
-    MarketSpec,
+    Ladder,
     MarketStatus,
     NewOrder,
     Order,
@@ -27,7 +27,6 @@ from lab.exchange.model import (
     Reason,
     Reduced,
     Rejected,
-    SeriesSpec,
 )
 from lab.exchange.rules import (
     INACTIVE,
@@ -40,6 +39,7 @@ from lab.exchange.rules import (
     refuse_unfillable,
 )
 from lab.exchange.state import History, Market, State
+from libs.domain.fee_table import EXCHANGE_FEES, FeeTable
 from libs.domain.money import COUNT_ONE_E2
 
 
@@ -50,8 +50,13 @@ def _ignore(event: Event) -> None:
 class Engine:
     """Markets, accounts and orders of one simulated exchange."""
 
-    def __init__(self, seed: int = 0, emit: Callable[[Event], None] = _ignore) -> None:
-        self.state = State(seed, emit)
+    def __init__(
+        self,
+        seed: int = 0,
+        emit: Callable[[Event], None] = _ignore,
+        fee_table: FeeTable = EXCHANGE_FEES,
+    ) -> None:
+        self.state = State(seed, emit, Charges(fee_table))
         self._execution = Execution(self.state)
         self.groups = Groups(self.state, self._execution)
         self._lifecycle = Lifecycle(self.state, self._execution)
@@ -70,12 +75,10 @@ class Engine:
         if keep_history:
             self.state.histories[name] = History([], [], [])
 
-    def add_ladder(
-        self, series: SeriesSpec, event: EventSpec, markets: Iterable[MarketSpec], now_ns: int
-    ) -> None:
+    def add_ladder(self, ladder: Ladder, now_ns: int) -> None:
         """List an event with its markets; each opens and closes at its own times."""
         self.advance(now_ns)
-        self._lifecycle.add_ladder(series, event, tuple(markets))
+        self._lifecycle.add_ladder(ladder)
         self.advance(now_ns)
 
     # Time

@@ -1,6 +1,6 @@
 """Matching, resting and ending of orders: every change of a book or a balance happens here."""
 
-from lab.exchange.charges import net_fee
+from lab.exchange.charges import charge
 from lab.exchange.model import (
     ONE_DOLLAR_E4,
     BookChanged,
@@ -12,6 +12,7 @@ from lab.exchange.model import (
     Traded,
 )
 from lab.exchange.state import Market, State
+from libs.domain.fees import Role
 
 
 class Execution:
@@ -121,9 +122,8 @@ class Execution:
         position = account.position(order.ticker)
         count_e2, price_e4 = traded.count_e2, traded.price_e4
         revenue_e6 = position.trade(order.side, price_e4, count_e2)
-        fee_e6, order.rebate_carry_e6 = net_fee(
-            market.series, price_e4, count_e2, revenue_e6, order.rebate_carry_e6, is_taker=is_taker
-        )
+        role: Role = "taker" if is_taker else "maker"
+        fee_e6 = charge(state.schedule(market), order, role, price_e4, count_e2)
         cost_e6 = _paid_e4(order.side, price_e4) * count_e2
         order.filled_e2 += count_e2
         if is_taker:

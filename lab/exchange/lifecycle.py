@@ -5,17 +5,14 @@ import heapq
 from lab.exchange.execution import Execution
 from lab.exchange.model import (
     ONE_DOLLAR_E4,
-    EventSpec,
+    Ladder,
     MarketChanged,
-    MarketSpec,
     MarketStatus,
     MarketStep,
     Order,
     Reason,
-    SeriesSpec,
     Settled,
 )
-from lab.exchange.payoff import pays_yes
 from lab.exchange.state import Market, State
 
 _OPEN, _EXPIRE, _CLOSE, _PAY = range(4)
@@ -29,16 +26,14 @@ class Lifecycle:
         self._execution = execution
         self._due: list[tuple[int, int, int, str]] = []
 
-    def add_ladder(
-        self, series: SeriesSpec, event: EventSpec, specs: tuple[MarketSpec, ...]
-    ) -> None:
+    def add_ladder(self, ladder: Ladder) -> None:
         """List an event with its markets at the state's present time."""
-        state = self._state
+        state, series, event = self._state, ladder.series, ladder.event
         assert event.ticker not in state.events, f"event {event.ticker} is listed already"
         state.series[series.ticker] = series
         state.events[event.ticker] = event
         state.event_markets[event.ticker] = []
-        for spec in specs:
+        for spec in ladder.markets:
             assert spec.ticker not in state.markets, f"market {spec.ticker} is listed already"
             market = Market(spec, event, series)
             state.markets[spec.ticker] = market
@@ -78,7 +73,7 @@ class Lifecycle:
             )
             market.status = MarketStatus.DETERMINED
             market.level_e4 = level_e4
-            market.result = "yes" if pays_yes(market.spec, level_e4) else "no"
+            market.result = "yes" if market.spec.rung.settles_yes(level_e4) else "no"
             self._tell(market, "determined")
             self._schedule(state.now_ns + timer_ns, _PAY, market.spec.ticker)
         self.advance(state.now_ns)

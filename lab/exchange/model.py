@@ -9,10 +9,11 @@ from typing import Literal
 
 from msgspec import Struct
 
+from libs.domain.strikes import Rung
+
 Side = Literal["bid", "ask"]
 TimeInForce = Literal["good_till_canceled", "immediate_or_cancel", "fill_or_kill"]
 SelfTrade = Literal["taker_at_cross", "maker"]
-StrikeType = Literal["greater", "greater_or_equal", "less", "less_or_equal", "between"]
 
 NS_PER_S = 1_000_000_000
 ONE_DOLLAR_E4 = 10_000
@@ -37,8 +38,6 @@ class SeriesSpec(Struct, frozen=True, kw_only=True):
     symbol: str
     frequency: str = "hourly"
     category: str = "Financials"
-    fee_type: str = "quadratic"
-    fee_multiplier: float = 1.0
 
 
 class EventSpec(Struct, frozen=True, kw_only=True):
@@ -54,14 +53,11 @@ class EventSpec(Struct, frozen=True, kw_only=True):
 
 
 class MarketSpec(Struct, frozen=True, kw_only=True):
-    """One market; `floor_e4` and `cap_e4` are set as the strike type needs them."""
+    """One market: its rung says what it pays, its price ranges where it may trade."""
 
-    ticker: str
+    rung: Rung
     market_id: str
     event_ticker: str
-    strike_type: StrikeType
-    floor_e4: int | None = None
-    cap_e4: int | None = None
     title: str
     sub_title: str
     created_ns: int
@@ -69,6 +65,19 @@ class MarketSpec(Struct, frozen=True, kw_only=True):
     close_ns: int
     structure: str = "linear_cent"
     price_ranges: tuple[PriceRange, ...] = LINEAR_CENT
+
+    @property
+    def ticker(self) -> str:
+        """Return the market's ticker."""
+        return self.rung.ticker
+
+
+class Ladder(Struct, frozen=True):
+    """A series, one event of it, and the event's markets from the lowest rung up."""
+
+    series: SeriesSpec
+    event: EventSpec
+    markets: tuple[MarketSpec, ...]
 
 
 class MarketStatus(StrEnum):

@@ -89,16 +89,18 @@ def _refuse_flags(state: State, market: Market, new: NewOrder) -> Rejected | Non
 
 def refuse_funds(state: State, order: Order, market: Market) -> Rejected | None:
     """Refuse an order, not on the book yet, that the account could not pay with its fees."""
+    if order.remaining_e2 == 0:
+        return None
     account = state.accounts[order.account]
     best_e4 = market.book.against(order.side).best_price_e4()
     takes = market.book.crosses(order.side, order.price_e4)
     other_e4 = best_e4 if takes and best_e4 is not None else order.price_e4
     fees_e6 = fee_bound_e6(
-        market.series,
+        state.schedule(market),
+        "taker" if takes else "maker",
         min(order.price_e4, other_e4),
         max(order.price_e4, other_e4),
         order.remaining_e2,
-        is_taker=takes,
     )
     return NO_FUNDS if account.lock_with_e6(order) + fees_e6 > account.cash_e6 else None
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from lab.exchange.accounts import Account
+from lab.exchange.charges import Charges
 from lab.exchange.matching import Book
 from lab.exchange.model import (
     Event,
@@ -21,6 +22,7 @@ from lab.exchange.model import (
     Settled,
     Traded,
 )
+from libs.domain.fees import FeeSchedule
 
 TRADES_KEPT = 100_000
 
@@ -75,8 +77,9 @@ class History(Struct):
 class State:
     """All that the exchange knows. `emit` hands each event to the one listener at once."""
 
-    def __init__(self, seed: int, emit: Callable[[Event], None]) -> None:
+    def __init__(self, seed: int, emit: Callable[[Event], None], charges: Charges) -> None:
         self.emit = emit
+        self.charges = charges
         self.now_ns = 0
         self.action = 0
         self.exchange_active = True
@@ -94,6 +97,11 @@ class State:
         self.deposits_e6 = 0
         self._seed = seed
         self._ids = 0
+
+    def schedule(self, market: Market) -> FeeSchedule:
+        """Return what trades in a market cost now."""
+        spec = market.event
+        return self.charges.schedule(spec.series_ticker, spec.ticker, self.now_ns)
 
     def next_number(self) -> int:
         """Return a running number, never used before."""
