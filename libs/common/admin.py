@@ -1,0 +1,93 @@
+"""The gRPC admin endpoint of a service: health, reflection, and what the service adds."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from libs.common.config import ConfigError
+
+AddServicer = Callable[[grpc.aio.Server], str]
+"""Register a servicer with a server and return the full name of its gRPC service."""
+
+HEALTH = health.SERVICE_NAME
+_OPEN_METHODS = f"/{HEALTH}/"
+
+
+class TokenInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Refuse every call but health without `authorization: Bearer <token>`."""
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}".encode()
+
+        async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await context.abort(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "expected the run's admin token in the metadata 'authorization: Bearer …'",
+            )
+
+        self._refuse = grpc.unary_unary_rpc_method_handler(refuse)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Let a call through, or answer it with UNAUTHENTICATED."""
+        if details.method.startswith(_OPEN_METHODS):
+            return await continuation(details)
+        metadata = dict(details.invocation_metadata or ())
+        given = metadata.get("authorization", "")
+        given_bytes = given.encode() if isinstance(given, str) else given
+        if hmac.compare_digest(given_bytes, self._expected):
+            return await continuation(details)
+        return self._refuse
+
+
+class AdminServer:
+    """A service's gRPC server; health is NOT_SERVING until `set_serving`."""
+
+    def __init__(self, host: str, port: int, token: str, services: Sequence[AddServicer]) -> None:
+        self._server = grpc.aio.server(
+            interceptors=(TokenInterceptor(token),),
+            options=(("grpc.so_reuseport", 0),),  # a second server on the port is an error
+        )
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [add(self._server) for add in services]
+        reflection.enable_server_reflection((HEALTH, reflection.SERVICE_NAME, *names), self._server)
+        try:
+            self.port: int = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError:
+            raise ConfigError(
+                f"admin_port: expected a free port, found {host}:{port} in use; "
+                "stop what listens there or choose another"
+            ) from None
+
+    async def start(self) -> None:
+        """Listen, not yet serving."""
+        await self.set_serving(False)
+        await self._server.start()
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell health probes whether the service is READY."""
+        status = health_pb2.HealthCheckResponse.ServingStatus
+        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
+
+    async def close(self) -> None:
+        """Stop listening; calls under way get a second to end."""
+        await self._server.stop(grace=1)
+
+
+async def probe_health(address: str, timeout_s: float = 2.0) -> str:
+    """Return SERVING, NOT_SERVING, or UNREACHABLE for the service at `host:port`."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError:
+            return "UNREACHABLE"
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

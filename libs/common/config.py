@@ -1,0 +1,143 @@
+"""Typed configuration from YAML files: frozen, unknown keys refused, errors that say where."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+from msgspec import Struct
+
+from libs.common.clock import ClockSpec
+
+MAX_CONFIG_BYTES = 1_000_000
+T = TypeVar("T")
+
+_AT_KEY = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
+
+
+class ConfigError(ValueError):
+    """A configuration can't be used; one line: file, key, expected, given."""
+
+
+class ServiceConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every service needs to run; each service's own configuration extends it."""
+
+    service: str
+    nats_url: str
+    nats_user: str
+    nats_password_file: str
+    admin_token_file: str
+    instance: str = ""
+    clock: ClockSpec = ClockSpec()
+    host: str = "127.0.0.1"
+    admin_port: int = 0
+    metrics_port: int = 0
+    log_level: str = "info"
+    heartbeat_s: float = 5.0
+
+
+def load_config(paths: Sequence[str | Path], config_type: type[T]) -> T:
+    """Read YAML files over each other (a later one wins, mappings merge) into `config_type`.
+
+    Raises `ConfigError`, naming the file that gave the offending key.
+    """
+    merged: dict[str, Any] = {}
+    parts: list[tuple[Path, dict[str, Any]]] = []
+    for path in map(Path, paths):
+        part = _read(path)
+        parts.append((path, part))
+        merged = _merge(merged, part)
+    try:
+        return msgspec.convert(merged, config_type, strict=True)
+    except (msgspec.ValidationError, ValueError, AssertionError) as error:
+        raise ConfigError(_explain(str(error), parts, merged, config_type)) from None
+
+
+def read_secret(path: str | Path, what: str) -> str:
+    """Return the single line of a secret file; raise `ConfigError` when there is none."""
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"{what}: expected a readable file at {path}, found: {error.strerror}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{what}: expected UTF-8 text in {path}, found other bytes") from None
+    if not text or "\n" in text:
+        raise ConfigError(f"{what}: expected one line in {path}, found {len(text.split())} words")
+    return text
+
+
+def config_hash(config: Struct) -> str:
+    """Return a short hash of a configuration's values, equal for equal values."""
+    return hashlib.sha256(msgspec.json.encode(config, order="sorted")).hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a YAML file, found: {error.strerror}") from None
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path}: expected at most {MAX_CONFIG_BYTES} bytes, found {len(raw)}")
+    try:
+        value = yaml.safe_load(raw)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path}: expected YAML, found: {problem}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{path}: expected a mapping of keys, found {type(value).__name__}")
+    return value
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _explain(
+    text: str, parts: list[tuple[Path, dict[str, Any]]], merged: dict[str, Any], kind: type[Any]
+) -> str:
+    match = _AT_KEY.match(text)
+    assert match is not None
+    what, key = match["what"], match["key"] or ""
+    if unknown := _UNKNOWN.search(what):
+        key = f"{key}.{unknown['field']}".lstrip(".")
+        what = "expected a known key, found an unknown one"
+        if "." not in key and hasattr(kind, "__struct_fields__"):
+            what += f" (known: {', '.join(sorted(kind.__struct_fields__))})"
+    elif missing := _MISSING.search(what):
+        key = f"{key}.{missing['field']}".lstrip(".")
+        what = "expected a value, found none"
+    else:
+        what = what[:1].lower() + what[1:].replace("`", "")
+        given = _value_at(merged, key)
+        if key and given is not None:
+            what += f", given {given!r}"
+    file = next((path for path, part in reversed(parts) if _value_at(part, key) is not None), None)
+    where = file or (parts[-1][0] if parts else "configuration")
+    return f"{where}: key {key!r}: {what}" if key else f"{where}: {what}"
+
+
+def _value_at(mapping: Any, key: str) -> Any:
+    value = mapping
+    for step in re.findall(r"[^.\[\]]+", key):
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value

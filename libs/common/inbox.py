@@ -1,0 +1,75 @@
+"""The edge where messages come in: what can't be read stops here, counted and dead-lettered."""
+
+from libs.common.bus import Stored
+from libs.common.clock import NS_PER_S, Clock
+from libs.common.logs import Logger, mask_payload
+from libs.common.messages import BadMessage, DeadLetter, Message, decode, derived_id
+from libs.common.metrics import Metrics
+from libs.common.topology import Service, stream_of_subject, subject_of
+
+FUTURE_LIMIT_NS = 5 * NS_PER_S
+LETTERS_IN_A_ROW = 5
+"""After so many bad messages in a row the rest are only counted, until a good one comes:
+a flood of garbage must not fill the dead-letter stream."""
+
+
+class Inbox:
+    """Open stored messages of one durable: decode, check their place and their time."""
+
+    def __init__(self, metrics: Metrics, log: Logger, clock: Clock) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._clock = clock
+        self._bad_in_a_row = 0
+
+    def open(self, stored: Stored, service: Service) -> tuple[Message | None, DeadLetter | None]:
+        """Return the message, or None and the dead letter to send (None when limited)."""
+        stream = stream_of_subject(stored.subject)
+        now_ns = self._clock.now_ns()
+        try:
+            message = decode(stored.data)
+        except BadMessage as error:
+            return None, self._refuse(stored, service, "undecodable", str(error))
+        if (subject := subject_of(message)) != stored.subject:
+            return None, self._refuse(stored, service, "wrong_subject", f"expected on {subject}")
+        newest_ns = max(message.ts_event_ns, message.ts_pub_ns)
+        if newest_ns > now_ns + FUTURE_LIMIT_NS:
+            ahead_s = (newest_ns - now_ns) / NS_PER_S
+            return None, self._refuse(stored, service, "future_dated", f"{ahead_s:.1f} s ahead")
+        self._bad_in_a_row = 0
+        self._metrics.received_total.labels(stream).inc()
+        return message, None
+
+    def _refuse(
+        self, stored: Stored, service: Service, reason: str, detail: str
+    ) -> DeadLetter | None:
+        stream = stream_of_subject(stored.subject)
+        self._metrics.bad_total.labels(stream, reason).inc()
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row > LETTERS_IN_A_ROW:
+            return None
+        payload = mask_payload(stored.data)
+        self._log.warning(
+            "message refused",
+            stream=stream,
+            sequence=stored.sequence,
+            reason=reason,
+            detail=detail,
+            payload=payload,
+        )
+        now_ns = self._clock.now_ns()
+        letter_id = derived_id("dead", service, stream, stored.sequence)
+        return DeadLetter(
+            id=letter_id,
+            ts_event_ns=now_ns,
+            ts_pub_ns=now_ns,
+            cause_id="",
+            correlation_id=letter_id,
+            source=service,
+            stream=stream,
+            subject=stored.subject[:2_000],
+            sequence=stored.sequence,
+            reason=f"{reason}: {detail}"[:2_000],
+            payload=payload,
+            size_bytes=len(stored.data),
+        )

@@ -1,0 +1,129 @@
+"""Every metric's name in one place, and the HTTP endpoint that shows them.
+
+Labels are few and closed (service, family, state, reason code): no ticker is ever a label.
+"""
+
+import hmac
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import make_wsgi_app
+
+from libs.common.config import ConfigError
+
+_LATENCY_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
+
+
+class Metrics:
+    """The metrics of one service process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+
+        # the spine
+        self.state = self._gauge("service_state", "1 for the runner's present state", "state")
+        self.loop_lag_s = self._gauge("loop_lag_seconds", "how late the event loop turns")
+        self.received_total = self._counter("messages_received", "messages handled", "stream")
+        self.published_total = self._counter("messages_published", "messages sent", "stream")
+        self.conflated_total = self._counter(
+            "messages_conflated", "messages overtaken by a newer one", "stream"
+        )
+        self.bad_total = self._counter(
+            "messages_bad", "messages refused at the edge", "stream", "reason"
+        )
+        self.publish_ack_s = self._histogram("publish_ack_seconds", "send to acknowledgement")
+        self.handle_s = self._histogram("handle_seconds", "time of one core decision")
+
+        # feeds and exchange sessions
+        self.frames_total = self._counter("frames", "frames of an outside socket", "feed")
+        self.bad_frames_total = self._counter("frames_bad", "frames refused", "feed", "reason")
+        self.disconnects_total = self._counter("disconnects", "sockets lost", "feed")
+        self.book_gaps_total = self._counter("book_gaps", "sequence gaps in books", "feed")
+        self.feed_age_s = self._gauge("feed_age_seconds", "age of the newest observation", "feed")
+
+        # pricer and risk
+        self.proposals_total = self._counter("proposals", "proposals made", "family")
+        self.price_s = self._histogram("price_seconds", "time to price one ladder")
+        self.verdicts_total = self._counter("verdicts", "verdicts given", "family", "decision")
+        self.gate_failed_total = self._counter("gate_failed", "NO-GO of a gate", "gate", "reason")
+
+        # broker
+        self.orders_total = self._counter("orders", "orders that reached a state", "state")
+        self.resting_orders = self._gauge("resting_orders", "orders at rest")
+        self.unknown_orders = self._gauge("unknown_orders", "orders whose outcome is unknown")
+        self.fills_total = self._counter("fills", "fills", "family")
+        self.exchange_requests_total = self._counter(
+            "exchange_requests", "calls to the exchange", "call", "outcome"
+        )
+        self.submit_latency_s = self._histogram(
+            "submit_latency_seconds", "verdict handled to exchange answer"
+        )
+        self.kill_switch_engaged = self._gauge("kill_switch_engaged", "1 while it is on")
+        self.clock_skew_s = self._gauge(
+            "clock_skew_seconds", "our clock less an outside one", "reference"
+        )
+
+        # monitors and reporting
+        self.monitor_state = self._gauge("monitor_state", "0 OK, 1 ALERT, 2 NO_DATA", "monitor")
+        self.monitor_value = self._gauge("monitor_value", "what the monitor measured", "monitor")
+        self.ledger_rows_total = self._counter("ledger_rows", "rows written", "stream")
+        self.ledger_lag = self._gauge(
+            "ledger_lag_messages", "messages stored but not in the ledger", "stream"
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"alpha_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"alpha_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"alpha_{name}",
+            text,
+            labels,
+            registry=self.registry,
+            buckets=_LATENCY_S,
+        )
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: a scrape every few seconds is no news."""
+
+
+class MetricsServer:
+    """Serve `/metrics` over HTTP to who shows the token (`Authorization: Bearer …`)."""
+
+    def __init__(self, metrics: Metrics, host: str, port: int, token: str) -> None:
+        show = make_wsgi_app(metrics.registry)
+        expected = f"Bearer {token}"
+
+        def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            given = str(environ.get("HTTP_AUTHORIZATION", ""))
+            if not hmac.compare_digest(given.encode(), expected.encode()):
+                start("401 Unauthorized", [("Content-Type", "text/plain")])
+                return [b"expected the run's admin token as Authorization: Bearer\n"]
+            body: Iterable[bytes] = show(environ, start)
+            return body
+
+        try:
+            self._server: WSGIServer = make_server(host, port, app, handler_class=_QuietHandler)
+        except OSError as error:
+            raise ConfigError(
+                f"metrics_port: expected a free port, found {host}:{port}: {error.strerror}; "
+                "stop what listens there or choose another"
+            ) from None
+        self.port: int = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)

@@ -1,0 +1,382 @@
+"""The one runner of all services: CONNECT → VERIFY → RECOVER → READY → DRAIN.
+
+It owns the order of things: events reach the core one at a time, effects happen in the order
+in which the core named them, and a message is acknowledged when its effects are durable.
+Whatever the process can't vouch for ends it with a reason; the supervisor starts it again and
+recovery is the normal way to start.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from libs.common.admin import AddServicer, AdminServer
+from libs.common.bus import Bus, BusError, Fence, Stored
+from libs.common.clock import NS_PER_S, Clock
+from libs.common.config import ServiceConfig, read_secret
+from libs.common.effects import (
+    CancelTimer,
+    Core,
+    Effect,
+    Event,
+    Publish,
+    Received,
+    SetTimer,
+    TimerFired,
+)
+from libs.common.inbox import Inbox
+from libs.common.logs import Logger, make_logger
+from libs.common.messages import Heartbeat, Message, ServiceState, decode, derived_id, encode
+from libs.common.metrics import Metrics, MetricsServer
+from libs.common.topology import ORDERS_EPOCH, Service, durables_of, stream_of_subject, subject_of
+
+PROBE_EVERY_S = 2.0
+PROBE_TIMEOUT_S = 10.0
+DRAIN_TIMEOUT_S = 15.0
+READ_BATCH = 1_000
+
+
+class App(Protocol):
+    """A service's wiring: its core, its adapters, and how it recovers."""
+
+    service: Service
+    core: Core
+    fence: int | None
+    """The stream sequence of our `BrokerEpoch`; None for services that fence nothing."""
+
+    async def recover(self, context: "Context") -> None:
+        """Read the streams back with effects suppressed, then reconcile the outside."""
+        ...
+
+    async def run(self, context: "Context") -> None:
+        """Run the adapters until cancelled; returning or raising ends the process."""
+        ...
+
+    def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
+        """Start one of the service's own effects without blocking.
+
+        `after` are the publishes that precede it in the same list: an effect on the outside
+        world awaits them first.
+        """
+        ...
+
+    async def drain(self, context: "Context") -> None:
+        """Leave the outside world tidy before the connection is let go."""
+        ...
+
+    def detail(self) -> str:
+        """Return one line about the service's state for its heartbeat."""
+        ...
+
+    def admin_services(self) -> Sequence[AddServicer]:
+        """Return what the service adds to its gRPC admin endpoint."""
+        ...
+
+
+class AppBase:
+    """What most services have in common: no fence, no admin calls, nothing to drain."""
+
+    fence: int | None = None
+
+    async def drain(self, context: "Context") -> None:
+        """Leave nothing behind."""
+
+    def detail(self) -> str:
+        return ""
+
+    def admin_services(self) -> Sequence[AddServicer]:
+        return ()
+
+    def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
+        raise AssertionError(f"no one performs {type(effect).__name__}")
+
+
+class Fatal(Exception):
+    """The process must end; the text says why in one line."""
+
+
+class Context:
+    """What a service's shell works with; made by the runner."""
+
+    def __init__(self, app: App, bus: Bus, clock: Clock, config: ServiceConfig) -> None:
+        self.app = app
+        self.bus = bus
+        self.clock = clock
+        self.config = config
+        self.log: Logger = make_logger(config.service, clock, config.log_level)
+        self.metrics = Metrics()
+        self.fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timers: dict[str, asyncio.Task[Any]] = {}
+        self._core_failed = False
+
+    def now_ns(self) -> int:
+        """Return the present time of the run's clock."""
+        return self.clock.now_ns()
+
+    def fail(self, reason: str) -> None:
+        """End the process with this reason."""
+        if not self.fatal.done():
+            self.fatal.set_exception(Fatal(reason))
+
+    def dispatch(self, event: Event) -> list[asyncio.Future[int]]:
+        """Let the core handle an event and perform its effects, in order.
+
+        Returns the publishes that are under way.
+        """
+        if self._core_failed:
+            return []
+        started = time.perf_counter()
+        try:
+            effects = self.app.core.handle(event)
+        except Exception as error:
+            self._core_failed = True
+            self.log.error("core failed", event_type=type(event).__name__, exc_info=error)
+            self.fail(f"core failed: {type(error).__name__}: {error}")
+            return []
+        self.metrics.handle_s.observe(time.perf_counter() - started)
+        published: list[asyncio.Future[int]] = []
+        for effect in effects:
+            if isinstance(effect, Publish):
+                published.append(self.publish(effect.message, fenced=effect.fenced))
+            elif isinstance(effect, SetTimer):
+                self._set_timer(effect)
+            elif isinstance(effect, CancelTimer):
+                self._drop_timer(effect.key)
+            else:
+                self.app.perform(effect, tuple(published))
+        return published
+
+    def publish(self, message: Message, *, fenced: bool = False) -> asyncio.Future[int]:
+        """Send a message on its subject; a failure to store it ends the process."""
+        subject = subject_of(message)
+        fence = None
+        if fenced:
+            assert self.app.fence is not None, "a fenced message needs an epoch"
+            fence = Fence(ORDERS_EPOCH, self.app.fence)
+        sent = time.perf_counter()
+        future = self.bus.publish(subject, encode(message), message_id=message.id, fence=fence)
+
+        def acknowledged(done: asyncio.Future[int]) -> None:
+            if done.cancelled():
+                return
+            if error := done.exception():
+                self.fail(f"publish on {subject} failed: {type(error).__name__}: {error}")
+            else:
+                self.metrics.publish_ack_s.observe(time.perf_counter() - sent)
+
+        future.add_done_callback(acknowledged)
+        self.metrics.published_total.labels(stream_of_subject(subject)).inc()
+        return future
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run a coroutine beside the service; if it raises, the process ends."""
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def read_back(
+        self, stream: str, fold: Callable[[Message, int], None], after: int = 0
+    ) -> int:
+        """Fold all stored messages of a stream in order; return the last sequence seen.
+
+        Messages that can't be decoded are counted and passed over, as they were when they
+        first came.
+        """
+        last = after
+        while batch := await self.bus.read(stream, last, READ_BATCH):
+            for stored in batch:
+                last = stored.sequence
+                try:
+                    message = decode(stored.data)
+                except ValueError:
+                    self.metrics.bad_total.labels(stream, "undecodable").inc()
+                else:
+                    fold(message, stored.sequence)
+        return last
+
+    async def cancel_all(self) -> None:
+        """Cancel timers and spawned tasks and wait for them."""
+        tasks = [*self._tasks, *self._timers.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            if not isinstance(error, (BusError, Fatal)):
+                self.log.error("task failed", task=task.get_name(), exc_info=error)
+            self.fail(f"{task.get_name()}: {type(error).__name__}: {error}")
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        self._drop_timer(effect.key)
+
+        async def fire() -> None:
+            await self.clock.sleep_until(effect.at_ns)
+            self._timers.pop(effect.key, None)
+            self.dispatch(
+                TimerFired(now_ns=self.clock.now_ns(), key=effect.key, at_ns=effect.at_ns)
+            )
+
+        self._timers[effect.key] = asyncio.create_task(fire(), name=f"timer {effect.key}")
+
+    def _drop_timer(self, key: str) -> None:
+        if task := self._timers.pop(key, None):
+            task.cancel()
+
+
+class Runner:
+    """Take one service through its states until it is told to stop or can't go on."""
+
+    def __init__(self, app: App, bus: Bus, clock: Clock, config: ServiceConfig) -> None:
+        self.context = Context(app, bus, clock, config)
+        self._app = app
+        self._state: ServiceState = "CONNECT"
+        self._since_ns = clock.now_ns()
+        self._stop = asyncio.Event()
+        self._beats = 0
+        self._loop_lag_ns = 0
+        self._instance = config.instance or f"{config.service}-{os.getpid()}"
+
+    def stop(self) -> None:
+        """Ask for an orderly end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until `stop`; raise `Fatal` or `BusError` when it can't go on."""
+        context, config = self.context, self.context.config
+        token = read_secret(config.admin_token_file, "admin_token_file")
+        admin = AdminServer(config.host, config.admin_port, token, self._app.admin_services())
+        metrics = MetricsServer(context.metrics, config.host, config.metrics_port, token)
+        await admin.start()
+        try:
+            await self._until_stopped(self._live(admin))
+        finally:
+            await admin.set_serving(False)
+            await self._drain()
+            await context.cancel_all()
+            metrics.close()
+            await admin.close()
+            await context.bus.close()
+
+    async def _live(self, admin: AdminServer) -> None:
+        context = self.context
+        context.spawn(self._beat(), "heartbeat")
+        context.spawn(self._probe(), "probe")
+        self._enter("VERIFY")
+        await context.bus.verify()
+        self._enter("RECOVER")
+        await self._app.recover(context)
+        for durable in durables_of(self._app.service):
+            inbox = Inbox(context.metrics, context.log, context.clock)
+            handler = self._handler(inbox)
+            context.spawn(context.bus.consume(durable, handler), f"consume {durable.name}")
+        self._enter("READY")
+        await admin.set_serving(True)
+        await self._app.run(context)
+        raise Fatal("the service's adapters ended by themselves")
+
+    def _handler(self, inbox: Inbox) -> Callable[[Sequence[Stored]], Sequence[Awaitable[int]]]:
+        context = self.context
+
+        def handle(batch: Sequence[Stored]) -> Sequence[Awaitable[int]]:
+            pending: list[Awaitable[int]] = []
+            for stored in batch:
+                message, letter = inbox.open(stored, self._app.service)
+                if letter is not None:
+                    pending.append(context.publish(letter))
+                if message is None:
+                    continue
+                received = Received(
+                    now_ns=context.now_ns(),
+                    message=message,
+                    stream=stream_of_subject(stored.subject),
+                    sequence=stored.sequence,
+                )
+                pending.extend(context.dispatch(received))
+            return pending
+
+        return handle
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        live = asyncio.create_task(work, name="service")
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait(
+                (live, stopped, self.context.fatal), return_when=asyncio.FIRST_COMPLETED
+            )
+            for finished in done - {stopped}:
+                finished.result()
+        finally:
+            stopped.cancel()
+            live.cancel()
+            await asyncio.gather(live, stopped, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        self._enter("DRAIN")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                await self._app.drain(self.context)
+                return
+        self.context.log.error("drain took too long", limit_s=DRAIN_TIMEOUT_S)
+
+    def _enter(self, state: ServiceState) -> None:
+        self.context.metrics.state.labels(self._state).set(0)
+        self._state = state
+        self._since_ns = self.context.now_ns()
+        self.context.metrics.state.labels(state).set(1)
+        self.context.log.info("state", state=state)
+        if state in ("READY", "DRAIN"):
+            self._send_heartbeat()
+
+    async def _beat(self) -> None:
+        clock, every_s = self.context.clock, self.context.config.heartbeat_s
+        while True:
+            due_ns = clock.now_ns() + round(every_s * NS_PER_S)
+            await clock.sleep(every_s)
+            self._loop_lag_ns = max(0, clock.now_ns() - due_ns)
+            self.context.metrics.loop_lag_s.set(self._loop_lag_ns / NS_PER_S)
+            self._send_heartbeat()
+
+    def _send_heartbeat(self) -> None:
+        now_ns = self.context.now_ns()
+        self._beats += 1
+        beat_id = derived_id("heartbeat", self._instance, now_ns, self._beats)
+        self.context.publish(
+            Heartbeat(
+                id=beat_id,
+                ts_event_ns=now_ns,
+                ts_pub_ns=now_ns,
+                cause_id="",
+                correlation_id=beat_id,
+                source=self._app.service,
+                service=self._app.service,
+                instance=self._instance,
+                state=self._state,
+                since_ns=self._since_ns,
+                loop_lag_ns=self._loop_lag_ns,
+                detail=self._app.detail(),
+            )
+        )
+
+    async def _probe(self) -> None:
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    await self.context.bus.round_trip()
+            except TimeoutError:
+                raise Fatal(f"no answer from NATS within {PROBE_TIMEOUT_S:.0f} s") from None
+
+
+def install_signals(runner: Runner) -> None:
+    """Let SIGTERM and SIGINT ask the runner for an orderly end."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, runner.stop)
