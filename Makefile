@@ -1,0 +1,59 @@
+# The verbs of this repository; `make help` lists them.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PYTHONDONTWRITEBYTECODE :=
+export ALPHA_HOME ?= var
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format lock proto topology clean setup
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with everything, pinned by hash
+
+$(READY): requirements/all.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	"expected Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once; about a minute) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  --requirement requirements/all.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY) ## trade one hourly window against the simulated exchange (ARGS="--help")
+	@$(BIN)/alpha demo $(ARGS)
+
+test: $(READY) ## run the tests (ARGS is passed to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## lint, types, import rules, tidy tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q tests/tidy
+
+bench: $(READY) ## run the benchmarks; JSON goes to bench-results/
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+format: $(READY) ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+lock: $(READY) ## compile requirements/*.txt from pyproject.toml
+	@tools/lock.sh
+
+proto: $(READY) ## generate the gRPC code from proto/*.proto
+	@$(BIN)/python -m tools.make_proto
+
+topology: $(READY) ## write deploy/nats and docs/topology.md from libs/common/topology.py
+	@$(BIN)/python -m libs.common.nats_config
+
+clean: ## remove .venv and everything that was generated
+	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench-results
