@@ -1,0 +1,49 @@
+"""Configuration of the exchange simulator: frozen, unknown fields refused."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from lab.exchange.ladders import LadderConfig
+from libs.common.clock import ClockSpec
+
+Tier = Literal["basic", "advanced", "expert", "premier", "paragon", "prime", "prestige"]
+
+
+class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that one simulated exchange needs to know.
+
+    `keys_dir` holds `<key id>.pub.pem` per key; `accounts` gives keys an account to share, else each
+    key has its own. `truth_path` is a new file for the truth log. Flow steps and settlements happen
+    on a grid of `step_ms` of the clock's time.
+    """
+
+    keys_dir: str
+    truth_path: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    seed: int = 0
+    tier: Tier = "advanced"
+    clock: ClockSpec = ClockSpec()
+    ladders: tuple[LadderConfig, ...] = ()
+    accounts: dict[str, str] = {}
+    balance_e6: int = 10_000_000_000
+    step_ms: int = 250
+    settlement_timer_s: float = 5.0
+    skew_past_s: float = 30.0
+    skew_future_s: float = 60.0
+    reads_per_s: float = 4.0
+    queue_frames_max: int = 10_000
+    ping_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"port: expected 0 to 65535, got {self.port}")
+        if not 1 <= self.step_ms <= 60_000:
+            raise ValueError(f"step_ms: expected 1 to 60000, got {self.step_ms}")
+        if self.skew_past_s < 10 or self.skew_future_s < 10:
+            raise ValueError("skew_past_s, skew_future_s: expected at least 10 seconds")
+        if self.balance_e6 < 0 or self.settlement_timer_s < 0:
+            raise ValueError("balance_e6, settlement_timer_s: expected no negative value")
+        if self.queue_frames_max < 16 or self.ping_s <= 0 or self.reads_per_s <= 0:
+            raise ValueError("queue_frames_max >= 16, ping_s > 0 and reads_per_s > 0 expected")
