@@ -278,6 +278,19 @@ LEASE_KEY = "broker"
 SIGN_WEBSOCKET = "sign.websocket"
 """Request/reply: feeds asks the broker for the headers of one WebSocket handshake."""
 
+
+class Request(Struct, frozen=True, kw_only=True):
+    """A question that services may ask one other; never on the hot path."""
+
+    subject: str
+    server: Service
+    clients: tuple[Service, ...]
+
+
+REQUESTS: tuple[Request, ...] = (
+    Request(subject=SIGN_WEBSOCKET, server=Service.BROKER, clients=(Service.FEEDS,)),
+)
+
 _CONFLATED_STREAMS = frozenset({"TICKS", "LADDERS", "STATUS", "PROPOSALS", "VERDICTS"})
 """Streams in which the newest message per subject says it all."""
 
