@@ -5,8 +5,9 @@ stream is asked for its list of subscriptions, and silence after that means a ne
 """
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
@@ -43,6 +44,14 @@ class SessionLimits(Struct, frozen=True, kw_only=True):
 
 class _LeaveError(Exception):
     """Leave this connection; its text is the reason."""
+
+
+class _HandlerError(Exception):
+    """Carry what the handler raised past the handling of network errors."""
+
+    def __init__(self, raised: Exception) -> None:
+        super().__init__(str(raised))
+        self.raised = raised
 
 
 class StreamSession:
@@ -83,11 +92,11 @@ class StreamSession:
 
     async def want(self, channel: str, tickers: tuple[str, ...] = ()) -> None:
         """Subscribe to more; see KalshiStream.want."""
-        await self._send(self._stream.want(channel, tickers, now_ns=self._clock.now_ns()))
+        await self._send_now(self._stream.want(channel, tickers, now_ns=self._clock.now_ns()))
 
     async def drop(self, channel: str, tickers: tuple[str, ...]) -> None:
         """Subscribe to less; see KalshiStream.drop."""
-        await self._send(self._stream.drop(channel, tickers))
+        await self._send_now(self._stream.drop(channel, tickers))
 
     async def run(self) -> None:
         """Run until cancelled. What `handler` raises ends it; what the network does never."""
@@ -97,6 +106,8 @@ class StreamSession:
                 self.last_failure = reason
                 await self._deliver(self._stream.on_disconnected(reason), self._clock.now_ns())
                 await self._clock.sleep(self._backoff_s())
+        except _HandlerError as failed:
+            raise failed.raised from None
         finally:
             self._socket = None
 
@@ -160,22 +171,33 @@ class StreamSession:
         if not events:
             return
         await self._send(events)
-        handed_on = [event for event in events if not isinstance(event, Command | Reconnect)]
+        handed_on: list[StreamEvent] = [
+            event for event in events if not isinstance(event, Command | Reconnect)
+        ]
         if handed_on:
-            await self._handler(handed_on, now_ns)
+            try:
+                await self._handler(handed_on, now_ns)
+            except Exception as error:
+                raise _HandlerError(error) from error
         for event in events:
             if isinstance(event, Reconnect):
                 raise _LeaveError(event.reason)
 
-    async def _send(self, events: list[StreamEvent]) -> None:
+    async def _send_now(self, events: list[StreamEvent]) -> None:
+        """Send from outside the reading loop; a dying connection is that loop's to notice."""
+        with contextlib.suppress(WebSocketException, OSError):
+            await self._send(events)
+
+    async def _send(self, events: Sequence[StreamEvent]) -> None:
         for event in events:
             if isinstance(event, Command) and self._socket is not None:
                 await self._socket.send(event.text)
 
     def _backoff_s(self) -> float:
         """Return the next wait: doubling to a bound, between half and all of it at random."""
-        wait_s = min(
-            self._limits.backoff_first_s * 2 ** min(self._failures, 20), self._limits.backoff_max_s
+        wait_s: float = min(
+            self._limits.backoff_first_s * 2.0 ** min(self._failures, 20),
+            self._limits.backoff_max_s,
         )
         self._failures += 1
         return wait_s * (0.5 + self._jitter.random() / 2)
