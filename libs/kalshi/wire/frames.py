@@ -125,14 +125,14 @@ class DeltaFrame(Frame, frozen=True, tag="orderbook_delta"):
 
 
 class Ticker(Struct, frozen=True):
-    """Top of a book and last price; a size of zero means no quote."""
+    """Top of a book and last price; a quote is there only where its size is above zero."""
 
     ticker: str = field(name="market_ticker")
     last_price_e4: PriceE4 = field(name="price_dollars")
     bid_e4: PriceE4 = field(name="yes_bid_dollars")
-    bid_size_e2: CountE2 = field(name="yes_bid_size_fp")
+    bid_size_e2: SignedCountE2 = field(name="yes_bid_size_fp")
     ask_e4: PriceE4 = field(name="yes_ask_dollars")
-    ask_size_e2: CountE2 = field(name="yes_ask_size_fp")
+    ask_size_e2: SignedCountE2 = field(name="yes_ask_size_fp")
     volume_e2: CountE2 = field(name="volume_fp")
     open_interest_e2: CountE2 = field(name="open_interest_fp")
     at_ns: TimeFromMs = field(name="ts_ms")

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from libs.domain.money import PRICE_ONE_E4
-from libs.kalshi.fields import CountE2, LevelE4, MoneyE6, PriceE4, TimeNs
+from libs.kalshi.fields import CountE2, LevelE4, MoneyE6, PriceE4, SignedCountE2, TimeNs
 
 Level = tuple[PriceE4, CountE2]
 
@@ -129,7 +129,8 @@ class PriceRange(Struct, frozen=True):
 
 
 class Market(Struct, frozen=True):
-    """One strike. Absence of a quote is a size of zero, whatever the price says.
+    """One strike. There is a quote only where its size is above zero, whatever the price says
+    (the demo exchange has sent sizes of "-3.00").
 
     `status` in objects: initialized, inactive, active, closed, determined, disputed, amended,
     finalized. `result` is "" until known. `strike_type` decides the payoff, never the ticker.
@@ -145,9 +146,9 @@ class Market(Struct, frozen=True):
     price_level_structure: str
     price_ranges: tuple[PriceRange, ...]
     yes_bid_e4: PriceE4 = field(name="yes_bid_dollars")
-    yes_bid_size_e2: CountE2 = field(name="yes_bid_size_fp")
+    yes_bid_size_e2: SignedCountE2 = field(name="yes_bid_size_fp")
     yes_ask_e4: PriceE4 = field(name="yes_ask_dollars")
-    yes_ask_size_e2: CountE2 = field(name="yes_ask_size_fp")
+    yes_ask_size_e2: SignedCountE2 = field(name="yes_ask_size_fp")
     last_price_e4: PriceE4 = field(name="last_price_dollars")
     volume_e2: CountE2 = field(name="volume_fp")
     open_interest_e2: CountE2 = field(name="open_interest_fp")
