@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from lab.exchange.errors import BAD_SIGNATURE, EXPIRED, MISSING_SIGNATURE, UNKNOWN_KEY
+from lab.exchange.errors import expired, missing_signature, unauthorized
 
 SUFFIX = ".pub.pem"
 KEYS_MAX = 10_000
@@ -73,15 +73,15 @@ class Authenticator:
         signature = headers.get("KALSHI-ACCESS-SIGNATURE", "")
         timestamp = headers.get("KALSHI-ACCESS-TIMESTAMP", "")
         if not key_id or not signature or not timestamp:
-            raise MISSING_SIGNATURE
+            raise missing_signature()
         key = self._keys.get(key_id)
         if key is None:
-            raise UNKNOWN_KEY
+            raise unauthorized("NOT_FOUND")
         if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 15):
-            raise EXPIRED
+            raise expired()
         age_ns = now_ns - int(timestamp) * _NS_PER_MS
         if age_ns >= self._skew_past_ns or -age_ns >= self._skew_future_ns:
-            raise EXPIRED
+            raise expired()
         message = f"{timestamp}{method}{path}".encode()
         try:
             raw = base64.b64decode(signature, validate=True)
@@ -90,5 +90,5 @@ class Authenticator:
             else:
                 key.verify(raw, message)
         except (InvalidSignature, binascii.Error, ValueError):
-            raise BAD_SIGNATURE from None
+            raise unauthorized("INCORRECT_API_KEY_SIGNATURE") from None
         return key_id

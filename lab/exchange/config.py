@@ -13,9 +13,9 @@ Tier = Literal["basic", "advanced", "expert", "premier", "paragon", "prime", "pr
 class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that one simulated exchange needs to know.
 
-    `keys_dir` holds `<key id>.pub.pem` per key; `accounts` gives keys an account to share, else each
-    key has its own. `truth_path` is a new file for the truth log. Flow steps and settlements happen
-    on a grid of `step_ms` of the clock's time.
+    `keys_dir` holds `<key id>.pub.pem` per key; `accounts` names the account of a key where it is
+    not the key's own. `truth_path` is a new file for the truth log. Flow steps and settlements
+    happen on a grid of `step_ms` of the clock's time.
     """
 
     keys_dir: str

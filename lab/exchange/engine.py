@@ -15,6 +15,7 @@ from lab.exchange.groups import Groups
 from lab.exchange.lifecycle import Lifecycle
 from lab.exchange.model import (
     ONE_DOLLAR_E4,
+    AccountOpened,
     Amendment,
     BookView,
     Event,
@@ -74,6 +75,7 @@ class Engine:
         self.state.deposits_e6 += cash_e6
         if keep_history:
             self.state.histories[name] = History([], [], [])
+        self.state.emit(AccountOpened(account=name, cash_e6=cash_e6, at_ns=self.state.now_ns))
 
     def add_ladder(self, ladder: Ladder, now_ns: int) -> None:
         """List an event with its markets; each opens and closes at its own times."""

@@ -42,21 +42,46 @@ def error_object(code: str, message: str, details: str | None = None) -> Json:
     return shown if details is None else {**shown, "details": details}
 
 
-NOT_FOUND = nested(404, "not_found", "not found")
-TOO_MANY = ApiError(429, {"error": "too many requests"})
-METHOD_NOT_ALLOWED = nested(405, "method_not_allowed", "method not allowed")
-INTERNAL = nested(500, "internal_server_error", "internal server error")
-V1_GONE = nested(
-    410,
-    "deprecated_v1_order_endpoint",
-    "this endpoint has been removed",
-    "use the V2 order endpoints under /portfolio/events/orders",
-)
-UNKNOWN_KEY = nested(401, "authentication_error", "authentication_error", "NOT_FOUND")
-BAD_SIGNATURE = nested(
-    401, "authentication_error", "authentication_error", "INCORRECT_API_KEY_SIGNATURE"
-)
-MISSING_SIGNATURE = nested(
-    401, "signature_is_missing_from_headers", "signature is missing from headers"
-)
-EXPIRED = nested(401, "header_timestamp_expired", "header timestamp expired")
+def not_found() -> ApiError:
+    """Return the 404 of anything unknown."""
+    return nested(404, "not_found", "not found")
+
+
+def too_many() -> ApiError:
+    """Return the 429 of an empty bucket, whose `error` is a plain string."""
+    return ApiError(429, {"error": "too many requests"})
+
+
+def method_not_allowed() -> ApiError:
+    """Return the 405 of a known path with another method."""
+    return nested(405, "method_not_allowed", "method not allowed")
+
+
+def internal() -> ApiError:
+    """Return the 500 of a fault of ours."""
+    return nested(500, "internal_server_error", "internal server error")
+
+
+def v1_gone() -> ApiError:
+    """Return the 410 of the order writes that V2 replaced."""
+    return nested(
+        410,
+        "deprecated_v1_order_endpoint",
+        "this endpoint has been removed",
+        "use the V2 order endpoints under /portfolio/events/orders",
+    )
+
+
+def unauthorized(details: str) -> ApiError:
+    """Return the 401 of a wrong key or signature: `NOT_FOUND`, `INCORRECT_API_KEY_SIGNATURE`."""
+    return nested(401, "authentication_error", "authentication_error", details)
+
+
+def missing_signature() -> ApiError:
+    """Return the 401 of a missing access header."""
+    return nested(401, "signature_is_missing_from_headers", "signature is missing from headers")
+
+
+def expired() -> ApiError:
+    """Return the 401 of a timestamp outside the window."""
+    return nested(401, "header_timestamp_expired", "header timestamp expired")

@@ -102,7 +102,7 @@ class Execution:
             taker_side=taker.side,
             at_ns=now_ns,
         )
-        state.trades.append(traded)
+        state.print_trade(traded)
         self._fill(maker, market, traded, is_taker=False)
         self._fill(taker, market, traded, is_taker=True)
         market.open_interest_e2 += self._open_longs(taker, maker) - paired_before

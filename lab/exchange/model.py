@@ -314,8 +314,17 @@ class GroupChanged(Struct, frozen=True, kw_only=True):
     at_ns: int
 
 
+class AccountOpened(Struct, frozen=True, kw_only=True):
+    """An account was opened with that much cash."""
+
+    account: str
+    cash_e6: int
+    at_ns: int
+
+
 Event = (
-    OrderChanged
+    AccountOpened
+    | OrderChanged
     | Filled
     | Traded
     | BookChanged

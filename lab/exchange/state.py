@@ -92,11 +92,18 @@ class State:
         self.histories: dict[str, History] = {}
         self.orders: dict[str, Order] = {}
         self.trades: deque[Traded] = deque(maxlen=TRADES_KEPT)
+        self.trades_dropped = 0
         self.group_fills: list[tuple[str, int]] = []
         self.fees_e6 = 0
         self.deposits_e6 = 0
         self._seed = seed
         self._ids = 0
+
+    def print_trade(self, traded: Traded) -> None:
+        """Remember a public trade; the oldest goes when there are too many."""
+        if len(self.trades) == TRADES_KEPT:
+            self.trades_dropped += 1
+        self.trades.append(traded)
 
     def schedule(self, market: Market) -> FeeSchedule:
         """Return what trades in a market cost now."""

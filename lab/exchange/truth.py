@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from lab.exchange.model import (
+    AccountOpened,
     Event,
     Filled,
     MarketChanged,
@@ -52,10 +53,8 @@ class TruthLog:
             self._line(event.at_ns, {"kind": "settlement", **_fields(event)})
         elif isinstance(event, MarketChanged):
             self._line(event.at_ns, {"kind": "market", **_fields(event)})
-
-    def opened_account(self, account: str, cash_e6: int, at_ns: int) -> None:
-        """Write that an account was opened with that much cash."""
-        self._line(at_ns, {"kind": "account", "account": account, "cash_e6": cash_e6})
+        elif isinstance(event, AccountOpened):
+            self._line(event.at_ns, {"kind": "account", **_fields(event)})
 
     def close(self) -> None:
         """Push everything to the disk and close; closing again does nothing."""
@@ -71,7 +70,7 @@ class TruthLog:
         assert written == len(line), f"truth log: wrote {written} of {len(line)} bytes"
 
 
-def _fields(event: Filled | Settled | MarketChanged) -> dict[str, Any]:
+def _fields(event: Filled | Settled | MarketChanged | AccountOpened) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.structs.asdict(event)
     del fields["at_ns"]
     return fields

@@ -1,0 +1,251 @@
+"""Reads that need no key: the exchange, its series, events, markets, books and trades."""
+
+from lab.exchange.call import Call, Json
+from lab.exchange.errors import bare, not_found
+from lab.exchange.limits import costs_object
+from lab.exchange.model import NS_PER_S
+from lab.exchange.state import Market
+from lab.exchange.wire import (
+    book_object,
+    event_object,
+    market_object,
+    series_object,
+    status_filter,
+    trade_object,
+    wire_time,
+)
+from libs.domain.eastern import NS_PER_HOUR
+
+PAGE_MAX = 1_000
+EVENTS_PAGE_MAX = 200
+BOOKS_MAX = 100
+_LISTED_MAX = 10**9
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def exchange_status(call: Call) -> Json:
+    """Answer /exchange/status."""
+    state = call.engine.state
+    return status_object(exchange_active=state.exchange_active, trading_active=state.trading_active)
+
+
+def status_object(*, exchange_active: bool, trading_active: bool) -> Json:
+    """Return the ExchangeStatus body, which also comes with 503."""
+    flags = {"exchange_active": exchange_active, "trading_active": trading_active}
+    shard = {
+        "exchange_index": 0,
+        "description": "default",
+        **flags,
+        "intra_exchange_transfers_active": exchange_active,
+    }
+    return {
+        **flags,
+        "intra_exchange_transfers_active": exchange_active,
+        "exchange_index_statuses": [shard],
+    }
+
+
+def exchange_schedule(call: Call) -> Json:
+    """Answer /exchange/schedule: always open but for Thursday 03:00 to 05:00 New York time."""
+    all_day = [{"open_time": "00:00", "close_time": "00:00"}]
+    hours: Json = dict.fromkeys(_DAYS, all_day)
+    hours["thursday"] = [
+        {"open_time": "00:00", "close_time": "03:00"},
+        {"open_time": "05:00", "close_time": "00:00"},
+    ]
+    year_ns = 365 * 24 * NS_PER_HOUR
+    hours["start_time"] = wire_time(call.now_ns - year_ns)
+    hours["end_time"] = wire_time(call.now_ns + year_ns)
+    return {"schedule": {"standard_hours": [hours], "maintenance_windows": []}}
+
+
+def user_data_timestamp(call: Call) -> Json:
+    """Answer /exchange/user_data_timestamp: reads are as fresh as can be."""
+    return {"as_of_time": wire_time(call.now_ns)}
+
+
+def endpoint_costs(call: Call) -> Json:
+    """Answer /account/endpoint_costs."""
+    del call
+    return costs_object()
+
+
+def series_one(call: Call) -> Json:
+    """Answer /series/{series_ticker}."""
+    return {"series": _series(call, call.path["series_ticker"])}
+
+
+def series_list(call: Call) -> Json:
+    """Answer /series."""
+    return {"series": [_series(call, ticker) for ticker in call.engine.state.series]}
+
+
+def series_fee_changes(call: Call) -> Json:
+    """Answer /series/fee_changes from the dated fee table."""
+    state = call.engine.state
+    wanted = call.text("series_ticker")
+    historical = call.flag("show_historical")
+    changes = [
+        {
+            "id": f"{change.series_ticker}-{change.from_ns // NS_PER_S}",
+            "series_ticker": change.series_ticker,
+            "fee_type": change.fee_type.value,
+            "fee_multiplier": change.multiplier_e4 / 10_000,
+            "scheduled_ts": wire_time(change.from_ns),
+        }
+        for change in state.charges.table.changes
+        if change.series_ticker in state.series
+        and wanted in ("", change.series_ticker)
+        and change.from_ns > 0
+        and (historical or change.from_ns > call.now_ns)
+    ]
+    return {"series_fee_change_arr": changes}
+
+
+def event_fee_changes(call: Call) -> Json:
+    """Answer /events/fee_changes: no event of ours has its own fees."""
+    call.bounded("limit", 100, 1, PAGE_MAX)
+    return {"event_fee_changes": [], "cursor": ""}
+
+
+def events_list(call: Call) -> Json:
+    """Answer /events."""
+    limit = call.bounded("limit", EVENTS_PAGE_MAX, 1, EVENTS_PAGE_MAX)
+    series, tickers = call.text("series_ticker"), call.texts("tickers", EVENTS_PAGE_MAX)
+    status = call.one_of("status", ("unopened", "open", "closed", "settled"))
+    min_close = call.number("min_close_ts")
+    nested = call.flag("with_nested_markets")
+    state = call.engine.state
+    chosen = [
+        (_LISTED_MAX - index, event)
+        for index, event in enumerate(state.events.values())
+        if series in ("", event.series_ticker)
+        and (not tickers or event.ticker in tickers)
+        and (not status or _event_status(call, event.ticker) == status)
+        and (min_close is None or event.target_ns >= min_close * NS_PER_S)
+    ]
+    page, cursor = call.page(chosen, lambda item: item[0], limit)
+    return {
+        "events": [
+            event_object(event, state.event_markets[event.ticker] if nested else None)
+            for _, event in page
+        ],
+        "cursor": cursor,
+    }
+
+
+def event_one(call: Call) -> Json:
+    """Answer /events/{event_ticker}."""
+    state = call.engine.state
+    event = state.events.get(call.path["event_ticker"])
+    if event is None:
+        raise not_found()
+    markets = state.event_markets[event.ticker]
+    if call.flag("exclude_markets"):
+        if call.flag("with_nested_markets"):
+            raise bare("exclude_markets cannot be combined with with_nested_markets")
+        return {"event": event_object(event), "markets": []}
+    if call.flag("with_nested_markets"):
+        return {"event": event_object(event, markets), "markets": []}
+    return {"event": event_object(event), "markets": [market_object(m) for m in markets]}
+
+
+def markets_list(call: Call) -> Json:
+    """Answer /markets."""
+    limit = call.bounded("limit", 100, 0, PAGE_MAX) or 100
+    event, series = call.text("event_ticker"), call.text("series_ticker")
+    tickers = set(call.texts("tickers", PAGE_MAX))
+    status = call.one_of("status", ("unopened", "open", "paused", "closed", "settled"))
+    call.one_of("mve_filter", ("only", "exclude"))
+    after, before = call.number("min_close_ts"), call.number("max_close_ts")
+    markets = call.engine.state.markets
+    chosen = [
+        (_LISTED_MAX - index, market)
+        for index, market in enumerate(markets.values())
+        if event in ("", market.event.ticker)
+        and series in ("", market.event.series_ticker)
+        and (not tickers or market.spec.ticker in tickers)
+        and (not status or status_filter(market) == status)
+        and (after is None or market.spec.close_ns >= after * NS_PER_S)
+        and (before is None or market.spec.close_ns <= before * NS_PER_S)
+    ]
+    page, cursor = call.page(chosen, lambda item: item[0], limit)
+    return {"markets": [market_object(market) for _, market in page], "cursor": cursor}
+
+
+def market_one(call: Call) -> Json:
+    """Answer /markets/{ticker}."""
+    return {"market": market_object(_market(call, call.path["ticker"]))}
+
+
+def orderbook(call: Call) -> Json:
+    """Answer /markets/{ticker}/orderbook."""
+    depth = max(0, call.bounded("depth", 0, -(10**9), BOOKS_MAX))
+    view = _market(call, call.path["ticker"]).book.view()
+    return {"orderbook_fp": book_object(view, depth)}
+
+
+def orderbooks(call: Call) -> Json:
+    """Answer /markets/orderbooks, whose `tickers` repeat."""
+    tickers = call.query.get("tickers", ())
+    if not tickers:
+        raise call.invalid("tickers", "required")
+    if len(tickers) > BOOKS_MAX:
+        raise call.invalid("tickers", "max")
+    markets = call.engine.state.markets
+    return {
+        "orderbooks": [
+            {"ticker": ticker, "orderbook_fp": book_object(markets[ticker].book.view(), 0)}
+            for ticker in tickers
+            if ticker in markets
+        ]
+    }
+
+
+def trades_list(call: Call) -> Json:
+    """Answer /markets/trades, newest first."""
+    limit = call.bounded("limit", 100, 0, PAGE_MAX) or 100
+    ticker = call.text("ticker")
+    after, before = call.number("min_ts"), call.number("max_ts")
+    trades = call.engine.state.trades
+    if call.flag("is_block_trade"):
+        return {"trades": [], "cursor": ""}
+    offset = call.engine.state.trades_dropped
+    chosen = [
+        (offset + index, trade)
+        for index, trade in enumerate(trades, start=1)
+        if ticker in ("", trade.ticker) and within(trade.at_ns, after, before)
+    ]
+    page, cursor = call.page(chosen[::-1], lambda item: item[0], limit)
+    return {"trades": [trade_object(trade) for _, trade in page], "cursor": cursor}
+
+
+def within(at_ns: int, after_s: int | None, before_s: int | None) -> bool:
+    """Say whether a time lies between two optional Unix times in seconds."""
+    return (after_s is None or at_ns >= after_s * NS_PER_S) and (
+        before_s is None or at_ns <= before_s * NS_PER_S
+    )
+
+
+def _series(call: Call, ticker: str) -> Json:
+    state = call.engine.state
+    series = state.series.get(ticker)
+    if series is None:
+        raise not_found()
+    fees = state.charges.schedule(ticker, "", call.now_ns)
+    return series_object(ticker, series.title, series.frequency, fees)
+
+
+def _event_status(call: Call, event_ticker: str) -> str:
+    words = {status_filter(m) for m in call.engine.state.event_markets[event_ticker]}
+    for word in ("open", "unopened", "closed"):
+        if word in words:
+            return word
+    return "settled"
+
+
+def _market(call: Call, ticker: str) -> Market:
+    market = call.engine.state.markets.get(ticker)
+    if market is None:
+        raise not_found()
+    return market
