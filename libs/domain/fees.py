@@ -34,8 +34,8 @@ _MAKER_COEFFICIENT_E6 = {
     FeeType.QUADRATIC_WITH_MAKER_FEES: TAKER_COEFFICIENT_E6 // 4,
     FeeType.QUADRATIC_WITH_COMBO_MAKER_FEES: TAKER_COEFFICIENT_E6 // 2,
 }
-# multiplier_e4 × coefficient_e6 × count_e2 × price_e4 × price_e4 is in units of $10^-20
-_MODEL_PER_MICRO = 10**14
+# rate_e10 × count_e2 × price_e4 × price_e4 is in units of $10^-20
+MODEL_PER_MICRO = 10**14
 
 
 class FeeError(ValueError):
@@ -68,18 +68,19 @@ class FeeSchedule(Struct, frozen=True, kw_only=True):
         if self.multiplier_e4 < 0 or self.trade_fee_unit_e6 <= 0:
             raise FeeError(f"{self.series_ticker}: expected a multiplier of 0 or more")
 
+    def rate_e10(self, role: Role) -> int:
+        """Return multiplier × coefficient of a role in units of 10^-10; raise FeeError."""
+        if role == "taker":
+            return self.multiplier_e4 * TAKER_COEFFICIENT_E6
+        if role == "maker":
+            return self.multiplier_e4 * _MAKER_COEFFICIENT_E6[self.fee_type]
+        raise FeeError(f"role: expected 'maker' or 'taker', got {role!r}")
+
     def model_fee_e20(self, role: Role, price_e4: int, count_e2: int) -> int:
         """Return the exact model fee in units of $10^-20; raise FeeError on no possible trade."""
         if not 0 < price_e4 < PRICE_ONE_E4 or count_e2 <= 0:
             raise FeeError(f"trade: expected 0 < price < 1 and a count, got {price_e4}, {count_e2}")
-        if role == "taker":
-            coefficient_e6 = TAKER_COEFFICIENT_E6
-        elif role == "maker":
-            coefficient_e6 = _MAKER_COEFFICIENT_E6[self.fee_type]
-        else:
-            raise FeeError(f"role: expected 'maker' or 'taker', got {role!r}")
-        variance_e8 = price_e4 * (PRICE_ONE_E4 - price_e4)
-        return self.multiplier_e4 * coefficient_e6 * count_e2 * variance_e8
+        return self.rate_e10(role) * count_e2 * price_e4 * (PRICE_ONE_E4 - price_e4)
 
     def trade_fee_e6(self, role: Role, price_e4: int, count_e2: int) -> int:
         """Return the fee of one trade, rounded up to the schedule's unit."""
@@ -87,7 +88,7 @@ class FeeSchedule(Struct, frozen=True, kw_only=True):
 
 
 def _ceil_e6(fee_e20: int, unit_e6: int) -> int:
-    return -(-fee_e20 // (_MODEL_PER_MICRO * unit_e6)) * unit_e6
+    return -(-fee_e20 // (MODEL_PER_MICRO * unit_e6)) * unit_e6
 
 
 def schedule_at(

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from libs.domain.calendar import (
     claims_release_day,
-    is_federal_holiday,
     is_treasury_day,
     nyse_session,
 )
@@ -181,8 +180,7 @@ def windows_on(family_name: str, day: date, releases_ns: Iterable[int] = ()) -> 
     if family.name == "CPI":
         return tuple(cpi_window(at) for at in sorted(releases_ns) if eastern_date(at) == day)
     if family.name == "CLAIMS":
-        release = claims_release_day(day)
-        return (claims_window(day),) if release == day and not is_federal_holiday(day) else ()
+        return (claims_window(day),) if claims_release_day(day) == day else ()
     if family.name == "TENY":
         window = teny_window(day)
         return () if window is None else (window,)
