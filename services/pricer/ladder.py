@@ -1,0 +1,133 @@
+"""One ladder made ready for pricing: edges, ticks and fees once, then arrays only."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from libs.common.messages import LadderDefined, LadderSnapshot, Side
+from libs.domain.families import LadderKind, family_of_series
+from libs.domain.fees import schedule_at
+from libs.domain.ladder_maths import count_contradictions
+from libs.domain.money import PRICE_ONE_E4
+from libs.domain.strikes import Ladder, Rung, StrikeType
+from services.pricer.ev import FeeTerms
+from services.pricer.ticks import TickGrid
+
+Floats = NDArray[np.float64]
+Prices = NDArray[np.int64]
+
+
+class LadderRefused(ValueError):
+    """A ladder definition that can't be priced; the text says why."""
+
+
+class Books(Struct, frozen=True, eq=False):
+    """Best quotes of others per rung, shape (rungs,): bid 0 and ask 10,000 where there is none."""
+
+    bid_price_e4: Prices
+    ask_price_e4: Prices
+    bid_depth_e2: Prices
+    ask_depth_e2: Prices
+
+
+class PricedLadder:
+    """The parts of a ladder that change only with its definition or its fees."""
+
+    def __init__(self, definition: LadderDefined, now_ns: int) -> None:
+        try:
+            self.ladder = _ladder_of(definition)
+            self.family = family_of_series(definition.series_ticker).name
+            self.edges = self.ladder.edges()
+            self.ticks = TickGrid(definition.price_ranges)
+            self.definition = definition
+            self.fees = self._fee_terms(now_ns)
+        except ValueError as error:
+            raise LadderRefused(str(error)) from error
+        self.rung_of = {ticker: index for index, ticker in enumerate(definition.tickers)}
+
+    def refresh_fees(self, now_ns: int) -> None:
+        """Read the fee schedule again if the known one has ended."""
+        if self.fees.to_ns is not None and now_ns >= self.fees.to_ns:
+            self.fees = self._fee_terms(now_ns)
+
+    def mode_rungs(self, probabilities: Floats, reach: int) -> range:
+        """Return the rungs within `reach` of the likeliest outcome.
+
+        In a nested ladder those are the thresholds on either side of the likeliest interval.
+        """
+        rungs = len(probabilities)
+        if self.ladder.kind is LadderKind.NESTED:
+            masses = -np.diff(probabilities, prepend=1.0, append=0.0)
+            mode = int(masses.argmax())
+            return range(max(0, mode - reach), min(rungs, mode + reach))
+        mode = int(probabilities.argmax())
+        return range(max(0, mode - reach), min(rungs, mode + reach + 1))
+
+    def contradictions(self, books: Books) -> int:
+        """Return how often quotes rise where survival must fall, before any projection.
+
+        In a partition exactly one range pays: it contradicts itself when its bids sum past 1.
+        """
+        if self.ladder.kind is LadderKind.NESTED:
+            # As fractions, since a missing ask counts as 1.
+            return count_contradictions(
+                books.bid_price_e4 / PRICE_ONE_E4, books.ask_price_e4 / PRICE_ONE_E4
+            )
+        return int(books.bid_price_e4.sum() > PRICE_ONE_E4)
+
+    def books_of_others(
+        self, snapshot: LadderSnapshot, own_e2: Mapping[tuple[str, Side, int], int]
+    ) -> Books:
+        """Return a snapshot's quotes with our own resting orders taken out.
+
+        A snapshot holds the best price only: where all of it is ours, the best of others is
+        somewhere behind, and we assume one tick behind; so we never outbid ourselves.
+        """
+        bids = np.array(snapshot.bid_price_e4, dtype=np.int64)
+        asks = np.array(snapshot.ask_price_e4, dtype=np.int64)
+        bids[np.array(snapshot.bid_count_e2) == 0] = 0
+        asks[np.array(snapshot.ask_count_e2) == 0] = PRICE_ONE_E4
+        for (ticker, side, price_e4), count_e2 in own_e2.items():
+            rung = self.rung_of.get(ticker)
+            if rung is None:
+                continue
+            best_e4 = bids if side == "bid" else asks
+            shown_e2 = snapshot.bid_count_e2 if side == "bid" else snapshot.ask_count_e2
+            if best_e4[rung] == price_e4 and shown_e2[rung] <= count_e2:
+                behind = self.ticks.below if side == "bid" else self.ticks.above
+                best_e4[rung] = behind(best_e4[rung : rung + 1])[0]
+        return Books(
+            bids,
+            asks,
+            np.array(snapshot.bid_depth_e2, dtype=np.int64),
+            np.array(snapshot.ask_depth_e2, dtype=np.int64),
+        )
+
+    def _fee_terms(self, now_ns: int) -> FeeTerms:
+        definition = self.definition
+        schedule = schedule_at(definition.series_ticker, now_ns, definition.event_ticker)
+        return FeeTerms.of(schedule, self.ticks.prices_e4)
+
+
+def _ladder_of(definition: LadderDefined) -> Ladder:
+    """Return the domain's ladder of a definition; raises ValueError when it can't be one."""
+    columns = zip(
+        definition.tickers,
+        definition.strike_types,
+        definition.floors_e4,
+        definition.caps_e4,
+        strict=True,
+    )
+    rungs = tuple(
+        Rung(ticker, StrikeType(strike_type), floor_e4, cap_e4)
+        for ticker, strike_type, floor_e4, cap_e4 in columns
+    )
+    return Ladder(
+        definition.event_ticker,
+        definition.series_ticker,
+        definition.target_ns,
+        rungs,
+        LadderKind(definition.kind),
+    )
