@@ -73,7 +73,13 @@ Handler = Callable[[Sequence[Stored]], Sequence[Awaitable[int]]]
 
 
 class Bus(Protocol):
-    """What a service may ask of the message bus."""
+    """What a service may ask of the message bus.
+
+    `fatal` gets an exception when the connection has become useless (refused rights, closed
+    by the other side, messages dropped): await it beside the work, and end the process.
+    """
+
+    fatal: asyncio.Future[None]
 
     def publish(
         self, subject: str, data: bytes, *, message_id: str, fence: Fence | None = None
@@ -89,9 +95,11 @@ class Bus(Protocol):
     async def consume(self, durable: Durable, handler: Handler) -> None:
         """Deliver the durable's messages in batches until cancelled or closed.
 
-        A batch is acknowledged once everything that the handler returned is done; what was
-        not acknowledged is delivered again. On a conflated durable only the newest message
-        of each subject in a batch reaches the handler.
+        Within one call the handler sees sequences only rise, each message once, nothing left
+        out, whatever the connection does. A batch is acknowledged once everything that the
+        handler returned is done; the first failure of that ends `consume` with it, and what
+        was not acknowledged is delivered again to the next one. On a conflated durable only
+        the newest message of each subject in a batch reaches the handler.
         """
         ...
 

@@ -45,6 +45,13 @@ def password_variable(service: Service) -> str:
     return f"NATS_PASSWORD_{service.upper()}"
 
 
+def streams_seen_by(service: Service) -> tuple[str, ...]:
+    """Return the streams that a service reads or writes: those it verifies at its start."""
+    seen = {subject.stream for subject in SUBJECTS if service in subject.writers}
+    seen |= set(streams_read_by(service))
+    return tuple(stream.name for stream in STREAMS if stream.name in seen)
+
+
 def rights_of(service: Service) -> Rights:
     """Return a service's least rights, computed from the topology."""
     own_inbox = f"{inbox_prefix(service)}.>"
@@ -66,9 +73,7 @@ def rights_of(service: Service) -> Rights:
         ]
     reads = list(streams_read_by(service))
     buckets = [bucket for bucket in BUCKETS if service in bucket.readers + bucket.writers]
-    written = [subject.stream for subject in SUBJECTS if service in subject.writers]
-    seen = [stream.name for stream in STREAMS if stream.name in reads + written]
-    publish += [f"$JS.API.STREAM.INFO.{name}" for name in seen]
+    publish += [f"$JS.API.STREAM.INFO.{name}" for name in streams_seen_by(service)]
     for name in reads + [bucket_stream(bucket.name) for bucket in buckets]:
         publish += [f"$JS.API.DIRECT.GET.{name}", f"$JS.API.DIRECT.GET.{name}.>"]
     publish += [f"$KV.{bucket.name}.>" for bucket in buckets if service in bucket.writers]

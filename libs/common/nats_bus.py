@@ -1,0 +1,281 @@
+"""The message bus over NATS JetStream; the pitfalls it stands against are in jetstream.md."""
+
+import asyncio
+import json
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from libs.common.bus import (
+    BusError,
+    BusMismatch,
+    BusUnavailable,
+    Fence,
+    FenceRefused,
+    Handler,
+    KeyValue,
+    PublishRefused,
+    RevisionMismatch,
+    Stored,
+)
+from libs.common.jetstream import (
+    MIN_SERVER_VERSION,
+    bucket_stream,
+    differences,
+    durable_config,
+    key_subject,
+    stream_config,
+)
+from libs.common.nats_config import inbox_prefix, streams_seen_by
+from libs.common.nats_connection import connect_client, is_refusal
+from libs.common.nats_consumer import DurableConsumer
+from libs.common.nats_publisher import BUDGET_S, Publisher
+from libs.common.nats_reader import DirectReader
+from libs.common.topology import Durable, Service, durables_of, stream_named, stream_of_subject
+
+ROUND_TRIP_TIMEOUT_S = 5
+VERIFY_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 5.0
+ANSWERING_MAX = 64
+
+_log = logging.getLogger(__name__)
+_VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"', re.I)
+
+
+class NatsBus:
+    """A service's connection; build it with `NatsBus.connect`.
+
+    `fatal` gets the error that makes the connection useless: closed by the other side,
+    refused rights, dropped messages. The process is to end then, and to start anew.
+    """
+
+    def __init__(self, service: Service, budget_s: float) -> None:
+        self.service = service
+        self.fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.fatal.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._budget_s = budget_s
+        self._inbox = f"{inbox_prefix(service)}.{uuid.uuid4().hex}"
+        self._consumers: set[DurableConsumer] = set()
+        self._consumer_count = 0
+        self._answering: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._client: Client
+        self._publisher: Publisher
+        self._reader: DirectReader
+
+    @classmethod
+    async def connect(
+        cls, url: str, service: Service, password: str, *, budget_s: float = BUDGET_S
+    ) -> "NatsBus":
+        """Return a connected bus; raise BusUnavailable. `url` may list servers with commas.
+
+        `budget_s` is how long a publish is retried before it counts as unknown.
+        """
+        bus = cls(service, budget_s)
+        bus._client = await connect_client(
+            url,
+            service,
+            password,
+            on_error=bus._on_error,
+            on_disconnected=bus._on_disconnected,
+            on_reconnected=bus._on_reconnected,
+            on_closed=bus._on_closed,
+        )
+        bus._reader = DirectReader(bus._client, f"{bus._inbox}.read")
+        bus._publisher = Publisher(
+            bus._client, f"{bus._inbox}.publish", bus._find_stored, budget_s=budget_s
+        )
+        await bus._reader.start()
+        await bus._publisher.start()
+        return bus
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many publishes are not acknowledged yet."""
+        return self._publisher.in_flight
+
+    @property
+    def connected(self) -> bool:
+        """Say whether the connection stands at the moment."""
+        return self._client.is_connected
+
+    def publish(
+        self, subject: str, data: bytes, *, message_id: str, fence: Fence | None = None
+    ) -> asyncio.Future[int]:
+        """Send now, in call order; see `Bus.publish`."""
+        return self._publisher.publish(subject, data, message_id, fence)
+
+    async def consume(self, durable: Durable, handler: Handler) -> None:
+        """Deliver the durable's messages until cancelled or closed; see `Bus.consume`."""
+        self._consumer_count += 1
+        inbox = f"{self._inbox}.pull{self._consumer_count}"
+        consumer = DurableConsumer(self._client, inbox, durable, handler, self._reader)
+        self._consumers.add(consumer)
+        try:
+            await consumer.run()
+        finally:
+            self._consumers.discard(consumer)
+
+    async def read(self, stream: str, after: int, limit: int = 1_000) -> list[Stored]:
+        """Return up to `limit` messages with a sequence above `after`, in order."""
+        return await self._reader.read(stream, after, limit)
+
+    async def last_per_subject(self, stream: str, subject_filter: str) -> list[Stored]:
+        """Return the newest message of each subject that matches, in sequence order."""
+        return await self._reader.last_per_subject(stream, [subject_filter])
+
+    async def get(self, bucket: str, key: str) -> KeyValue | None:
+        """Return the value of a key, None if it has none; may be stale on a replica."""
+        return await self._reader.get(bucket, key)
+
+    async def put(self, bucket: str, key: str, data: bytes, *, revision: int) -> int:
+        """Write a key by compare-and-set; see `Bus.put`."""
+        subject = key_subject(bucket, key)
+        fence = Fence(subject, revision)
+        message_id = uuid.uuid4().hex
+        try:
+            return await self.publish(subject, data, message_id=message_id, fence=fence)
+        except FenceRefused as error:
+            raise RevisionMismatch(
+                f"{bucket}/{key}: expected revision {revision}, somebody wrote it since"
+            ) from error
+
+    async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
+        """Ask and return the answer; raise TimeoutError when none comes."""
+        try:
+            return (await self._client.request(subject, data, timeout=timeout_s)).data
+        except nats.errors.Error as error:
+            raise TimeoutError(
+                f"request {subject}: expected an answer within {timeout_s:g} s, got {error!r}"
+            ) from error
+
+    async def serve(self, subject: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """Answer requests on a subject from now on."""
+
+        async def reply_to(message: Msg) -> None:
+            try:
+                await self._client.publish(message.reply, await answer(message.data))
+            except nats.errors.Error as error:
+                _log.warning("no answer sent on %s: %r", subject, error)
+
+        async def take(message: Msg) -> None:
+            if not message.reply or len(self._answering) >= ANSWERING_MAX:
+                return  # who asks hears nothing, and asks again
+            task = asyncio.create_task(reply_to(message))
+            self._answering.add(task)
+            task.add_done_callback(self._on_answered)
+
+        await self._client.subscribe(subject, cb=take)
+        await self.round_trip()
+
+    async def round_trip(self) -> None:
+        """Return when the server has answered a ping; raise TimeoutError otherwise."""
+        if not self._client.is_connected:
+            raise TimeoutError("NATS: not connected")
+        await self._client.flush(ROUND_TRIP_TIMEOUT_S)
+
+    async def verify(self) -> None:
+        """Raise BusMismatch unless the server, streams and durables are the topology's."""
+        version = self._client.connected_server_version
+        wrong: list[str] = []
+        if (version.major, version.minor) < MIN_SERVER_VERSION:
+            wanted = ".".join(map(str, MIN_SERVER_VERSION))
+            wrong.append(f"nats-server: expected {wanted} or newer, found {version}")
+        for name in streams_seen_by(self.service):
+            found = await self._info(f"STREAM.INFO.{name}", f"stream {name}", wrong)
+            if found:
+                replicas = found.get("num_replicas", 1)
+                expected = stream_config(stream_named(name), replicas)
+                wrong += differences(f"stream {name}", expected, found)
+        for durable in durables_of(self.service):
+            place = f"{durable.stream}.{durable.name}"
+            found = await self._info(f"CONSUMER.INFO.{place}", f"durable {durable.name}", wrong)
+            if found:
+                wrong += differences(f"durable {durable.name}", durable_config(durable), found)
+        if wrong:
+            raise BusMismatch("; ".join(wrong) + "; run provision")
+
+    async def close(self) -> None:
+        """Send what is waiting, then let go of the connection."""
+        if self._closing:
+            return
+        self._closing = True
+        for consumer in self._consumers:
+            consumer.stop()
+        if self._client.is_connected:
+            await self._publisher.settled(CLOSE_TIMEOUT_S)
+        self._publisher.fail_all()
+        for task in self._answering:
+            task.cancel()
+        await self._client.close()
+        if not self.fatal.done():
+            self.fatal.cancel()
+
+    async def _info(self, subject: str, what: str, wrong: list[str]) -> dict[str, Any]:
+        try:
+            answer = await self._client.request(f"$JS.API.{subject}", b"", timeout=VERIFY_TIMEOUT_S)
+        except nats.errors.Error as error:
+            raise BusUnavailable(f"verify: {what}: expected its state, got {error!r}") from error
+        body = json.loads(answer.data)
+        if "error" in body:
+            wrong.append(f"{what}: {body['error'].get('description')}")
+            return {}
+        config: dict[str, Any] = body["config"]
+        return config
+
+    async def _find_stored(self, subject: str, message_id: str, after: int) -> int | None:
+        if subject.startswith("$KV."):
+            stream = bucket_stream(subject.split(".")[1])
+        else:
+            stream = stream_of_subject(subject)
+        return await self._reader.find(stream, subject, message_id, after)
+
+    def _fail(self, error: BusError) -> None:
+        if not self.fatal.done() and not self._closing:
+            _log.error("%s", error)
+            self.fatal.set_exception(error)
+
+    def _on_error(self, error: Exception) -> None:
+        violation = _VIOLATION.search(str(error))
+        if violation is not None:
+            kind, subject = violation.groups()
+            refused = PublishRefused(
+                f"NATS refused {self.service.value} the {kind.lower()} to {subject};"
+                " the topology gives this service no right to it"
+            )
+            self._publisher.refuse(subject, refused)
+            self._fail(refused)
+        elif isinstance(error, nats.errors.SlowConsumerError):
+            self._fail(BusError(f"NATS: messages were dropped unread on {error.subject}"))
+        elif is_refusal(error):
+            self._fail(BusUnavailable(f"NATS refuses user {self.service.value!r} now: {error}"))
+        elif isinstance(error, nats.errors.Error | OSError | TimeoutError):
+            _log.warning("NATS: %r", error)
+        else:  # nats-py reports here what our own callbacks raise
+            self._fail(BusError(f"a callback of the bus failed: {error!r}"))
+
+    def _on_disconnected(self) -> None:
+        self._publisher.hold()
+        # What nats-py has buffered would be sent after the reconnect, when its publisher may
+        # long have given up: a ghost. The publisher sends what is still wanted itself.
+        self._client._pending.clear()
+        self._client._pending_data_size = 0
+
+    def _on_reconnected(self) -> None:
+        self._publisher.resume()
+        for consumer in self._consumers:
+            consumer.on_reconnected()
+
+    def _on_closed(self) -> None:
+        self._fail(BusUnavailable("NATS: the connection was closed"))
+
+    def _on_answered(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a request could not be answered: %r", error)
