@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 MINUTE_NS = 60_000_000_000
 PRICES = ("open", "high", "low", "close")
 BARS_MAX = 100_000
-SYMBOLS = ("SPX", "NDX")
+NAMES = {"I:SPX": "SPX", "I:NDX": "NDX"}
 
 
 class BarsError(Exception):
@@ -45,7 +45,7 @@ class MinuteBars:
 
 
 def resolve_bars(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return symbol -> bar file, adding the sibling of the other index that lies beside one.
+    """Return index symbol -> bar file, adding the sibling of the other index that lies beside one.
 
     `I_SPX_x.parquet` finds `I_NDX_x.parquet`. Raises BarsError for a missing file, a name
     without a known symbol, or two files of one symbol.
@@ -59,8 +59,8 @@ def resolve_bars(paths: Sequence[Path]) -> dict[str, Path]:
             raise BarsError(path, f"one file of {symbol}", f"a second beside {found[symbol].name}")
         found[symbol] = path
     for symbol, path in list(found.items()):
-        for other in SYMBOLS:
-            sibling = path.with_name(path.name.replace(symbol, other))
+        for other, name in NAMES.items():
+            sibling = path.with_name(path.name.replace(NAMES[symbol], name))
             if other not in found and sibling.is_file():
                 found[other] = sibling
     return found
@@ -91,7 +91,7 @@ def _symbol_of(path: Path) -> str:
     matches = re.findall(r"(?<![A-Za-z0-9])(SPX|NDX)(?![A-Za-z0-9])", path.stem)
     if len(set(matches)) != 1:
         raise BarsError(path, "SPX or NDX in the file's name, as in I_SPX_day.parquet", path.stem)
-    return str(matches[0])
+    return f"I:{matches[0]}"
 
 
 def _starts(path: Path, frame: pl.DataFrame) -> NDArray[np.int64]:

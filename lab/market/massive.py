@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from lab.market.faults import Fault, bad_frames
-from lab.market.path import NS_PER_S, Aggregate, IndexPath
+from lab.market.path import NS_PER_S, Aggregate, IndexPath, session_at
 from libs.common.clock import Clock
 
 NS_PER_MS = 1_000_000
@@ -188,7 +188,7 @@ class MassiveServer:
     def _events(
         self, kind: Literal["A", "AM"], start_ns: int, end_ns: int
     ) -> dict[Channel, AggregateEvent]:
-        session = self._path.session_at(start_ns)
+        session = session_at(start_ns)
         if not session.open_ns <= start_ns < session.close_ns:
             return {}
         return {
@@ -288,7 +288,7 @@ class MassiveServer:
         kind, _, name = text.partition(".")
         if kind not in ("A", "AM"):
             return set()
-        return {(kind, symbol) for symbol in self._path.symbols if name in ("*", f"I:{symbol}")}
+        return {(kind, symbol) for symbol in self._path.symbols if name in ("*", symbol)}
 
     def _stamp_date(
         self, connection: ServerConnection, request: Request, response: Response
@@ -357,7 +357,7 @@ def _event(
 ) -> AggregateEvent:
     return AggregateEvent(
         ev=kind,
-        sym=f"I:{symbol}",
+        sym=symbol,
         op=opening_e4 / 10_000,
         o=window.open_e4 / 10_000,
         c=window.close_e4 / 10_000,

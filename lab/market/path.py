@@ -5,8 +5,9 @@ simulator settles on it and its other participants look at it.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import numpy as np
@@ -15,26 +16,16 @@ from numpy.typing import NDArray
 from lab.market.bars import MINUTE_NS, MinuteBars
 from lab.market.bridge import SECONDS, bridge_minute
 from lab.market.synthetic import INDICES, expected_sigma_e4, synthetic_session
+from libs.domain.calendar import Session, nyse_session
+from libs.domain.eastern import eastern_date
 
 NS_PER_S = 1_000_000_000
 SESSIONS_CACHED_MAX = 16
+SHUT_DAYS_MAX = 10
 # Participants that see real bars know their usual minute; a dead quiet file still moves a little.
 MINUTE_SIGMA_FLOOR = 5e-5
 
 Origin = Literal["bars", "bridge", "synthetic"]
-
-
-@dataclass(frozen=True)
-class Session:
-    """One regular trading session: `open_ns <= t < close_ns`, and its New York date."""
-
-    date: str
-    open_ns: int
-    close_ns: int
-
-
-# Return the session that is open at a time, else the last one before it.
-SessionLookup = Callable[[int], Session]
 
 
 @dataclass(frozen=True)
@@ -58,6 +49,19 @@ class Aggregate:
     close_e4: int
 
 
+def session_at(at_ns: int) -> Session:
+    """Return the session of that New York day, before its open too, else the last one before it.
+
+    Raises CalendarError outside the calendar's years.
+    """
+    day = eastern_date(at_ns)
+    for back in range(SHUT_DAYS_MAX):
+        session = nyse_session(day - timedelta(days=back))
+        if session is not None:
+            return session
+    raise AssertionError(f"no NYSE session within {SHUT_DAYS_MAX} days before {day}")
+
+
 class IndexPath:
     """Tell the level of each index at any time; prints come once a second, on the second.
 
@@ -69,14 +73,12 @@ class IndexPath:
     def __init__(
         self,
         seed: int,
-        session_at: SessionLookup,
         bars: Mapping[str, MinuteBars] | None = None,
         base_levels_e4: Mapping[str, int] | None = None,
         symbols: Sequence[str] = tuple(INDICES),
     ) -> None:
         self.seed = seed
         self.symbols = tuple(symbols)
-        self.session_at = session_at
         self._bars = {symbol: _BridgedBars(seed, given) for symbol, given in (bars or {}).items()}
         self._base_levels_e4 = dict(base_levels_e4 or {})
         self._sessions: dict[tuple[str, str], NDArray[np.int64]] = {}
@@ -91,7 +93,7 @@ class IndexPath:
             return self._bars[symbol].point(at_ns)
         if symbol not in self.symbols:
             raise KeyError(f"index {symbol!r}: expected one of {', '.join(self.symbols)}")
-        session = self.session_at(at_ns)
+        session = session_at(at_ns)
         prints = self._synthetic(symbol, session)
         second = min(max((at_ns - session.open_ns) // NS_PER_S, 0), prints.size - 1)
         at_print_ns = session.open_ns + second * NS_PER_S
@@ -113,7 +115,7 @@ class IndexPath:
 
     def opening_e4(self, symbol: str, at_ns: int) -> int:
         """Return the level at the open of the session of that time (or the first one known)."""
-        return self.level_e4(symbol, self.session_at(at_ns).open_ns)
+        return self.level_e4(symbol, session_at(at_ns).open_ns)
 
     def sigma_e4(self, symbol: str, from_ns: int, to_ns: int) -> float:
         """Return the standard deviation, in e4, expected of the level's change over a time.
@@ -125,7 +127,7 @@ class IndexPath:
         if symbol in self._bars:
             minutes = (to_ns - from_ns) / MINUTE_NS
             return self._bars[symbol].minute_sigma_e4 * math.sqrt(minutes)
-        session = self.session_at(from_ns)
+        session = session_at(from_ns)
         return expected_sigma_e4(
             self.level_e4(symbol, from_ns),
             symbol,
@@ -151,13 +153,17 @@ class IndexPath:
         }
 
     def _synthetic(self, symbol: str, session: Session) -> NDArray[np.int64]:
-        key = (symbol, session.date)
+        key = (symbol, session.day.isoformat())
         if key not in self._sessions:
             if len(self._sessions) >= SESSIONS_CACHED_MAX:
                 self._sessions.pop(next(iter(self._sessions)))
             seconds = (session.close_ns - session.open_ns) // NS_PER_S
             self._sessions[key] = synthetic_session(
-                self.seed, symbol, session.date, seconds, self._base_levels_e4.get(symbol)
+                self.seed,
+                symbol,
+                session.day.isoformat(),
+                seconds,
+                self._base_levels_e4.get(symbol),
             )
         return self._sessions[key]
 

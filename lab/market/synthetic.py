@@ -28,8 +28,8 @@ class SyntheticIndex:
 # SPX: 1.8 points a minute at 6,800, hence about 7 in a quarter of an hour; NDX moves 1.1 times
 # as much, relative to its level. The loading is the correlation measured on real minutes.
 INDICES = {
-    "SPX": SyntheticIndex(68_000_000, 1.8 / 6_800, 1.0),
-    "NDX": SyntheticIndex(250_000_000, 1.1 * 1.8 / 6_800, 0.93),
+    "I:SPX": SyntheticIndex(68_000_000, 1.8 / 6_800, 1.0),
+    "I:NDX": SyntheticIndex(250_000_000, 1.1 * 1.8 / 6_800, 0.93),
 }
 
 TAIL_DEGREES = 5.0

@@ -30,7 +30,7 @@ def written(tmp_path: Path, data: dict[str, list[Any]], name: str = "I_SPX_x.par
 
 
 def test_good_bars_are_read_in_units_of_0_0001(tmp_path: Path) -> None:
-    bars = read_bars(written(tmp_path, columns()), "SPX")
+    bars = read_bars(written(tmp_path, columns()), "I:SPX")
     assert len(bars) == 3
     assert bars.start_ns[0] == int(START.timestamp()) * 1_000_000_000
     assert (bars.open_e4[0], bars.high_e4[0]) == (52_000_000, 52_015_000)
@@ -79,7 +79,7 @@ def test_bad_bars_are_refused_in_one_line(
 ) -> None:
     path = written(tmp_path, data)
     with pytest.raises(BarsError, match=expected) as caught:
-        read_bars(path, "SPX")
+        read_bars(path, "I:SPX")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -90,22 +90,22 @@ def test_a_file_that_is_no_parquet_or_not_there(tmp_path: Path) -> None:
         resolve_bars([path])
     path.write_bytes(b"not parquet at all")
     with pytest.raises(BarsError, match="readable Parquet"):
-        read_bars(path, "SPX")
+        read_bars(path, "I:SPX")
 
 
 def test_a_sibling_of_the_other_index_is_found(tmp_path: Path) -> None:
     spx = written(tmp_path, columns(), "I_SPX_day_noon.parquet")
-    assert resolve_bars([spx]) == {"SPX": spx}
+    assert resolve_bars([spx]) == {"I:SPX": spx}
     ndx = written(tmp_path, columns(), "I_NDX_day_noon.parquet")
-    assert resolve_bars([spx]) == {"SPX": spx, "NDX": ndx}
-    assert resolve_bars([ndx]) == {"NDX": ndx, "SPX": spx}
+    assert resolve_bars([spx]) == {"I:SPX": spx, "I:NDX": ndx}
+    assert resolve_bars([ndx]) == {"I:NDX": ndx, "I:SPX": spx}
 
 
 def test_names_must_tell_one_symbol(tmp_path: Path) -> None:
     with pytest.raises(BarsError, match="SPX or NDX in the file's name"):
         resolve_bars([written(tmp_path, columns(), "bars.parquet")])
     first = written(tmp_path, columns(), "I_SPX_a.parquet")
-    with pytest.raises(BarsError, match="one file of SPX"):
+    with pytest.raises(BarsError, match="one file of I:SPX"):
         resolve_bars([first, written(tmp_path, columns(), "I_SPX_b.parquet")])
 
 
@@ -114,6 +114,6 @@ def test_every_real_file_is_valid() -> None:
     paths = sorted((SHARED_DATA / "index" / "windows").glob("*.parquet"))
     paths += sorted((SHARED_DATA / "index" / "sessions").glob("*.parquet"))
     for path in paths:
-        symbol = "SPX" if "SPX" in path.name else "NDX"
-        assert set(resolve_bars([path])) == {"SPX", "NDX"}
+        symbol = "I:SPX" if "SPX" in path.name else "I:NDX"
+        assert set(resolve_bars([path])) == {"I:SPX", "I:NDX"}
         assert len(read_bars(path, symbol)) >= 16

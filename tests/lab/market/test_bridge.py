@@ -40,8 +40,10 @@ def test_flat_and_monotone_bars(open_: int, high: int, low: int, close: int) -> 
 
 def test_the_same_names_give_the_same_bridge_and_others_another() -> None:
     bar = (50_000_000, 50_050_000, 49_980_000, 50_030_000)
-    assert np.array_equal(bridge_minute(*bar, 7, "SPX", 1), bridge_minute(*bar, 7, "SPX", 1))
-    assert not np.array_equal(bridge_minute(*bar, 7, "SPX", 1), bridge_minute(*bar, 8, "SPX", 1))
+    assert np.array_equal(bridge_minute(*bar, 7, "I:SPX", 1), bridge_minute(*bar, 7, "I:SPX", 1))
+    assert not np.array_equal(
+        bridge_minute(*bar, 7, "I:SPX", 1), bridge_minute(*bar, 8, "I:SPX", 1)
+    )
 
 
 def test_a_bar_that_contradicts_itself_is_refused() -> None:

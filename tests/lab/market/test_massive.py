@@ -17,7 +17,7 @@ from lab.market.faults import parse_faults
 from lab.market.massive import BAD_FRAMES_MAX, MassiveServer
 from lab.market.path import IndexPath
 from libs.common.clock import ManualClock
-from tests.lab.market.sessions import CLOSE_NS, NOON_NS, OPEN_NS, one_session
+from tests.lab.market.times import CLOSE_NS, NOON_NS, OPEN_NS
 
 S = 1_000_000_000
 
@@ -34,7 +34,7 @@ class JumpClock(ManualClock):
 
 
 KEY = "a-key-for-tests"
-PATH = IndexPath(7, one_session)
+PATH = IndexPath(7)
 
 
 @asynccontextmanager
@@ -112,11 +112,11 @@ async def test_seconds_arrive_when_they_end() -> None:
     async with serving() as (server, clock), subscribed(server, "A.I:SPX,A.I:NDX") as client:
         await clock.advance_to(NOON_NS + S)
         events = await told(client)
-        level = PATH.level_e4("SPX", NOON_NS) / 10_000
+        level = PATH.level_e4("I:SPX", NOON_NS) / 10_000
         assert events[0] == {
             "ev": "A",
             "sym": "I:SPX",
-            "op": PATH.level_e4("SPX", OPEN_NS) / 10_000,
+            "op": PATH.level_e4("I:SPX", OPEN_NS) / 10_000,
             "o": level,
             "c": level,
             "h": level,
@@ -135,7 +135,7 @@ async def test_a_minute_arrives_only_when_it_has_ended() -> None:
         await clock.advance_to(NOON_NS + 60 * S)
         events = await told(client)
         assert [event["sym"] for event in events] == ["I:SPX", "I:NDX"]
-        minute = PATH.aggregate("SPX", NOON_NS, NOON_NS + 60 * S)
+        minute = PATH.aggregate("I:SPX", NOON_NS, NOON_NS + 60 * S)
         shown = [round(events[0][name] * 10_000) for name in "ohlc"]
         assert shown == [minute.open_e4, minute.high_e4, minute.low_e4, minute.close_e4]
         assert events[0]["s"] == NOON_NS // 1_000_000

@@ -21,13 +21,13 @@ def rms_points(paths: list[NDArray[np.int64]], step_s: int) -> float:
 
 
 def test_spx_moves_about_1_6_points_a_minute_and_7_to_9_in_15() -> None:
-    paths = sessions("SPX")
+    paths = sessions("I:SPX")
     assert 1.4 <= rms_points(paths, 60) <= 2.0
     assert 6.3 <= rms_points(paths, 900) <= 9.0
 
 
 def test_ndx_moves_about_four_times_as_far_and_together() -> None:
-    spx, ndx = sessions("SPX"), sessions("NDX")
+    spx, ndx = sessions("I:SPX"), sessions("I:NDX")
     assert 3.6 <= rms_points(ndx, 60) / rms_points(spx, 60) <= 4.6
     pairs = zip(spx, ndx, strict=True)
     together = [np.corrcoef(np.diff(a[::60]), np.diff(b[::60]))[0, 1] for a, b in pairs]
@@ -35,7 +35,7 @@ def test_ndx_moves_about_four_times_as_far_and_together() -> None:
 
 
 def test_the_open_is_wilder_than_noon_and_tails_are_heavy() -> None:
-    paths = sessions("SPX")
+    paths = sessions("I:SPX")
     opening = np.sqrt(np.mean([np.mean(np.diff(path[:1_201:60]) ** 2) for path in paths])) / 1e4
     assert opening > 1.5 * rms_points(paths, 60)
     seconds = np.concatenate([np.diff(path[3_600:20_000]) for path in paths]).astype(float)
@@ -44,7 +44,7 @@ def test_the_open_is_wilder_than_noon_and_tails_are_heavy() -> None:
 
 def test_volatility_clusters_beyond_the_time_of_day() -> None:
     products, squares = 0.0, 0.0
-    for path in sessions("SPX"):
+    for path in sessions("I:SPX"):
         size = np.abs(np.diff(path[5_400:18_000:60])).astype(float)
         size -= size.mean()
         products += float(np.sum(size[1:] * size[:-1]))
@@ -53,19 +53,19 @@ def test_volatility_clusters_beyond_the_time_of_day() -> None:
 
 
 def test_prints_lie_on_the_cent_grid() -> None:
-    assert not np.any(synthetic_session(3, "NDX", "2025-11-03", SESSION_S) % 100)
+    assert not np.any(synthetic_session(3, "I:NDX", "2025-11-03", SESSION_S) % 100)
 
 
 def test_expected_sigma_agrees_with_the_sessions() -> None:
-    expected = expected_sigma_e4(68_000_000, "SPX", NOON_S - 900.0, float(NOON_S), SESSION_S)
-    paths = [synthetic_session(seed, "SPX", "2025-11-03", SESSION_S) for seed in range(300)]
+    expected = expected_sigma_e4(68_000_000, "I:SPX", NOON_S - 900.0, float(NOON_S), SESSION_S)
+    paths = [synthetic_session(seed, "I:SPX", "2025-11-03", SESSION_S) for seed in range(300)]
     changes = [float(path[NOON_S] - path[NOON_S - 900]) for path in paths]
     assert 0.85 <= float(np.sqrt(np.mean(np.square(changes)))) / expected <= 1.15
-    assert expected_sigma_e4(68_000_000, "SPX", 10.0, 10.0, SESSION_S) == 0.0
+    assert expected_sigma_e4(68_000_000, "I:SPX", 10.0, 10.0, SESSION_S) == 0.0
 
 
 def test_other_days_and_seeds_differ() -> None:
-    day = synthetic_session(1, "SPX", "2025-11-03", 600)
-    assert not np.array_equal(day, synthetic_session(1, "SPX", "2025-11-04", 600))
-    assert not np.array_equal(day, synthetic_session(2, "SPX", "2025-11-03", 600))
-    assert abs(day[0] / INDICES["SPX"].base_level_e4 - 1) < 0.03
+    day = synthetic_session(1, "I:SPX", "2025-11-03", 600)
+    assert not np.array_equal(day, synthetic_session(1, "I:SPX", "2025-11-04", 600))
+    assert not np.array_equal(day, synthetic_session(2, "I:SPX", "2025-11-03", 600))
+    assert abs(day[0] / INDICES["I:SPX"].base_level_e4 - 1) < 0.03
