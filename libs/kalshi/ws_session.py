@@ -59,6 +59,7 @@ class StreamSession:
 
     `handler(events, received_ns)` is awaited for every frame before the next one is read, so a
     slow handler slows the socket and never fills memory. Commands and Reconnect are not handed on.
+    `on_frame(text, received_ns)` sees every frame as it came, to keep a copy.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class StreamSession:
         clock: Clock,
         limits: SessionLimits | None = None,
         jitter: random.Random | None = None,
+        on_frame: Callable[[str | bytes, int], None] | None = None,
     ) -> None:
         self._url = url
         self._stream = stream
@@ -78,6 +80,7 @@ class StreamSession:
         self._clock = clock
         self._limits = limits or SessionLimits()
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads reconnects, no secret
+        self._on_frame = on_frame
         self._socket: ClientConnection | None = None
         self._failures = 0
         self._probed_ns = 0
@@ -151,6 +154,8 @@ class StreamSession:
                 if text is not None:
                     self.last_heard_ns = now_ns
                     self._failures = 0
+                    if self._on_frame is not None:
+                        self._on_frame(text, now_ns)
                     await self._deliver(self._stream.on_text(text, now_ns), now_ns)
                 await self._deliver(self._stream.on_tick(now_ns), now_ns)
                 await self._check_life(now_ns)
