@@ -29,7 +29,6 @@ class ServiceConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     service: str
     nats_url: str
-    nats_user: str
     nats_password_file: str
     admin_token_file: str
     instance: str = ""

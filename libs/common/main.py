@@ -1,7 +1,6 @@
 """Start a service as a process: read its configuration, connect, run, tell why it ended."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -53,9 +52,8 @@ def run_service(
 
 async def _serve(app: App, config: ServiceConfig) -> None:
     password = read_secret(config.nats_password_file, "nats_password_file")
-    bus = await NatsBus.connect(config.nats_url, config.nats_user, password, app.service)
+    bus = await NatsBus.connect(config.nats_url, app.service, password)
     runner = Runner(app, bus, config.clock.build(), config)
-    bus.on_fatal(runner.context.fail)
+    bus.fatal.add_done_callback(runner.context.fail_with)
     install_signals(runner)
-    await asyncio.sleep(0)
     await runner.run()

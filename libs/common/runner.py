@@ -43,10 +43,20 @@ READ_BATCH = 1_000
 class App(Protocol):
     """A service's wiring: its core, its adapters, and how it recovers."""
 
-    service: Service
-    core: Core
-    fence: int | None
-    """The stream sequence of our `BrokerEpoch`; None for services that fence nothing."""
+    @property
+    def service(self) -> Service:
+        """Return which service this is."""
+        ...
+
+    @property
+    def core(self) -> Core:
+        """Return the core that events go to."""
+        ...
+
+    @property
+    def fence(self) -> int | None:
+        """Return the stream sequence of our `BrokerEpoch`; None if nothing is fenced."""
+        ...
 
     async def recover(self, context: "Context") -> None:
         """Read the streams back with effects suppressed, then reconcile the outside."""
@@ -122,6 +132,11 @@ class Context:
         """End the process with this reason."""
         if not self.fatal.done():
             self.fatal.set_exception(Fatal(reason))
+
+    def fail_with(self, cause: "asyncio.Future[Any]") -> None:
+        """End the process because of what a future ended with, if it ended with an error."""
+        if not cause.cancelled() and (error := cause.exception()):
+            self.fail(f"{type(error).__name__}: {error}")
 
     def dispatch(self, event: Event) -> list[asyncio.Future[int]]:
         """Let the core handle an event and perform its effects, in order.

@@ -1,0 +1,1 @@
+"""feeds: take in the outside world, stamp it, publish it, keep a raw copy."""

@@ -1,0 +1,330 @@
+"""What feeds decides: which observations are believed, what is published and when.
+
+Overload conflates: an index level goes out as it comes, a ladder goes out when it changed and at
+most once per interval, and at least once a second while its books are vouched for, so that a
+reader can tell a quiet market from a dead feed.
+"""
+
+from libs.common.clock import NS_PER_S
+from libs.common.effects import Effect, Event, Publish, SetTimer, TimerFired
+from libs.common.messages import (
+    Cause,
+    ClockSample,
+    ExchangeStatus,
+    FeedStatus,
+    IndexTick,
+    derived_id,
+)
+from libs.kalshi.ws_events import BadFrame, Delta, Gap, Snapshot, StreamError
+from services.feeds.config import FeedsConfig
+from services.feeds.events import (
+    CLOCK,
+    INDEX,
+    LADDERS,
+    STATUS,
+    BooksHeard,
+    CountRefused,
+    DropBooks,
+    ExchangeStatusRead,
+    FeedAlive,
+    FeedFailed,
+    IndexBar,
+    LaddersListed,
+    LadderSpec,
+    ResyncBooks,
+    SkewMeasured,
+    Started,
+    WatchBooks,
+)
+from services.feeds.ladder import Ladder
+
+WATCH_EVERY_NS = NS_PER_S
+STATUS_EVERY_NS = 5 * NS_PER_S
+FORGET_AFTER_NS = 60 * NS_PER_S
+FUTURE_NS = 2 * NS_PER_S
+LADDERS_MAX = 64
+WATCH_TIMER = "watch"
+
+
+class FeedState:
+    """How one feed is and what was last said about it."""
+
+    def __init__(self, stale_s: float) -> None:
+        self.stale_ns = round(stale_s * NS_PER_S)
+        self.newest_ns = 0
+        self.failure = "nothing heard yet"
+        self.said: tuple[bool, str] | None = None
+        self.said_ns = 0
+
+    def verdict(self, now_ns: int) -> tuple[bool, str]:
+        """Return whether it is well, and if not why."""
+        if self.failure:
+            return False, self.failure
+        if now_ns - self.newest_ns > self.stale_ns:
+            return False, f"nothing new within {self.stale_ns / NS_PER_S:g} s"
+        return True, ""
+
+
+class FeedsCore:
+    """Fold what the sources say; publish what others need."""
+
+    def __init__(self, config: FeedsConfig) -> None:
+        self._config = config
+        self._interval_ns = round(config.snapshot_every_s * NS_PER_S)
+        self._ahead_ns = round(config.discovery_ahead_s * NS_PER_S)
+        self._ladders: dict[str, Ladder] = {}
+        self._event_of: dict[str, str] = {}
+        self._last_bar: dict[str, IndexBar] = {}
+        self._feeds = {
+            INDEX: FeedState(config.index_stale_s),
+            LADDERS: FeedState(config.books_stale_s),
+            STATUS: FeedState(config.status_stale_s),
+            CLOCK: FeedState(config.status_stale_s),
+        }
+
+    def handle(self, event: Event) -> list[Effect]:
+        match event:
+            case IndexBar():
+                return self._bar(event)
+            case BooksHeard():
+                return self._books(event)
+            case Started():
+                return self._watch(event.now_ns)
+            case TimerFired() if event.key == WATCH_TIMER:
+                return self._watch(event.now_ns)
+            case TimerFired():
+                ladder = self._ladders.get(event.key)
+                return self._flush(ladder, event.now_ns) if ladder else []
+            case LaddersListed():
+                return self._listed(event)
+            case FeedAlive():
+                feed = self._feeds[event.feed]
+                feed.newest_ns, feed.failure = max(feed.newest_ns, event.heard_ns), ""
+                return []
+            case FeedFailed():
+                return self._failed(event)
+            case ExchangeStatusRead():
+                return self._exchange_status(event)
+            case SkewMeasured():
+                return self._skew(event)
+            case _:
+                raise AssertionError(f"feeds does not know {type(event).__name__}")
+
+    def summary(self, now_ns: int) -> str:
+        """Return one line about all feeds."""
+        said = (
+            f"{name} {'ok' if feed.verdict(now_ns)[0] else 'NOT OK'}"
+            for name, feed in self._feeds.items()
+        )
+        return ", ".join(said)
+
+    def _bar(self, bar: IndexBar) -> list[Effect]:
+        last = self._last_bar.get(bar.symbol)
+        refusal = self._refusal(bar, last)
+        if refusal is not None:
+            return [CountRefused(feed=INDEX, reason=refusal[0], detail=refusal[1])]
+        self._last_bar[bar.symbol] = bar
+        feed = self._feeds[INDEX]
+        feed.newest_ns, feed.failure = bar.end_ns, ""
+        cause = Cause.first("bar", f"{bar.symbol}|{bar.end_ns}", bar.now_ns)
+        tick = IndexTick(
+            id=cause.id,
+            ts_event_ns=bar.end_ns,
+            ts_pub_ns=bar.now_ns,
+            cause_id="",
+            correlation_id=cause.correlation_id,
+            source="feeds",
+            symbol=bar.symbol,
+            level_e4=bar.level_e4,
+            bar_start_ns=bar.start_ns,
+            bar_end_ns=bar.end_ns,
+            recv_ns=bar.now_ns,
+            provenance=self._config.provenance,
+        )
+        return [Publish(message=tick)]
+
+    def _refusal(self, bar: IndexBar, last: IndexBar | None) -> tuple[str, str] | None:
+        """Return the reason and detail for which a bar is not believed."""
+        if bar.symbol not in self._config.index_symbols:
+            return "unknown_symbol", bar.symbol
+        if bar.level_e4 <= 0 or bar.start_ns >= bar.end_ns:
+            return "impossible", f"level {bar.level_e4}, {bar.start_ns} to {bar.end_ns}"
+        if bar.end_ns > bar.now_ns + FUTURE_NS:
+            return "future", f"ends {(bar.end_ns - bar.now_ns) / NS_PER_S:.1f} s ahead"
+        if last is not None and bar.end_ns <= last.end_ns:
+            return "not_newer", f"ends {(last.end_ns - bar.end_ns) / NS_PER_S:.1f} s earlier"
+        if last is not None:
+            jump = abs(bar.level_e4 / last.level_e4 - 1)
+            if jump > self._config.level_jump_max:
+                return "jump", f"{jump:.0%} from the last level"
+        return None
+
+    def _books(self, heard: BooksHeard) -> list[Effect]:
+        effects: list[Effect] = []
+        touched: dict[str, Ladder] = {}
+        for event in heard.events:
+            match event:
+                case Snapshot() | Delta():
+                    ladder = self._ladders.get(self._event_of.get(event.ticker, ""))
+                    if ladder is None:
+                        continue
+                    touched[ladder.spec.event_ticker] = ladder
+                    if doubt := ladder.apply(event):
+                        effects.append(ResyncBooks(tickers=(event.ticker,)))
+                        effects.append(CountRefused(feed=LADDERS, reason="book", detail=doubt))
+                case Gap():
+                    effects.append(CountRefused(feed=LADDERS, reason="gap", detail=event.reason))
+                    for ladder in self._ladders.values():
+                        ladder.doubt(event.tickers)
+                        touched[ladder.spec.event_ticker] = ladder
+                case BadFrame():
+                    effects.append(
+                        CountRefused(feed=LADDERS, reason="bad_frame", detail=event.reason)
+                    )
+                case StreamError():
+                    detail = f"{event.code} {event.message}"
+                    effects.append(CountRefused(feed=LADDERS, reason="refused", detail=detail))
+                case _:
+                    pass
+        feed = self._feeds[LADDERS]
+        feed.newest_ns, feed.failure = heard.now_ns, ""
+        for ladder in touched.values():
+            effects += self._conflate(ladder, heard.now_ns)
+        return effects
+
+    def _conflate(self, ladder: Ladder, now_ns: int) -> list[Effect]:
+        """Publish a changed ladder now, or ask to be woken when its interval is over."""
+        due_ns = ladder.published_ns + self._interval_ns
+        if now_ns >= due_ns:
+            return self._flush(ladder, now_ns)
+        if ladder.flush_set:
+            return []
+        ladder.flush_set = True
+        return [SetTimer(key=ladder.spec.event_ticker, at_ns=due_ns)]
+
+    def _flush(self, ladder: Ladder, now_ns: int) -> list[Effect]:
+        ladder.flush_set = False
+        if not ladder.dirty:
+            return []
+        effects: list[Effect] = []
+        if crossed := ladder.crossed():
+            ladder.doubt(crossed)
+            effects.append(ResyncBooks(tickers=crossed))
+            effects.append(
+                CountRefused(feed=LADDERS, reason="crossed", detail=", ".join(crossed[:5]))
+            )
+        cause = Cause.first("ladder", f"{ladder.ladder_id}|{now_ns}", now_ns)
+        heard_ns = self._feeds[LADDERS].newest_ns
+        snapshot = ladder.snapshot(cause, cause.id, heard_ns, self._config.provenance)
+        ladder.dirty = False
+        ladder.published_ns = now_ns
+        return [*effects, Publish(message=snapshot)]
+
+    def _watch(self, now_ns: int) -> list[Effect]:
+        """Once a second: vouch for quiet books, tell how the feeds are, forget past events."""
+        effects: list[Effect] = [SetTimer(key=WATCH_TIMER, at_ns=now_ns + WATCH_EVERY_NS)]
+        alive, _ = self._feeds[LADDERS].verdict(now_ns)
+        for ladder in list(self._ladders.values()):
+            if now_ns > ladder.spec.target_ns + FORGET_AFTER_NS:
+                effects += self._forget(ladder)
+            elif alive and now_ns - ladder.published_ns >= WATCH_EVERY_NS:
+                ladder.dirty = True
+                effects += self._flush(ladder, now_ns)
+        for name, feed in self._feeds.items():
+            effects += self._say(name, feed, now_ns)
+        return effects
+
+    def _say(self, name: str, feed: FeedState, now_ns: int) -> list[Effect]:
+        verdict = feed.verdict(now_ns)
+        if feed.said == verdict and now_ns - feed.said_ns < STATUS_EVERY_NS:
+            return []
+        feed.said, feed.said_ns = verdict, now_ns
+        cause = Cause.first("feed", f"{name}|{now_ns}", now_ns)
+        status = FeedStatus(
+            id=cause.id,
+            ts_event_ns=now_ns,
+            ts_pub_ns=now_ns,
+            cause_id="",
+            correlation_id=cause.id,
+            source="feeds",
+            feed=name,
+            ok=verdict[0],
+            newest_ns=feed.newest_ns,
+            detail=verdict[1][:500],
+        )
+        return [Publish(message=status)]
+
+    def _listed(self, event: LaddersListed) -> list[Effect]:
+        effects: list[Effect] = []
+        for spec in event.ladders:
+            if not event.now_ns < spec.target_ns <= event.now_ns + self._ahead_ns:
+                continue
+            known = self._ladders.get(spec.event_ticker)
+            if known is not None and known.spec == spec:
+                continue
+            if known is None and len(self._ladders) >= LADDERS_MAX:
+                detail = f"{LADDERS_MAX} ladders are followed already"
+                effects.append(CountRefused(feed=LADDERS, reason="too_many", detail=detail))
+                continue
+            if known is not None:
+                effects += self._forget(known)
+            effects += self._follow(spec, event.now_ns)
+        return effects
+
+    def _follow(self, spec: LadderSpec, now_ns: int) -> list[Effect]:
+        ladder = Ladder(spec)
+        self._ladders[spec.event_ticker] = ladder
+        for ticker in ladder.tickers:
+            self._event_of[ticker] = spec.event_ticker
+        cause = Cause.first("listed", f"{ladder.ladder_id}|{now_ns}", now_ns)
+        definition = ladder.definition(cause, derived_id(cause.id, "definition"))
+        return [Publish(message=definition), WatchBooks(tickers=ladder.tickers)]
+
+    def _forget(self, ladder: Ladder) -> list[Effect]:
+        del self._ladders[ladder.spec.event_ticker]
+        for ticker in ladder.tickers:
+            del self._event_of[ticker]
+        return [DropBooks(tickers=ladder.tickers)]
+
+    def _failed(self, event: FeedFailed) -> list[Effect]:
+        feed = self._feeds[event.feed]
+        feed.failure = event.detail
+        effects = self._say(event.feed, feed, event.now_ns)
+        if event.feed == LADDERS:
+            for ladder in self._ladders.values():
+                ladder.doubt()
+                effects += self._flush(ladder, event.now_ns)
+        return effects
+
+    def _exchange_status(self, event: ExchangeStatusRead) -> list[Effect]:
+        feed = self._feeds[STATUS]
+        feed.newest_ns, feed.failure = event.now_ns, ""
+        cause = Cause.first("exchange", str(event.now_ns), event.now_ns)
+        status = ExchangeStatus(
+            id=cause.id,
+            ts_event_ns=event.now_ns,
+            ts_pub_ns=event.now_ns,
+            cause_id="",
+            correlation_id=cause.id,
+            source="feeds",
+            exchange_active=event.exchange_active,
+            trading_active=event.trading_active,
+        )
+        return [Publish(message=status)]
+
+    def _skew(self, event: SkewMeasured) -> list[Effect]:
+        feed = self._feeds[CLOCK]
+        feed.newest_ns, feed.failure = event.now_ns, ""
+        cause = Cause.first("skew", f"{event.reference}|{event.now_ns}", event.now_ns)
+        sample = ClockSample(
+            id=cause.id,
+            ts_event_ns=event.now_ns,
+            ts_pub_ns=event.now_ns,
+            cause_id="",
+            correlation_id=cause.id,
+            source="feeds",
+            reference=event.reference,
+            skew_ns=event.skew_ns,
+            uncertainty_ns=event.uncertainty_ns,
+        )
+        return [Publish(message=sample)]

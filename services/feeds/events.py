@@ -1,0 +1,107 @@
+"""What the adapters tell the core, and what the core asks of them."""
+
+from msgspec import Struct
+
+from libs.common.effects import Effect, Event
+from libs.common.messages import PriceRange
+from libs.domain.strikes import Rung
+from libs.kalshi.ws_events import StreamEvent
+
+INDEX = "index.ws"
+LADDERS = "kalshi.ladders"
+STATUS = "kalshi.status"
+CLOCK = "clock"
+
+
+class Started(Event, frozen=True, kw_only=True):
+    """The adapters begin."""
+
+
+class IndexBar(Event, frozen=True, kw_only=True):
+    """One second of an index as the source sent it."""
+
+    symbol: str
+    level_e4: int
+    start_ns: int
+    end_ns: int
+
+
+class FeedFailed(Event, frozen=True, kw_only=True):
+    """A source can't be read now; `detail` says what came instead."""
+
+    feed: str
+    detail: str
+
+
+class FeedAlive(Event, frozen=True, kw_only=True):
+    """A source was heard of at `heard_ns`, whether or not it had news."""
+
+    feed: str
+    heard_ns: int
+
+
+class LadderSpec(Struct, frozen=True, kw_only=True):
+    """One event as the exchange lists it."""
+
+    event_ticker: str
+    series_ticker: str
+    family: str
+    symbol: str
+    kind: str
+    target_ns: int
+    close_ns: int
+    rungs: tuple[Rung, ...]
+    price_ranges: tuple[PriceRange, ...]
+
+
+class LaddersListed(Event, frozen=True, kw_only=True):
+    """The events that the exchange has open now and that we could read."""
+
+    ladders: tuple[LadderSpec, ...]
+
+
+class BooksHeard(Event, frozen=True, kw_only=True):
+    """What the WebSocket brought."""
+
+    events: tuple[StreamEvent, ...]
+
+
+class ExchangeStatusRead(Event, frozen=True, kw_only=True):
+    """What the exchange says about itself."""
+
+    exchange_active: bool
+    trading_active: bool
+
+
+class SkewMeasured(Event, frozen=True, kw_only=True):
+    """Our clock less an outside one."""
+
+    reference: str
+    skew_ns: int
+    uncertainty_ns: int
+
+
+class WatchBooks(Effect, frozen=True, kw_only=True):
+    """Subscribe to the books of these markets."""
+
+    tickers: tuple[str, ...]
+
+
+class DropBooks(Effect, frozen=True, kw_only=True):
+    """Unsubscribe from the books of these markets."""
+
+    tickers: tuple[str, ...]
+
+
+class ResyncBooks(Effect, frozen=True, kw_only=True):
+    """Ask for fresh snapshots: these books can't be right."""
+
+    tickers: tuple[str, ...]
+
+
+class CountRefused(Effect, frozen=True, kw_only=True):
+    """An observation was refused at the edge."""
+
+    feed: str
+    reason: str
+    detail: str

@@ -1,0 +1,228 @@
+"""Kalshi's ladders and status: discovery by REST, books by WebSocket."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from libs.common.bus import Bus
+from libs.common.clock import Clock
+from libs.common.effects import Event
+from libs.common.logs import Logger
+from libs.common.messages import PriceRange
+from libs.common.metrics import Metrics
+from libs.common.topology import SIGN_WEBSOCKET
+from libs.domain.families import UnknownFamilyError, family_of_series
+from libs.domain.strikes import Ladder as DomainLadder
+from libs.domain.strikes import Rung as DomainRung
+from libs.domain.strikes import StrikeError, StrikeType, order_rungs
+from libs.domain.tickers import TickerError, parse_event_ticker
+from libs.kalshi.errors import KalshiError
+from libs.kalshi.rest import KalshiClient
+from libs.kalshi.signing import WEBSOCKET_PATH
+from libs.kalshi.wire.market import Event as WireEvent
+from libs.kalshi.ws import BOOKS, KalshiStream
+from libs.kalshi.ws_events import StreamEvent
+from libs.kalshi.ws_session import StreamSession
+from services.feeds.config import FeedsConfig
+from services.feeds.events import (
+    CLOCK,
+    LADDERS,
+    STATUS,
+    BooksHeard,
+    ExchangeStatusRead,
+    FeedAlive,
+    FeedFailed,
+    LaddersListed,
+    LadderSpec,
+    SkewMeasured,
+)
+from services.feeds.raw import RawLog
+
+SIGN_TIMEOUT_S = 2.0
+ALIVE_EVERY_S = 0.5
+
+
+class UnreadableEvent(ValueError):
+    """An event that we can't follow; the text says why."""
+
+
+class SignedHeaders:
+    """Ask the broker, which alone holds keys, to sign one WebSocket handshake."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def __call__(self) -> Mapping[str, str]:
+        """Return the headers; raise ConnectionError when the broker won't or can't."""
+        asked = msgspec.json.encode({"path": WEBSOCKET_PATH})
+        answer = await self._bus.request(SIGN_WEBSOCKET, asked, SIGN_TIMEOUT_S)
+        try:
+            headers = msgspec.json.decode(answer, type=dict[str, str])
+        except msgspec.DecodeError as error:
+            raise ConnectionError(f"unreadable answer from the broker: {error}") from None
+        if "error" in headers:
+            raise ConnectionError(headers["error"])
+        return headers
+
+
+class KalshiFeed:
+    """Follow the open events of our series."""
+
+    def __init__(
+        self,
+        config: FeedsConfig,
+        client: KalshiClient,
+        bus: Bus,
+        clock: Clock,
+        dispatch: Callable[[Event], object],
+        raw: RawLog,
+        log: Logger,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._clock = clock
+        self._dispatch = dispatch
+        self._log = log
+        self._metrics = metrics
+        self._watched: set[str] = set()
+        self.session = StreamSession(
+            config.exchange_ws_url,
+            KalshiStream(use_yes_price=True),
+            SignedHeaders(bus),
+            self._heard,
+            clock,
+            on_frame=raw.add,
+        )
+
+    async def watch(self, tickers: tuple[str, ...]) -> None:
+        """Subscribe to the books of these markets."""
+        self._watched |= set(tickers)
+        await self.session.want(BOOKS, tickers)
+
+    async def drop(self, tickers: tuple[str, ...]) -> None:
+        """Let go of these markets."""
+        self._watched -= set(tickers)
+        await self.session.drop(BOOKS, tickers)
+
+    async def resync(self, tickers: tuple[str, ...]) -> None:
+        """Take the books of these markets anew."""
+        await self.session.drop(BOOKS, tickers)
+        await self.session.want(BOOKS, tuple(t for t in tickers if t in self._watched))
+
+    async def run_session(self) -> None:
+        """Keep the WebSocket until cancelled."""
+        await self.session.run()
+
+    async def run_alive(self) -> None:
+        """Say until when the books are vouched for, or that they are not."""
+        said: str | None = None
+        while True:
+            await self._clock.sleep(ALIVE_EVERY_S)
+            heard_ns = self.session.last_heard_ns
+            if self.session.is_connected and heard_ns is not None:
+                said = None
+                self._dispatch(
+                    FeedAlive(now_ns=self._clock.now_ns(), feed=LADDERS, heard_ns=heard_ns)
+                )
+            elif said != self.session.last_failure:
+                said = self.session.last_failure
+                self._metrics.disconnects_total.labels(LADDERS).inc()
+                self._failed(LADDERS, said or "not connected")
+
+    async def run_discovery(self) -> None:
+        """Look for our series' open events now and every so often."""
+        while True:
+            for series in self._config.series:
+                try:
+                    events = await self._client.events(series, status="open")
+                except KalshiError as error:
+                    self._log.warning("discovery failed", series=series, why=str(error))
+                    continue
+                self._list(events)
+            await self._clock.sleep(self._config.discovery_every_s)
+
+    async def run_status(self) -> None:
+        """Read the exchange's status and our clock's skew every so often."""
+        while True:
+            try:
+                status = await self._client.exchange_status()
+            except KalshiError as error:
+                self._failed(STATUS, str(error))
+            else:
+                self._dispatch(
+                    ExchangeStatusRead(
+                        now_ns=self._clock.now_ns(),
+                        exchange_active=status.exchange_active,
+                        trading_active=status.trading_active,
+                    )
+                )
+                self._measure_skew()
+            await self._clock.sleep(self._config.exchange_status_every_s)
+
+    def _measure_skew(self) -> None:
+        skew_ns = self._client.last_skew_ns
+        uncertainty_ns = self._client.last_skew_uncertainty_ns
+        if skew_ns is None or uncertainty_ns is None:
+            self._failed(CLOCK, "the exchange's answers carry no Date")
+            return
+        self._dispatch(
+            SkewMeasured(
+                now_ns=self._clock.now_ns(),
+                reference="exchange",
+                skew_ns=skew_ns,
+                uncertainty_ns=uncertainty_ns,
+            )
+        )
+
+    def _list(self, events: list[WireEvent]) -> None:
+        specs = []
+        for event in events:
+            try:
+                specs.append(read_event(event))
+            except UnreadableEvent as error:
+                self._log.warning("event refused", event_ticker=event.event_ticker, why=str(error))
+                self._metrics.bad_frames_total.labels(LADDERS, "event").inc()
+        self._dispatch(LaddersListed(now_ns=self._clock.now_ns(), ladders=tuple(specs)))
+
+    def _failed(self, feed: str, detail: str) -> None:
+        self._dispatch(FeedFailed(now_ns=self._clock.now_ns(), feed=feed, detail=detail))
+
+    async def _heard(self, events: list[StreamEvent], received_ns: int) -> None:
+        self._metrics.frames_total.labels(LADDERS).inc()
+        self._dispatch(BooksHeard(now_ns=received_ns, events=tuple(events)))
+
+
+def read_event(event: WireEvent) -> LadderSpec:
+    """Return an event as we follow it; raise `UnreadableEvent` when it can't be traded safely."""
+    try:
+        family = family_of_series(event.series_ticker)
+        target_ns = parse_event_ticker(event.event_ticker).target_ns
+        markets = [market for market in event.markets or () if market.status == "active"]
+        if not markets:
+            raise UnreadableEvent("expected active markets, found none")
+        rungs = order_rungs(
+            DomainRung(
+                market.ticker, StrikeType(market.strike_type or ""), market.floor_e4, market.cap_e4
+            )
+            for market in markets
+        )
+        DomainLadder(event.event_ticker, event.series_ticker, target_ns, rungs, family.kind)
+    except (UnknownFamilyError, TickerError, StrikeError, ValueError) as error:
+        raise UnreadableEvent(str(error)) from None
+    grids = {market.price_ranges for market in markets}
+    if len(grids) != 1:
+        raise UnreadableEvent(f"expected one tick grid for all rungs, found {len(grids)}")
+    return LadderSpec(
+        event_ticker=event.event_ticker,
+        series_ticker=event.series_ticker,
+        family=family.name,
+        symbol=family.index_symbol or "",
+        kind=family.kind.value,
+        target_ns=target_ns,
+        close_ns=min(market.close_ns for market in markets),
+        rungs=rungs,
+        price_ranges=tuple(
+            PriceRange(grid.start_e4, grid.end_e4, grid.step_e4) for grid in grids.pop()
+        ),
+    )

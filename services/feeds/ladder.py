@@ -1,0 +1,126 @@
+"""One event's books: fold the stream, say what the ladder looks like."""
+
+from libs.common.messages import Cause, LadderDefined, LadderSnapshot, Provenance, derived_id
+from libs.domain.book import BookError, OrderBook
+from libs.domain.money import PRICE_ONE_E4
+from libs.kalshi.ws_events import Delta, Snapshot
+from services.feeds.events import LadderSpec
+
+DEPTH_E4 = 500
+"""Depth counts what rests within five cents of the best price."""
+
+
+class Ladder:
+    """The books of one event in rung order, and which of them can't be vouched for."""
+
+    def __init__(self, spec: LadderSpec) -> None:
+        self.spec = spec
+        self.ladder_id = derived_id(
+            spec.event_ticker,
+            *(f"{r.ticker}|{r.strike_type}|{r.floor_e4}|{r.cap_e4}" for r in spec.rungs),
+            *(f"{p.start_e4}-{p.end_e4}/{p.step_e4}" for p in spec.price_ranges),
+        )
+        self.tickers = tuple(rung.ticker for rung in spec.rungs)
+        self._index = {ticker: index for index, ticker in enumerate(self.tickers)}
+        self._books = [OrderBook() for _ in self.tickers]
+        self.stale = set(range(len(self.tickers)))
+        self.published_ns = 0
+        self.dirty = True
+        self.flush_set = False
+
+    def definition(self, cause: Cause, message_id: str) -> LadderDefined:
+        """Return the message that defines this ladder."""
+        spec = self.spec
+        return LadderDefined(
+            id=message_id,
+            ts_event_ns=cause.now_ns,
+            ts_pub_ns=cause.now_ns,
+            cause_id=cause.id,
+            correlation_id=cause.correlation_id,
+            source="feeds",
+            ladder_id=self.ladder_id,
+            event_ticker=spec.event_ticker,
+            series_ticker=spec.series_ticker,
+            family=spec.family,
+            symbol=spec.symbol,
+            kind=spec.kind,
+            target_ns=spec.target_ns,
+            close_ns=spec.close_ns,
+            tickers=self.tickers,
+            strike_types=tuple(str(rung.strike_type) for rung in spec.rungs),
+            floors_e4=tuple(rung.floor_e4 for rung in spec.rungs),
+            caps_e4=tuple(rung.cap_e4 for rung in spec.rungs),
+            price_ranges=spec.price_ranges,
+        )
+
+    def apply(self, event: Snapshot | Delta) -> str | None:
+        """Fold one book message; return why the book is now in doubt, None when it is fine."""
+        index = self._index[event.ticker]
+        self.dirty = True
+        try:
+            if isinstance(event, Snapshot):
+                self._books[index].apply_snapshot(event.bids, event.asks)
+                self.stale.discard(index)
+            elif index not in self.stale:
+                self._books[index].apply_delta(event.side, event.price_e4, event.change_e2)
+        except BookError as error:
+            self.stale.add(index)
+            return str(error)
+        return None
+
+    def doubt(self, tickers: tuple[str, ...] | None = None) -> None:
+        """Mark books (all by default) stale until their next snapshot."""
+        chosen = self.tickers if tickers is None else tickers
+        gone = {self._index[ticker] for ticker in chosen if ticker in self._index}
+        self.dirty = self.dirty or not gone <= self.stale
+        self.stale |= gone
+
+    def crossed(self) -> tuple[str, ...]:
+        """Return the markets whose book is crossed, which no book at rest is."""
+        return tuple(
+            ticker
+            for index, ticker in enumerate(self.tickers)
+            if index not in self.stale and self._books[index].crossed
+        )
+
+    def snapshot(
+        self, cause: Cause, message_id: str, heard_ns: int, provenance: Provenance
+    ) -> LadderSnapshot:
+        """Return the ladder as it is; `heard_ns` is up to when the books are vouched for."""
+        spec = self.spec
+        bids, asks = [], []
+        for index, book in enumerate(self._books):
+            sound = index not in self.stale
+            bid_e4 = book.best_bid_e4 if sound else None
+            ask_e4 = book.best_ask_e4 if sound else None
+            if bid_e4 is None:
+                bids.append((0, 0, 0))
+            else:
+                depth_e2 = book.depth_e2("bid", bid_e4 - DEPTH_E4)
+                bids.append((bid_e4, book.count_e2("bid", bid_e4), depth_e2))
+            if ask_e4 is None:
+                asks.append((PRICE_ONE_E4, 0, 0))
+            else:
+                depth_e2 = book.depth_e2("ask", ask_e4 + DEPTH_E4)
+                asks.append((ask_e4, book.count_e2("ask", ask_e4), depth_e2))
+        return LadderSnapshot(
+            id=message_id,
+            ts_event_ns=heard_ns,
+            ts_pub_ns=cause.now_ns,
+            cause_id=cause.id,
+            correlation_id=cause.correlation_id,
+            source="feeds",
+            ladder_id=self.ladder_id,
+            event_ticker=spec.event_ticker,
+            series_ticker=spec.series_ticker,
+            target_ns=spec.target_ns,
+            recv_ns=heard_ns,
+            provenance=provenance,
+            bid_price_e4=tuple(bid[0] for bid in bids),
+            bid_count_e2=tuple(bid[1] for bid in bids),
+            bid_depth_e2=tuple(bid[2] for bid in bids),
+            ask_price_e4=tuple(ask[0] for ask in asks),
+            ask_count_e2=tuple(ask[1] for ask in asks),
+            ask_depth_e2=tuple(ask[2] for ask in asks),
+            stale=tuple(sorted(self.stale)),
+        )
