@@ -1,0 +1,56 @@
+"""The pricer's wiring: ticks, ladders and our orders in; fair ladders and proposals out.
+
+It has no adapters: calibrations are read once at the start, all else comes over the bus.
+"""
+
+import asyncio
+from pathlib import Path
+
+from libs.common.config import ConfigError
+from libs.common.messages import Message
+from libs.common.runner import AppBase, Context
+from libs.common.topology import Service
+from services.pricer.calibration import CalibrationError, HourlyCalibration, load_calibration
+from services.pricer.config import PricerConfig
+from services.pricer.core import PricerCore
+
+
+class PricerApp(AppBase):
+    """Run the pricer: quote sets from one distribution per event."""
+
+    service = Service.PRICER
+
+    def __init__(self, config: PricerConfig) -> None:
+        self.core = PricerCore(config.policy, load_calibrations(config.calibrations))
+
+    async def recover(self, context: Context) -> None:
+        """Fold our orders, so that the books of others can be told from ours."""
+
+        def fold(message: Message, sequence: int) -> None:
+            self.core.own.apply(message, "ORDERS", sequence)
+
+        await context.read_back("ORDERS", fold)
+        now_ns = context.now_ns()
+        for calibration in self.core.calibrations.values():
+            context.log.info(
+                "calibration",
+                calibration_id=calibration.calibration_id,
+                age_days=round((now_ns - calibration.fitted_ns) / 86_400e9, 1),
+                moves=sum(calibration.samples),
+                window=f"{calibration.window_start}..{calibration.window_end}",
+            )
+
+    async def run(self, context: Context) -> None:
+        """Wait: everything comes over the bus."""
+        await asyncio.Event().wait()
+
+    def detail(self) -> str:
+        return self.core.summary()
+
+
+def load_calibrations(paths: dict[str, str]) -> dict[str, HourlyCalibration]:
+    """Read the artifact of each family; raises ConfigError in one line."""
+    try:
+        return {family: load_calibration(Path(path), family) for family, path in paths.items()}
+    except CalibrationError as error:
+        raise ConfigError(f"calibrations: {error}") from None

@@ -1,0 +1,11 @@
+"""The pricer's configuration: what every service needs, its policy, its calibration files."""
+
+from libs.common.config import ServiceConfig
+from services.pricer.policy import PricerPolicy
+
+
+class PricerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`calibrations` maps a family to its artifact; a family without one is never quoted."""
+
+    policy: PricerPolicy = PricerPolicy()
+    calibrations: dict[str, str] = {}

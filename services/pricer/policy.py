@@ -1,0 +1,40 @@
+"""The pricer's policy numbers; `configs/pricer.yaml` gives the values and their sources."""
+
+from datetime import date
+
+from msgspec import Struct
+
+from libs.domain.eastern import NS_PER_S
+from services.pricer.quotes import QuotePolicy
+
+
+def seconds_ns(seconds: float) -> int:
+    """Return seconds as integer nanoseconds."""
+    return round(seconds * NS_PER_S)
+
+
+class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When to quote and how often to say so; times in seconds of the run's clock."""
+
+    quotes: QuotePolicy = QuotePolicy()
+    cancel_buffer_s: float = 2.0
+    level_age_s_max: float = 2.0
+    level_age_last_minute_s_max: float = 0.7
+    books_age_s_max: float = 2.0
+    proposal_ttl_s: float = 8.0
+    renew_lead_s: float = 4.0
+    min_rest_s: float = 2.0
+    books_settle_s: float = 0.3
+    empty_repeat_s: float = 1.0
+    fair_interval_s: float = 0.25
+    fair_idle_interval_s: float = 5.0
+    fair_horizon_s: float = 3_600.0
+    event_dates: tuple[date, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.cancel_buffer_s < 2.0:
+            raise ValueError(f"cancel_buffer_s: expected at least 2.0, got {self.cancel_buffer_s}")
+        if not 0.0 < self.renew_lead_s < self.proposal_ttl_s:
+            raise ValueError("renew_lead_s: expected above 0 and below proposal_ttl_s")
+        if min(self.level_age_s_max, self.books_age_s_max, self.level_age_last_minute_s_max) <= 0:
+            raise ValueError("ages: expected limits above 0")
