@@ -10,6 +10,10 @@ MAX_PAYLOAD_BYTES = 1 << 20
 MIN_SERVER_VERSION = (2, 12)
 """The first server with `persist_mode`."""
 
+JETSTREAM_API = "$JS.API"
+API = "$BUS.API"
+"""What a service calls `JETSTREAM_API`; its account maps the few subjects that it has on it."""
+
 BUCKET_HISTORY = 1
 BUCKET_MAX_BYTES = 16 << 20
 BUCKET_VALUE_MAX_BYTES = 64 << 10

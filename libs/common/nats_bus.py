@@ -25,6 +25,7 @@ from libs.common.bus import (
     Stored,
 )
 from libs.common.jetstream import (
+    API,
     MIN_SERVER_VERSION,
     bucket_stream,
     differences,
@@ -219,7 +220,7 @@ class NatsBus:
 
     async def _info(self, subject: str, what: str, wrong: list[str]) -> dict[str, Any]:
         try:
-            answer = await self._client.request(f"$JS.API.{subject}", b"", timeout=VERIFY_TIMEOUT_S)
+            answer = await self._client.request(f"{API}.{subject}", b"", timeout=VERIFY_TIMEOUT_S)
         except nats.errors.Error as error:
             raise BusUnavailable(f"verify: {what}: expected its state, got {error!r}") from error
         body = json.loads(answer.data)

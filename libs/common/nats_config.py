@@ -10,19 +10,19 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from libs.common.jetstream import MAX_PAYLOAD_BYTES, bucket_stream
+from libs.common.jetstream import API, JETSTREAM_API, MAX_PAYLOAD_BYTES, bucket_stream
 from libs.common.topology import (
     BUCKETS,
-    DURABLES,
     REQUESTS,
-    SERVICES,
     STREAMS,
     SUBJECTS,
     Service,
     durables_of,
     streams_read_by,
 )
+from libs.common.topology_page import GENERATED_BY, render_topology_page
 
+BUS_ACCOUNT = "BUS"
 STORE_BYTES_MAX = 64 << 30
 """What streams may reserve; a plain number, so that a small disk does not refuse to start."""
 
@@ -56,7 +56,7 @@ def rights_of(service: Service) -> Rights:
     """Return a service's least rights, computed from the topology."""
     own_inbox = f"{inbox_prefix(service)}.>"
     if service is Service.PROVISION:
-        return Rights(("$JS.API.>",), (own_inbox,))
+        return Rights((f"{JETSTREAM_API}.>",), (own_inbox,))
     publish = [
         subject.pattern.replace("{service}", service)
         for subject in SUBJECTS
@@ -67,39 +67,97 @@ def rights_of(service: Service) -> Rights:
     for durable in durables_of(service):
         place = f"{durable.stream}.{durable.name}"
         publish += [
-            f"$JS.API.CONSUMER.MSG.NEXT.{place}",
-            f"$JS.API.CONSUMER.INFO.{place}",
+            f"{API}.CONSUMER.MSG.NEXT.{place}",
+            f"{API}.CONSUMER.INFO.{place}",
             f"$JS.ACK.{place}.>",
         ]
     reads = list(streams_read_by(service))
     buckets = [bucket for bucket in BUCKETS if service in bucket.readers + bucket.writers]
-    publish += [f"$JS.API.STREAM.INFO.{name}" for name in streams_seen_by(service)]
+    publish += [f"{API}.STREAM.INFO.{name}" for name in streams_seen_by(service)]
     for name in reads + [bucket_stream(bucket.name) for bucket in buckets]:
-        publish += [f"$JS.API.DIRECT.GET.{name}", f"$JS.API.DIRECT.GET.{name}.>"]
+        publish += [f"{API}.DIRECT.GET.{name}", f"{API}.DIRECT.GET.{name}.>"]
     publish += [f"$KV.{bucket.name}.>" for bucket in buckets if service in bucket.writers]
-    watched: list[str] = []
-    if service is Service.CONSOLE:
-        watched = [pattern for stream in STREAMS for pattern in stream.subjects]
+    watched = _watched() if service is Service.CONSOLE else ()
     return Rights(tuple(publish), (own_inbox, *served, *watched), bool(served))
 
 
-def render_authorization(passwords: Mapping[Service, str]) -> str:
-    """Return the `authorization` block; a password is the text to stand there, quotes included."""
-    lines = ["authorization {", "  users: ["]
-    for service in Service:
-        rights = rights_of(service)
-        lines += [
-            "    {",
-            f"      user: {service}",
-            f"      password: {passwords[service]}",
-            "      permissions: {",
-            *_allowed("publish", rights.publish),
-            *_allowed("subscribe", rights.subscribe),
+def render_accounts(passwords: Mapping[Service, str]) -> str:
+    """Return the `accounts` block; a password is the text to stand there, quotes included.
+
+    Each service lives in an account of its own, and JetStream in one that they reach only by
+    the subjects listed here. In one common account a service could put any text on any stream:
+    it asks for a stored message and names a foreign subject as the place for the answer.
+    """
+    services = [service for service in Service if service is not Service.PROVISION]
+    lines = ["accounts {", f"  {BUS_ACCOUNT} {{", "    jetstream: enabled"]
+    lines += [*_user(Service.PROVISION, passwords), *_exports(services), "  }"]
+    for service in services:
+        lines += [f"  {service.upper()} {{", *_user(service, passwords), *_imports(service)]
+        served = [request for request in REQUESTS if request.server is service]
+        if served:
+            rows = [_export("service", r.subject, r.clients) for r in served]
+            lines += ["    exports: [", *rows, "    ]"]
+        lines.append("  }")
+    return "\n".join([*lines, "}", ""])
+
+
+def _user(service: Service, passwords: Mapping[Service, str]) -> list[str]:
+    rights = rights_of(service)
+    lines = [
+        "    users: [ {",
+        f"      user: {service}",
+        f"      password: {passwords[service]}",
+        "      permissions: {",
+        *_allowed("publish", rights.publish),
+        *_allowed("subscribe", rights.subscribe),
+    ]
+    if rights.may_answer:
+        lines.append('        allow_responses: { max: 1, expires: "10s" }')
+    return [*lines, "      }", "    } ]"]
+
+
+def _exports(services: Sequence[Service]) -> list[str]:
+    """Return what the bus lets in from whom, and what the console may watch."""
+    asked = {request.subject for request in REQUESTS}
+    users: dict[str, list[Service]] = {}
+    for service in services:
+        for subject in rights_of(service).publish:
+            if subject not in asked:
+                users.setdefault(_on_bus(subject), []).append(service)
+    rows = [_export("service", subject, by) for subject, by in users.items()]
+    rows += [_export("stream", pattern, [Service.CONSOLE]) for pattern in _watched()]
+    return ["    exports: [", *rows, "    ]"]
+
+
+def _export(kind: str, subject: str, services: Sequence[Service]) -> str:
+    accounts = ", ".join(service.upper() for service in services)
+    many = ".MSG.NEXT." in subject or ".DIRECT.GET." in subject
+    answers = "response_type: stream, " if many else ""
+    return f"      {{ {kind}: {_quoted(subject)}, {answers}accounts: [{accounts}] }}"
+
+
+def _imports(service: Service) -> list[str]:
+    servers = {request.subject: request.server.upper() for request in REQUESTS}
+    rows = []
+    for subject in rights_of(service).publish:
+        account, there = servers.get(subject, BUS_ACCOUNT), _on_bus(subject)
+        to = f", to: {_quoted(subject)}" if there != subject else ""
+        rows.append(f"      {{ service: {{ account: {account}, subject: {_quoted(there)} }}{to} }}")
+    if service is Service.CONSOLE:
+        rows += [
+            f"      {{ stream: {{ account: {BUS_ACCOUNT}, subject: {_quoted(pattern)} }} }}"
+            for pattern in _watched()
         ]
-        if rights.may_answer:
-            lines.append('        allow_responses: { max: 1, expires: "10s" }')
-        lines += ["      }", "    }"]
-    return "\n".join([*lines, "  ]", "}", ""])
+    return ["    imports: [", *rows, "    ]"]
+
+
+def _watched() -> list[str]:
+    return [pattern for stream in STREAMS for pattern in stream.subjects]
+
+
+def _on_bus(subject: str) -> str:
+    """Return the name in the bus account of what a service calls `subject`."""
+    return subject.replace(API, JETSTREAM_API, 1) if subject.startswith(API) else subject
 
 
 def _allowed(kind: str, patterns: Sequence[str]) -> list[str]:
@@ -137,66 +195,13 @@ jetstream {{
   max_memory_store: 0
   max_file_store: {STORE_BYTES_MAX}
 }}
-{render_authorization(quoted)}"""
-
-
-_GENERATED = "generated by `python -m libs.common.nats_config` from libs/common/topology.py"
+{render_accounts(quoted)}"""
 
 
 def render_permissions_file() -> str:
     """Return `deploy/nats/permissions.conf`: the users, passwords as environment variables."""
     variables = {service: f"${password_variable(service)}" for service in Service}
-    return f"# {_GENERATED}; do not edit\n{render_authorization(variables)}"
-
-
-def render_topology_page() -> str:
-    """Return `docs/topology.md`: who says what to whom."""
-    lines = [
-        "# Topology",
-        "",
-        f"This page is {_GENERATED}; edit that, not this.",
-        "",
-        "## Subjects",
-        "",
-        *_table("subject | stream | written by | read by | carries"),
-    ]
-    for subject in SUBJECTS:
-        carried = ", ".join(kind.__name__ for kind in subject.carries)
-        writers = "each its own" if subject.writers == SERVICES else ", ".join(subject.writers)
-        readers = ", ".join(subject.readers)
-        pattern = subject.pattern.replace("{service}", "<service>")
-        lines.append(f"| `{pattern}` | {subject.stream} | {writers} | {readers} | {carried} |")
-    lines += [
-        "",
-        "## Streams",
-        "",
-        *_table("stream | before the acknowledgement | kept | at most | duplicates known | full"),
-    ]
-    for stream in STREAMS:
-        written = "on disk, fsynced" if stream.durable_writes else "in memory"
-        full = "refuses" if stream.refuse_when_full else "drops the oldest"
-        lines.append(
-            f"| {stream.name} | {written} | {stream.max_age_s // 86_400} d"
-            f" | {stream.max_bytes >> 20} MiB | {stream.duplicate_window_s} s | {full} |"
-        )
-    lines += ["", "## Durables", "", *_table("durable | subjects | conflated")]
-    for durable in DURABLES:
-        filters = ", ".join(f"`{pattern}`" for pattern in durable.subjects)
-        lines.append(f"| {durable.name} | {filters} | {'yes' if durable.conflated else 'no'} |")
-    lines += ["", "## Buckets", "", *_table("bucket | written by | read by | values live")]
-    for bucket in BUCKETS:
-        life = f"{bucket.ttl_s} s" if bucket.ttl_s else "for ever"
-        lines.append(
-            f"| {bucket.name} | {', '.join(bucket.writers)} | {', '.join(bucket.readers)}"
-            f" | {life} |"
-        )
-    lines += ["", "## Requests", "", *_table("subject | asked by | answered by")]
-    lines += [f"| `{r.subject}` | {', '.join(r.clients)} | {r.server} |" for r in REQUESTS]
-    return "\n".join([*lines, ""])
-
-
-def _table(head: str) -> list[str]:
-    return [f"| {head} |", "|" + " --- |" * (head.count("|") + 1)]
+    return f"# {GENERATED_BY}; do not edit\n{render_accounts(variables)}"
 
 
 GENERATED_FILES = {

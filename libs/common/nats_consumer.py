@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from libs.common.bus import BusError, BusMismatch, BusUnavailable, Handler, Stored
-from libs.common.jetstream import CODE_CONSUMER_NOT_FOUND, NS_PER_S, matches
+from libs.common.jetstream import API, CODE_CONSUMER_NOT_FOUND, NS_PER_S, matches
 from libs.common.nats_publisher import run_now
 from libs.common.nats_reader import DirectReader
 from libs.common.topology import Durable
@@ -136,7 +136,7 @@ class DurableConsumer:
         }
         place = f"{self._durable.stream}.{self._durable.name}"
         if self._send(
-            f"$JS.API.CONSUMER.MSG.NEXT.{place}",
+            f"{API}.CONSUMER.MSG.NEXT.{place}",
             json.dumps(body).encode(),
             f"{self._inbox}.{self._generation}",
         ):
@@ -251,7 +251,7 @@ class DurableConsumer:
         for _ in range(INFO_TRIES_MAX):
             try:
                 answer = await self._client.request(
-                    f"$JS.API.CONSUMER.INFO.{place}", b"", timeout=INFO_TIMEOUT_S
+                    f"{API}.CONSUMER.INFO.{place}", b"", timeout=INFO_TIMEOUT_S
                 )
             except nats.errors.Error as error:
                 why = repr(error)

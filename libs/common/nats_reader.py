@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from libs.common.bus import BusError, BusUnavailable, KeyValue, Stored
-from libs.common.jetstream import bucket_stream, key_subject
+from libs.common.jetstream import API, bucket_stream, key_subject
 
 TRY_TIMEOUT_S = 3.0
 TRIES_MAX = 4
@@ -94,7 +94,7 @@ class DirectReader:
 
     async def get(self, bucket: str, key: str) -> KeyValue | None:
         """Return a key's value, None if it has none."""
-        subject = f"$JS.API.DIRECT.GET.{bucket_stream(bucket)}.{key_subject(bucket, key)}"
+        subject = f"{API}.DIRECT.GET.{bucket_stream(bucket)}.{key_subject(bucket, key)}"
         messages, end = await self._ask(subject, b"", single=True)
         if not messages:
             _expect(end, _NOT_FOUND)
@@ -138,7 +138,7 @@ class DirectReader:
             body["up_to_seq"] = int(_header(end, "Nats-UpTo-Sequence"))
 
     async def _ask_stream(self, stream: str, body: dict[str, Any]) -> tuple[list[Msg], Msg]:
-        return await self._ask(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode())
+        return await self._ask(f"{API}.DIRECT.GET.{stream}", json.dumps(body).encode())
 
     async def _ask(
         self, subject: str, body: bytes, *, single: bool = False

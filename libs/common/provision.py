@@ -19,6 +19,7 @@ from libs.common.bus import BusError, BusMismatch, BusUnavailable
 from libs.common.jetstream import (
     CODE_CONSUMER_NOT_FOUND,
     CODE_STREAM_NOT_FOUND,
+    JETSTREAM_API,
     Config,
     bucket_config,
     differences,
@@ -106,7 +107,7 @@ async def _demand(client: Client, subject: str, body: Config) -> None:
 async def _ask(client: Client, subject: str, body: Config) -> dict[str, Any]:
     try:
         answer = await client.request(
-            f"$JS.API.{subject}", json.dumps(body).encode(), timeout=REQUEST_TIMEOUT_S
+            f"{JETSTREAM_API}.{subject}", json.dumps(body).encode(), timeout=REQUEST_TIMEOUT_S
         )
     except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
         raise BusUnavailable(
