@@ -38,9 +38,9 @@ Json = dict[str, Any]
 SEQUENCED = frozenset(("orderbook_delta", "trade", "market_lifecycle_v2", "order_group_updates"))
 PRIVATE = frozenset(("fill", "user_orders", "market_positions", "order_group_updates"))
 CHANNELS = frozenset((*SEQUENCED, *PRIVATE, "ticker"))
+_INDEX_CHANNELS = ("cfbenchmarks_value", "cfbenchmarks_value_5hz", "pyth_value")
 SILENT_CHANNELS = frozenset(
-    ("multivariate_market_lifecycle", "communications", "control")
-    + ("cfbenchmarks_value", "cfbenchmarks_value_5hz", "pyth_value")
+    ("multivariate_market_lifecycle", "communications", "control", *_INDEX_CHANNELS)
 )
 
 

@@ -1,0 +1,104 @@
+"""Check answers and frames against the official schemas, read in place."""
+
+import functools
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from tests.shared_data import shared_file
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@functools.cache
+def openapi() -> dict[str, Any]:
+    return _load("kalshi/openapi.yaml")
+
+
+@functools.cache
+def asyncapi() -> dict[str, Any]:
+    return _load("kalshi/asyncapi.yaml")
+
+
+def _load(relative: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.load(shared_file(relative).read_text(), Loader=_LOADER)
+    _accept_null(document)
+    return document
+
+
+def _accept_null(node: Any) -> None:
+    """Turn OpenAPI 3.0's `nullable` into what JSON Schema understands."""
+    if isinstance(node, dict):
+        if node.pop("nullable", False) is True:
+            inner = {key: node.pop(key) for key in list(node) if key != "description"}
+            node["anyOf"] = [inner, {"type": "null"}]
+        for value in node.values():
+            _accept_null(value)
+    elif isinstance(node, list):
+        for value in node:
+            _accept_null(value)
+
+
+@functools.cache
+def _registry(kind: str) -> Registry[Any]:
+    document = openapi() if kind == "openapi" else asyncapi()
+    return Registry().with_resource(
+        f"urn:{kind}", Resource(contents=document, specification=DRAFT202012)
+    )
+
+
+def _check(kind: str, pointer: str, value: Any) -> None:
+    schema = {"$ref": f"urn:{kind}#{pointer}"}
+    validator = Draft202012Validator(schema, registry=_registry(kind))
+    errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+    assert not errors, f"{pointer}: {errors[:5]}"
+
+
+def check_answer(method: str, path: str, status: int, value: Any) -> None:
+    """Assert that a body is what the official document says of this operation and status."""
+    operation = openapi()["paths"][path][method.lower()]
+    assert str(status) in operation["responses"], f"{method} {path} declares no {status}"
+    response = operation["responses"][str(status)]
+    if "$ref" in response:
+        response = openapi()["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+    if "content" not in response:
+        return
+    escaped = path.replace("~", "~0").replace("/", "~1")
+    content = "application~1json"
+    pointer = f"/paths/{escaped}/{method.lower()}/responses/{status}/content/{content}/schema"
+    if "$ref" in operation["responses"][str(status)]:
+        pointer = "/components/schemas/ErrorResponse"
+    _check("openapi", pointer, value)
+
+
+def check_object(name: str, value: Any) -> None:
+    """Assert that a value is an instance of a named OpenAPI schema."""
+    _check("openapi", f"/components/schemas/{name}", value)
+
+
+_FRAMES = {
+    "subscribed": "subscribedResponsePayload",
+    "unsubscribed": "unsubscribedResponsePayload",
+    "ok": "okResponsePayload",
+    "error": "errorResponsePayload",
+    "orderbook_snapshot": "orderbookSnapshotPayload",
+    "orderbook_delta": "orderbookDeltaPayload",
+    "ticker": "tickerPayload",
+    "trade": "tradePayload",
+    "fill": "fillPayload",
+    "market_position": "marketPositionPayload",
+    "market_lifecycle_v2": "marketLifecycleV2Payload",
+    "order_group_updates": "orderGroupUpdatesPayload",
+    "user_order": "userOrderPayload",
+}
+
+
+def check_frame(frame: dict[str, Any]) -> None:
+    """Assert that a WebSocket frame is what the official document says of its type."""
+    name = _FRAMES[frame["type"]]
+    if frame["type"] == "ok" and isinstance(frame.get("msg"), list):
+        name = "listSubscriptionsResponsePayload"
+    _check("asyncapi", f"/components/schemas/{name}", frame)
