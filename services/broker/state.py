@@ -1,0 +1,233 @@
+"""What the broker knows: orders, fills, positions, verdicts. Rebuilt from ORDERS and FILLS."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from libs.common.messages import (
+    ExchangeSettlement,
+    Fill,
+    Message,
+    OrderIntent,
+    OrderUpdate,
+    Verdict,
+)
+from libs.domain.tickers import TickerError, parse_event_ticker, parse_market_ticker
+from services.broker.events import ExchangeFill
+from services.broker.orders import Key, Order
+from services.broker.policy import Policy, to_ns
+from services.broker.reports import fill_id
+
+
+@dataclass(slots=True)
+class EventState:
+    """One event: its newest verdict and what is under way for it."""
+
+    event_ticker: str
+    series_ticker: str
+    target_ns: int
+    verdict: Verdict | None = None
+    verdict_at: tuple[int, int] = (0, 0)
+    """(ts_pub_ns, stream sequence) of the newest verdict: what is older is ignored."""
+    open: dict[str, Order] = field(default_factory=dict)
+    filled_tickers: set[str] = field(default_factory=set)
+    paid: set[str] = field(default_factory=set)
+    lookup_busy: bool = False
+    lookup_due_ns: int = 0
+    lookup_wait_ns: int = 0
+    settling: bool = False
+    timers: dict[str, int] = field(default_factory=dict)
+
+    def orders(self) -> list[Order]:
+        """Return the open orders."""
+        return list(self.open.values())
+
+    def unknown(self) -> list[Order]:
+        """Return the orders whose outcome nobody knows."""
+        return [order for order in self.open.values() if order.state == "unknown"]
+
+
+class State:
+    """The books, and the indexes into them."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.orders: dict[str, Order] = {}
+        self.by_order_id: dict[str, str] = {}
+        self.events: dict[str, EventState] = {}
+        self.fills: set[str] = set()
+        self.positions: defaultdict[str, int] = defaultdict(int)
+        self.used: defaultdict[Key, list[tuple[int, int]]] = defaultdict(list)
+        """When how much was filled per quote, as far back as a verdict may look."""
+        self.blocked_ns: dict[Key, int] = {}
+        """When the exchange last ended or refused a quote that we had not asked it to end."""
+        self.retry_ns: dict[Key, int] = {}
+        self.generations: defaultdict[tuple[str, Key], int] = defaultdict(int)
+        self.payouts: set[str] = set()
+        self.orphans: dict[str, tuple[ExchangeFill, int]] = {}
+        self.foreign_fills: defaultdict[str, int] = defaultdict(int)
+        """Fills published before their order was known, by order id."""
+        self.folded: dict[str, int] = {}
+
+    # Orders
+
+    def event(self, event_ticker: str, series_ticker: str, target_ns: int = 0) -> EventState:
+        """Return the event's state; without a target the ticker names it, or 0."""
+        known = self.events.get(event_ticker)
+        if known is None:
+            known = EventState(event_ticker, series_ticker, target_ns or target_of(event_ticker))
+            self.events[event_ticker] = known
+        return known
+
+    def add(self, order: Order) -> EventState:
+        """Take a new order into the books."""
+        assert order.client_order_id not in self.orders, "a client order id is used once"
+        self.orders[order.client_order_id] = order
+        event = self.event(order.event_ticker, order.series_ticker)
+        if not event.target_ns and order.expiration_ns and not order.foreign:
+            event.target_ns = order.expiration_ns + to_ns(self.policy.cancel_buffer_s)
+        self.index(order)
+        if order.verdict_id:
+            self.generations[order.verdict_id, order.key] += 1
+        return event
+
+    def index(self, order: Order) -> None:
+        """Bring the indexes up to an order's present id and state."""
+        event = self.events[order.event_ticker]
+        if order.order_id:
+            self.by_order_id[order.order_id] = order.client_order_id
+            order.fills_e2 += self.foreign_fills.pop(order.order_id, 0)
+        if order.is_open:
+            event.open[order.client_order_id] = order
+        else:
+            event.open.pop(order.client_order_id, None)
+
+    def find(self, client_order_id: str, order_id: str) -> Order | None:
+        """Return the order of either id, the client's first."""
+        known = self.orders.get(client_order_id) if client_order_id else None
+        return known or self.orders.get(self.by_order_id.get(order_id, ""))
+
+    def open_orders(self) -> list[Order]:
+        """Return all orders that rest or may come to rest."""
+        return [order for event in self.events.values() for order in event.open.values()]
+
+    # What was used of a verdict
+
+    def note_used(self, key: Key, count_e2: int, at_ns: int) -> None:
+        """Remember that so much of a quote was filled."""
+        if count_e2 > 0:
+            self.used[key].append((at_ns, count_e2))
+
+    def used_since(self, verdict: Verdict) -> dict[Key, int]:
+        """Return what was filled per quote that risk had not seen when it gave the verdict."""
+        since_ns = verdict.ts_pub_ns - to_ns(self.policy.fill_visibility_s)
+        used: dict[Key, int] = {}
+        for quote in verdict.quotes:
+            key: Key = (quote.ticker, quote.side)
+            recent = [entry for entry in self.used.get(key, ()) if entry[0] >= since_ns]
+            used[key] = sum(count_e2 for _, count_e2 in recent)
+            if key in self.used:  # verdicts only get newer: what this one ignores is over
+                self.used[key] = recent
+        return used
+
+    # Fills
+
+    def record_fill(self, message: Fill, order: Order | None) -> None:
+        """Book a fill that is, or is about to be, in FILLS."""
+        self.fills.add(message.id)
+        sign = 1 if message.side == "bid" else -1
+        self.positions[message.ticker] += sign * message.count_e2
+        event = self.event(message.event_ticker, message.series_ticker)
+        event.filled_tickers.add(message.ticker)
+        if order is not None:
+            order.fills_e2 += message.count_e2
+        else:
+            self.foreign_fills[message.order_id] += message.count_e2
+            self.note_used((message.ticker, message.side), message.count_e2, message.ts_pub_ns)
+
+    # The log
+
+    def fold(self, message: Message, stream: str, sequence: int) -> None:
+        """Take in a stored message of an earlier life; one already folded is passed over."""
+        if sequence <= self.folded.get(stream, 0):
+            return
+        self.folded[stream] = sequence
+        if isinstance(message, OrderIntent):
+            self._fold_intent(message)
+        elif isinstance(message, OrderUpdate):
+            self._fold_update(message)
+        elif isinstance(message, Fill):
+            self._fold_fill(message)
+        elif isinstance(message, ExchangeSettlement):
+            self.payouts.add(message.id)
+            self.event(message.event_ticker, message.series_ticker).paid.add(message.ticker)
+
+    def _fold_intent(self, intent: OrderIntent) -> None:
+        known = self.orders.get(intent.client_order_id)
+        if intent.action == "place":
+            if known is None:
+                self.add(Order.from_intent(intent))
+        elif known is not None:
+            known.folded_intent(intent)
+
+    def _fold_update(self, update: OrderUpdate) -> None:
+        order = self.orders.get(update.client_order_id)
+        if order is None:  # found at the exchange without an intent, in an earlier life
+            order = foreign_order(update)
+            self.add(order)
+        filled_e2 = order.filled_e2
+        order.folded(update)
+        self.note_used(order.key, order.filled_e2 - filled_e2, update.ts_pub_ns)
+        self.index(order)
+        unasked = not order.is_open and order.state != "filled" and not order.cancel_asked
+        if unasked and update.trigger != "withhold":
+            self.blocked_ns[order.key] = update.ts_pub_ns
+
+    def _fold_fill(self, message: Fill) -> None:
+        if message.id in self.fills:
+            return
+        order = self.find(message.client_order_id, message.order_id)
+        self.record_fill(message, order)
+        if order is not None and order.fills_e2 > order.filled_e2:
+            added_e2 = order.fills_e2 - order.filled_e2
+            order.filled_e2 = order.fills_e2
+            self.note_used(order.key, added_e2, message.ts_pub_ns)
+
+    def has_fill(self, seen: ExchangeFill) -> bool:
+        """Tell whether a fill is booked already."""
+        return fill_id(seen.trade_id, seen.order_id) in self.fills
+
+
+def foreign_order(update: OrderUpdate) -> Order:
+    """Return the order of an update that no intent precedes."""
+    return Order(
+        client_order_id=update.client_order_id,
+        event_ticker=update.event_ticker,
+        series_ticker=update.series_ticker,
+        ticker=update.ticker,
+        side=update.side,
+        price_e4=update.price_e4,
+        count_e2=update.count_e2,
+        expiration_ns=0,
+        verdict_id="",
+        intent_id="",
+        correlation_id=update.correlation_id,
+        foreign=True,
+    )
+
+
+def event_of(ticker: str) -> tuple[str, str]:
+    """Return (series, event) of a market ticker, as well as its form allows."""
+    try:
+        event = parse_market_ticker(ticker).event
+    except TickerError:
+        parts = ticker.split("-")
+        return parts[0], "-".join(parts[:2])
+    return event.series_ticker, event.text
+
+
+def target_of(event_ticker: str) -> int:
+    """Return the target time that an event's ticker names, 0 if it names none."""
+    try:
+        return parse_event_ticker(event_ticker).target_ns
+    except TickerError:
+        return 0
