@@ -112,10 +112,10 @@ def _event_panel(view: SessionView, event: EventView, now_ns: int) -> Panel:
     pnl_e6 = settled if settled is not None else view.marked_pnl_e6(event)
     money.append(dollars(pnl_e6), style="green" if pnl_e6 >= 0 else "red")
     money.append(f"   filled {contracts(event.contracts_e2)}   fees {dollars(-event.fees_e6)}")
-    body = Group(_ladder(view, event), _gates(event), money)
+    left = time_left(now_ns, definition.target_ns)
     return Panel(
-        body,
-        title=f"{definition.event_ticker}  {shown_level}  {time_left(now_ns, definition.target_ns)}",
+        Group(_ladder(view, event), _gates(event), money),
+        title=f"{definition.event_ticker}  {shown_level}  {left}",
         title_align="left",
     )
 

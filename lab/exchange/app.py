@@ -30,13 +30,20 @@ async def serve(
     return server
 
 
-async def run(config: ExchangeConfig, clock: Clock, ready: TextIO) -> None:
+async def run(
+    config: ExchangeConfig,
+    clock: Clock,
+    ready: TextIO,
+    *,
+    flow: Flow | None = None,
+    settlement_level: SettlementLevel | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, after one ready line with the URL. Raises as `serve`."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    server = await serve(config, clock)
+    server = await serve(config, clock, flow=flow, settlement_level=settlement_level)
     try:
         ready.write(f"exchange ready at http://{config.host}:{server.port}/trade-api/v2\n")
         ready.flush()

@@ -195,11 +195,21 @@ class MassiveServer:
             (kind, symbol): _event(
                 kind,
                 symbol,
-                self._path.aggregate(symbol, start_ns, end_ns),
+                self._window(kind, symbol, start_ns, end_ns),
                 self._path.opening_e4(symbol, start_ns),
             )
             for symbol in self._path.symbols
         }
+
+    def _window(self, kind: str, symbol: str, start_ns: int, end_ns: int) -> Aggregate:
+        """Return one aggregate. A second ends with the print of its end, as the hour's settlement
+        print ends the hour's last second; a minute holds the prints since its start, as the
+        recorded minute bars do.
+        """
+        if kind == "AM":
+            return self._path.aggregate(symbol, start_ns, end_ns)
+        level_e4 = self._path.level_e4(symbol, end_ns)
+        return Aggregate(start_ns, end_ns, level_e4, level_e4, level_e4, level_e4)
 
     # One connection
 

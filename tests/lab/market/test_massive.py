@@ -112,7 +112,7 @@ async def test_seconds_arrive_when_they_end() -> None:
     async with serving() as (server, clock), subscribed(server, "A.I:SPX,A.I:NDX") as client:
         await clock.advance_to(NOON_NS + S)
         events = await told(client)
-        level = PATH.level_e4("I:SPX", NOON_NS) / 10_000
+        level = PATH.level_e4("I:SPX", NOON_NS + S) / 10_000
         assert events[0] == {
             "ev": "A",
             "sym": "I:SPX",

@@ -1,0 +1,328 @@
+"""Plan one run: which window, which clock, and the configuration of every process; pure but for
+reading the bars and choosing free ports.
+"""
+
+import sys
+import uuid
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from cli.keys import write_exchange_key
+from cli.run_directory import RunDirectory, free_ports
+from cli.supervisor import ProcessSpec
+from lab.market.bars import BarsError
+from lab.market.config import PathConfig, build_path
+from lab.market.path import IndexPath
+from libs.common.clock import NS_PER_S, ClockSpec
+from libs.common.config import ConfigError
+from libs.common.nats_config import render_server
+from libs.common.topology import SERVICES, Service
+from libs.domain.calendar import CalendarError
+from libs.domain.eastern import eastern_date, eastern_datetime
+from libs.domain.families import family_named
+from libs.domain.windows import WindowError, index_targets
+from libs.kalshi.signing import REST_PREFIX, WEBSOCKET_PATH
+
+ROOT = Path(__file__).resolve().parents[1]
+WINDOW_S = 15 * 60
+POINT_E4 = 10_000
+LADDER_RUNGS = {"INXU": 60, "NASDAQ100U": 200}
+LADDER_STEP_E4 = 10 * POINT_E4
+ACCOUNT = "alpha"
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """The hourly window that a run trades, and the index path behind it."""
+
+    target_ns: int
+    path: PathConfig
+    origins: dict[str, str]
+
+    @property
+    def start_ns(self) -> int:
+        """Return T−15 minutes."""
+        return self.target_ns - WINDOW_S * NS_PER_S
+
+
+class Addresses(Struct, frozen=True, kw_only=True):
+    """Where everything of a run listens, on loopback."""
+
+    nats: int
+    exchange: int
+    index: int
+    admin: dict[str, int]
+    metrics: dict[str, int]
+
+    @classmethod
+    def choose(cls) -> "Addresses":
+        """Return free ports."""
+        ports = free_ports(3 + 2 * len(SERVICES))
+        names = [str(service) for service in SERVICES]
+        return cls(
+            nats=ports[0],
+            exchange=ports[1],
+            index=ports[2],
+            admin=dict(zip(names, ports[3 : 3 + len(names)], strict=True)),
+            metrics=dict(zip(names, ports[3 + len(names) :], strict=True)),
+        )
+
+    @property
+    def nats_url(self) -> str:
+        """Return where services reach the bus."""
+        return f"nats://127.0.0.1:{self.nats}"
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """All processes of a run, in the order in which they start."""
+
+    run: RunDirectory
+    window: Window
+    clock: ClockSpec
+    addresses: Addresses
+    infrastructure: tuple[ProcessSpec, ...]
+    services: tuple[ProcessSpec, ...]
+
+
+def choose_window(
+    *, seed: int, bars: tuple[Path, ...], day: date | None, hour: int | None
+) -> Window:
+    """Return the window to trade: the one that the bars cover, else the day and hour given.
+
+    Raises ConfigError when there is no such window.
+    """
+    path_config = PathConfig(seed=seed, bars=tuple(str(path.resolve()) for path in bars))
+    try:
+        path = build_path(path_config)
+    except BarsError as error:
+        raise ConfigError(f"--bars: {error}") from None
+    targets = _targets_in_bars(path) if bars else _targets_on(day or date(2026, 10, 2))
+    if day is not None:
+        targets = [target_ns for target_ns in targets if eastern_date(target_ns) == day]
+    wanted = hour if hour is not None else (None if len(targets) == 1 else 12)
+    chosen = [
+        target_ns
+        for target_ns in targets
+        if wanted is None or eastern_datetime(target_ns).hour == wanted
+    ]
+    if not chosen:
+        found = ", ".join(f"{eastern_datetime(target_ns):%Y-%m-%d %H:%M}" for target_ns in targets)
+        raise ConfigError(
+            f"window: expected one that ends at {wanted}:00 ET, found: {found or 'none'}; "
+            "choose another --date, --hour or --bars"
+        )
+    return Window(target_ns=chosen[0], path=path_config, origins=path.origins())
+
+
+def _targets_on(day: date) -> list[int]:
+    try:
+        targets = list(index_targets("INXU", day))
+    except (CalendarError, WindowError) as error:
+        raise ConfigError(f"--date: {error}") from None
+    if not targets:
+        raise ConfigError(f"--date: expected a trading day, {day} has no hourly event")
+    return targets
+
+
+def _targets_in_bars(path: IndexPath) -> list[int]:
+    covered = [span for symbol in path.symbols if (span := path.coverage_ns(symbol)) is not None]
+    start_ns = max(span[0] for span in covered)
+    end_ns = min(span[1] for span in covered)
+    day = eastern_date(start_ns)
+    return [
+        target_ns
+        for target_ns in _targets_on(day)
+        if start_ns <= target_ns - WINDOW_S * NS_PER_S and target_ns <= end_ns
+    ]
+
+
+def make_plan(
+    run: RunDirectory, window: Window, clock: ClockSpec, overrides: dict[str, dict[str, Any]]
+) -> Plan:
+    """Write the configuration of every process and return how to start them."""
+    addresses = Addresses.choose()
+    nats_config = _write_nats(run, addresses)
+    key_id, key_file = _write_keys(run)
+    infrastructure = (
+        _process(run, "nats", str(_nats_program()), "-c", str(nats_config)),
+        _python(run, "exchange", "lab.venue", _exchange(run, window, clock, addresses, key_id)),
+        _python(run, "index", "lab.market", _index(run, window, clock, addresses)),
+    )
+    own: dict[str, dict[str, Any]] = {
+        "feeds": _feeds(run, window, addresses),
+        "pricer": {"calibration_directory": str(ROOT / "configs" / "calibration")},
+        "risk": {},
+        "broker": _broker(addresses, key_id, key_file),
+        "monitors": {},
+        "reporting": {
+            "ledger": str(run.root / "ledger"),
+            "reports_dir": str(run.reports),
+        },
+    }
+    services = tuple(
+        _service(run, service, clock, addresses, own[service] | overrides.get(service, {}))
+        for service in SERVICES
+    )
+    return Plan(
+        run=run,
+        window=window,
+        clock=clock,
+        addresses=addresses,
+        infrastructure=infrastructure,
+        services=services,
+    )
+
+
+def window_clock(window: Window, speed: float, lead_s: float, wall_ns: int) -> ClockSpec:
+    """Return a clock at `speed` that shows the window's start `lead_s` real seconds from now."""
+    return ClockSpec(
+        rate=speed,
+        wall_anchor_ns=wall_ns + round(lead_s * NS_PER_S),
+        virtual_anchor_ns=window.start_ns,
+    )
+
+
+def _nats_program() -> Path:
+    from libs.common.nats_server import find_nats_server
+
+    return find_nats_server()
+
+
+def _write_nats(run: RunDirectory, addresses: Addresses) -> Path:
+    passwords = {
+        service: run.token(f"nats-{service}.password").read_text(encoding="utf-8")
+        for service in Service
+    }
+    text = render_server(
+        store_directory=run.root / "nats",
+        ports_directory=run.configs,
+        passwords=passwords,
+        port=addresses.nats,
+    )
+    return run.write_secret("nats-server.conf", text)
+
+
+def _write_keys(run: RunDirectory) -> tuple[str, Path]:
+    """Make our exchange key once per run directory; return its id and private key file."""
+    known = list(run.public_keys.glob("*.pub.pem"))
+    key_file = run.secrets / "exchange-key.pem"
+    if known and key_file.exists():
+        return known[0].name.removesuffix(".pub.pem"), key_file
+    key_id = str(uuid.uuid4())
+    write_exchange_key(run, key_id, key_file)
+    return key_id, key_file
+
+
+def _exchange(
+    run: RunDirectory, window: Window, clock: ClockSpec, addresses: Addresses, key_id: str
+) -> dict[str, Any]:
+    path = build_path(window.path)
+    ladders = []
+    for name, rungs in LADDER_RUNGS.items():
+        family = family_named(name)
+        assert family.index_symbol is not None, f"{name} settles on an index"
+        ladders.append(
+            {
+                "series": family.series_tickers[0],
+                "target_ns": window.target_ns,
+                "centre_e4": path.level_e4(family.index_symbol, window.start_ns),
+                "step_e4": LADDER_STEP_E4,
+                "rungs": rungs,
+            }
+        )
+    return {
+        "exchange": {
+            "keys_dir": str(run.public_keys),
+            "truth_path": str(run.truth_log),
+            "port": addresses.exchange,
+            "seed": window.path.seed,
+            "clock": _plain(clock),
+            "ladders": ladders,
+            "accounts": {key_id: ACCOUNT},
+        },
+        "path": _plain(window.path),
+        "crowd": {"seed": window.path.seed},
+    }
+
+
+def _index(
+    run: RunDirectory, window: Window, clock: ClockSpec, addresses: Addresses
+) -> dict[str, Any]:
+    return {
+        "api_key_file": str(run.token("index.key")),
+        "port": addresses.index,
+        "clock": _plain(clock),
+        "path": _plain(window.path),
+    }
+
+
+def _feeds(run: RunDirectory, window: Window, addresses: Addresses) -> dict[str, Any]:
+    return {
+        "index_url": f"ws://127.0.0.1:{addresses.index}/indices",
+        "index_key_file": str(run.token("index.key")),
+        "exchange_rest_url": f"http://127.0.0.1:{addresses.exchange}{REST_PREFIX}",
+        "exchange_ws_url": f"ws://127.0.0.1:{addresses.exchange}{WEBSOCKET_PATH}",
+        "raw_directory": str(run.root / "raw"),
+        "provenance": "replay" if window.path.bars else "synthetic",
+    }
+
+
+def _broker(addresses: Addresses, key_id: str, key_file: Path) -> dict[str, Any]:
+    return {
+        "exchange_rest_url": f"http://127.0.0.1:{addresses.exchange}{REST_PREFIX}",
+        "exchange_ws_url": f"ws://127.0.0.1:{addresses.exchange}{WEBSOCKET_PATH}",
+        "key_id": key_id,
+        "key_file": str(key_file),
+        "account": ACCOUNT,
+    }
+
+
+def _service(
+    run: RunDirectory,
+    service: Service,
+    clock: ClockSpec,
+    addresses: Addresses,
+    values: dict[str, Any],
+) -> ProcessSpec:
+    config = {
+        "service": str(service),
+        "nats_url": addresses.nats_url,
+        "nats_password_file": str(run.token(f"nats-{service}.password")),
+        "admin_token_file": str(run.token("admin.token")),
+        "admin_port": addresses.admin[service],
+        "metrics_port": addresses.metrics[service],
+        "clock": _plain(clock),
+        **values,
+    }
+    policy = str(ROOT / "configs" / f"{service}.yaml")
+    own = str(run.write_config(str(service), config))
+    arguments = ("-m", f"services.{service}", "--config", policy, "--config", own)
+    return _process(run, str(service), sys.executable, *arguments)
+
+
+def _python(run: RunDirectory, name: str, module: str, values: dict[str, Any]) -> ProcessSpec:
+    config = str(run.write_config(name, values))
+    return _process(run, name, sys.executable, "-m", module, "--config", config)
+
+
+def _process(run: RunDirectory, name: str, *arguments: str) -> ProcessSpec:
+    # The simulated outside is not restarted: its memory is the truth of the run.
+    restart = name not in ("exchange", "index")
+    return ProcessSpec(
+        name=name, arguments=arguments, log_file=run.logs / f"{name}.log", restart=restart
+    )
+
+
+def _plain(config: Struct) -> dict[str, Any]:
+    values = {name: getattr(config, name) for name in config.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def parse_day(text: str) -> date:
+    """Return a date written YYYY-MM-DD; raise ConfigError for anything else."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--date: expected YYYY-MM-DD, given {text!r}") from None
