@@ -143,7 +143,7 @@ class FeedMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.line)
     @rule()
     def spoil_a_value(self) -> None:
-        self.receive(self.line.pop(0).replace("dollars", "euros"))
+        self.receive(self.line.pop(0).replace("market_ticker", "market_trader"))
 
     @precondition(lambda self: self.last_frame)
     @rule()
