@@ -1,5 +1,7 @@
 """The pricer's configuration: what every service needs, its policy, its calibration files."""
 
+from msgspec import field
+
 from libs.common.config import ServiceConfig
 from services.pricer.policy import PricerPolicy
 
@@ -8,4 +10,4 @@ class PricerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     """`calibrations` maps a family to its artifact; a family without one is never quoted."""
 
     policy: PricerPolicy = PricerPolicy()
-    calibrations: dict[str, str] = {}
+    calibrations: dict[str, str] = field(default_factory=dict)

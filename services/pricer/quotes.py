@@ -24,7 +24,8 @@ class QuotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What a quote must earn and how many there may be; per contract, in micro-dollars.
 
     The fill probabilities are placeholders for a fitted model: `alpha_ahead` for a quote that
-    is alone at the best price, `alpha_level` for one that joins it, halved by each tick behind.
+    is alone at the best price, `alpha_level` for one that joins it, halved by each tick behind;
+    below `alpha_min` a quote is not worth having.
     """
 
     ev_min_e6: int = 50_000
@@ -38,6 +39,7 @@ class QuotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     tails_allowed: bool = False
     alpha_ahead: float = 0.30
     alpha_level: float = 0.15
+    alpha_min: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0.0 < self.ev_shrink <= 1.0:
@@ -76,10 +78,12 @@ def choose_quotes(
     best: dict[int, tuple[float, Candidate]] = {
         candidate.rung: (candidate.score_e6 + policy.requote_gain_e6, candidate)
         for candidate in kept
-        if candidate.rung in rungs
+        if candidate.rung in rungs and candidate.quote.fill_probability >= policy.alpha_min
     }
     for candidate in _fresh(ladder, probabilities, books, policy, rungs):
         rival = best.get(candidate.rung)
+        if candidate.quote.fill_probability < policy.alpha_min:
+            continue
         if rival is None or candidate.score_e6 > rival[0]:
             best[candidate.rung] = (candidate.score_e6, candidate)
     ranked = sorted(best.values(), key=lambda entry: (-entry[0], entry[1].rung))

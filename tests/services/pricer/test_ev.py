@@ -1,0 +1,53 @@
+"""Expected values: the golden rows of domain.md §8, one by one and a ladder at once."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.domain.fees import runbook_schedule
+from services.pricer.ev import FeeTerms, expected_value_e6, ladder_value, slippage_e4
+
+CENTS = np.arange(100, 10_000, 100)
+
+
+@pytest.mark.parametrize(
+    ("series", "role", "side", "p", "price_e4", "contracts", "dollars"),
+    [
+        ("KXCPI", "maker", "bid", 0.55, 4500, 10, 0.95),
+        ("KXCPI", "maker", "ask", 0.55, 4500, 10, -1.05),
+        ("KXCPI", "taker", "bid", 0.55, 4500, 10, 0.82),
+        ("KXINX", "maker", "bid", 0.55, 5000, 10, 0.50),
+        ("KXINXU", "taker", "bid", 0.50, 5000, 100, -0.88),
+    ],
+)
+def test_golden_rows(series, role, side, p, price_e4, contracts, dollars):
+    fee_e6 = runbook_schedule(series).trade_fee_e6(role, price_e4, contracts * 100)
+    found = expected_value_e6(p, side, price_e4, contracts * 100, fee_e6)
+    assert found == round(dollars * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("participation", "dollars"),
+    [(0, 0), (0.25, 0.00125), (0.5, 0.0025), (0.75, 0.00375), (1, 0.005), (2, 0.005)],
+)
+def test_the_slippage_curve(participation, dollars):
+    assert slippage_e4(participation) / 10_000 == pytest.approx(dollars)
+
+
+@given(
+    p=st.lists(st.floats(0, 1), min_size=1, max_size=8),
+    data=st.data(),
+    role=st.sampled_from(["maker", "taker"]),
+)
+def test_a_ladder_at_once_is_each_rung_by_itself(p, data, role):
+    schedule = runbook_schedule("KXCPI")
+    count = len(p)
+    picks = st.lists(st.integers(1, 99), min_size=count, max_size=count)
+    bids, asks = np.array(data.draw(picks)) * 100, np.array(data.draw(picks)) * 100
+    value = ladder_value(np.array(p), bids, asks, FeeTerms.of(schedule, CENTS, role))
+    for rung in range(count):
+        for side, price, ev in (("bid", bids, value.bid_e6), ("ask", asks, value.ask_e6)):
+            fee_e6 = schedule.trade_fee_e6(role, int(price[rung]), 100)
+            exact = expected_value_e6(p[rung], side, int(price[rung]), 100, fee_e6)
+            assert ev[rung] == pytest.approx(exact, abs=1.0)

@@ -1,0 +1,199 @@
+"""Which quotes are wanted: on the grid, never crossing, worth their minimum, few, and kept."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.messages import PriceRange, Quote
+from services.pricer.ladder import LadderRefused, PricedLadder
+from services.pricer.quotes import QuotePolicy, choose_quotes, fill_probability
+from services.pricer.ticks import TickGrid
+from tests.services.pricer.builders import (
+    EVENT,
+    OPEN,
+    STRIKES,
+    TICKERS,
+    definition,
+    snapshot,
+)
+
+LADDER = PricedLadder(definition(), OPEN)
+# Level 5220, σ 10: survival at 5200 … 5240.
+FAIR = np.array([0.977, 0.841, 0.500, 0.159, 0.023])
+POLICY = QuotePolicy()
+
+
+def books(bids=(8000, 6500, 3500, 1000, 200), asks=(9900, 9000, 6500, 3500, 1500), own=None):
+    return LADDER.books_of_others(snapshot(OPEN, bids, asks), own or {})
+
+
+def choose(fair=FAIR, found=None, standing=(), policy=POLICY, **options):
+    return choose_quotes(LADDER, fair, found or books(), policy, standing, **options)
+
+
+def brief(quotes) -> list[tuple[str, str, int]]:
+    return [(quote.ticker, quote.side, quote.price_e4) for quote in quotes]
+
+
+def test_it_improves_the_best_of_others_by_one_tick_next_to_the_mode():
+    """The likeliest interval is 5210–5220 or 5220–5230: its two thresholds are quoted.
+
+    At 5210 the bid is 66 against fair 84.1; the ask at 89 would earn less. At 5220 the bid
+    36 and the ask 64 are worth the same 14 cents; the bid is taken.
+    """
+    assert brief(choose()) == [(TICKERS[1], "bid", 6600), (TICKERS[2], "bid", 3600)]
+
+
+def test_ev_is_the_shrunk_edge_after_fees():
+    """0.9 × (84.1 − 66) cents, and no maker fee on the index."""
+    quote = choose()[0]
+    assert quote.ev_per_contract_e6 == pytest.approx(0.9 * 0.181 * 1e6, abs=1)
+    assert quote.probability == pytest.approx(0.841)
+
+
+def test_a_tight_market_is_left_alone():
+    tight = books((9700, 8400, 4900, 1500, 200), (9900, 8500, 5100, 1700, 300))
+    assert choose(found=tight) == ()
+
+
+def test_the_price_never_gives_away_the_entry_ev():
+    """Others bid 44 against fair 50: with 6 cents at 0.9 we stop at ⌊50 − 6.67⌋ = 43."""
+    near = books((8000, 8400, 4400, 1000, 200), (9900, 8500, 5100, 3500, 1500))
+    quotes = choose(found=near)
+    assert brief(quotes) == [(TICKERS[2], "bid", 4300)]
+    assert quotes[0].ev_per_contract_e6 >= POLICY.ev_min_e6 + POLICY.ev_entry_margin_e6
+
+
+def test_alone_it_stays_at_a_distance():
+    nobody = books((0,) * 5, (10_000,) * 5)
+    assert {q.price_e4 for q in choose(found=nobody)} <= {7400, 4000, 6000, 9500}
+
+
+def test_tails_need_permission():
+    policy = QuotePolicy(tails_allowed=True, rungs_max=5)
+    wide = books((5000, 4000, 2000, 0, 0), (10_000, 10_000, 8000, 6000, 5000))
+    assert len(choose(found=wide, policy=policy)) == 5
+    assert len(choose(found=wide, policy=QuotePolicy(rungs_max=5))) == 2
+
+
+def test_own_orders_are_not_outbid():
+    own = {(TICKERS[2], "bid", 3600): 1000}
+    shown = snapshot(OPEN, bids=(8000, 6500, 3600, 1000, 200), count=1000)
+    found = LADDER.books_of_others(shown, own)
+    assert found.bid_price_e4[2] == 3500
+    assert brief(choose(found=found))[1] == (TICKERS[2], "bid", 3600)
+
+
+def test_others_at_our_price_are_seen_beside_us():
+    own = {(TICKERS[2], "bid", 3600): 1000}
+    shown = snapshot(OPEN, bids=(8000, 6500, 3600, 1000, 200), count=2500)
+    assert LADDER.books_of_others(shown, own).bid_price_e4[2] == 3600
+
+
+def standing_quote(price_e4, rung=2, side="bid") -> Quote:
+    return Quote(
+        ticker=TICKERS[rung],
+        side=side,
+        price_e4=price_e4,
+        count_e2=1000,
+        probability=0.5,
+        ev_per_contract_e6=0,
+        fill_probability=0.0,
+    )
+
+
+def test_a_standing_quote_keeps_its_place_against_a_tick():
+    """Others bid 35; at 37 we stand a tick dearer than a new quote at 36 would: not worth it."""
+    kept = choose(standing=[standing_quote(3700)])
+    assert (TICKERS[2], "bid", 3700) in brief(kept)
+
+
+def test_a_standing_quote_that_was_outbid_moves():
+    outbid = books((8000, 6500, 3900, 1000, 200), (9900, 9000, 5600, 3500, 1500))
+    moved = choose(found=outbid, standing=[standing_quote(3600)])
+    assert (TICKERS[2], "bid", 4000) in brief(moved)
+
+
+def test_within_the_rest_it_only_keeps_or_pulls():
+    outbid = books((8000, 6500, 3900, 1000, 200))
+    assert brief(choose(found=outbid, standing=[standing_quote(3600)], may_change=False)) == [
+        (TICKERS[2], "bid", 3600)
+    ]
+    assert choose(standing=[standing_quote(4600)], may_change=False) == ()
+
+
+def test_a_quote_that_would_cross_is_pulled():
+    crossed = books(asks=(9900, 9000, 3600, 3500, 1500))
+    assert choose(found=crossed, standing=[standing_quote(3600)], may_change=False) == ()
+
+
+@pytest.mark.parametrize(
+    ("side", "price_e4", "best_e4", "alpha"),
+    [
+        ("bid", 3600, 3500, 0.30),
+        ("bid", 3500, 3500, 0.15),
+        ("bid", 3400, 3500, 0.075),
+        ("ask", 6400, 6500, 0.30),
+        ("ask", 6600, 6500, 0.075),
+    ],
+)
+def test_the_placeholder_fill_probability(side, price_e4, best_e4, alpha):
+    assert fill_probability(POLICY, side, price_e4, best_e4) == pytest.approx(alpha)
+
+
+def test_quotes_that_rise_where_survival_must_fall_are_counted():
+    rising = books(bids=(8000, 6500, 3500, 6600, 200))
+    assert LADDER.contradictions(books()) == 0
+    assert LADDER.contradictions(rising) == 1  # 66 bid above the 65 ask one strike lower
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"floors_e4": tuple(s * 10_000 for s in reversed(STRIKES))}, "out of order"),
+        ({"strike_types": ("custom",) * 5}, "threshold"),
+        ({"strike_types": ("sideways",) * 5}, "sideways"),
+        ({"kind": "heap"}, "heap"),
+        ({"series_ticker": "KXNOVEL", "event_ticker": EVENT}, "KXNOVEL"),
+        ({"price_ranges": ()}, "tick"),
+    ],
+)
+def test_a_ladder_that_cannot_be_priced_is_refused(changes, complaint):
+    with pytest.raises(LadderRefused, match=complaint):
+        PricedLadder(definition(**changes), OPEN)
+
+
+def test_a_tapered_grid_rounds_within_each_range():
+    grid = TickGrid(
+        (PriceRange(0, 1000, 10), PriceRange(1000, 9000, 100), PriceRange(9000, 10_000, 10))
+    )
+    assert grid.at_or_below(np.array([995.0, 1099.0, 9999.0, 5.0])).tolist() == [990, 1000, 9990, 0]
+    assert grid.at_or_above(np.array([995.0, 1001.0, 9995.0])).tolist() == [1000, 1100, 10_000]
+    assert grid.above(np.array([0, 1000])).tolist() == [10, 1100]
+    assert grid.below(np.array([10_000, 9000])).tolist() == [9990, 8900]
+
+
+prices = st.integers(1, 99).map(lambda cents: cents * 100)
+
+
+@given(data=st.data())
+def test_whatever_the_books_a_quote_is_sound(data):
+    """On the grid, inside the book, worth its minimum, few, one per rung."""
+    fair = np.array(sorted(data.draw(st.lists(st.floats(0, 1), min_size=5, max_size=5)))[::-1])
+    quotes_of = [sorted(data.draw(st.tuples(prices, prices))) for _ in range(5)]
+    bids = tuple(data.draw(st.sampled_from([0, low])) for low, _ in quotes_of)
+    asks = tuple(data.draw(st.sampled_from([10_000, high])) for _, high in quotes_of)
+    standing = [standing_quote(data.draw(prices), rung=data.draw(st.integers(0, 4)))]
+    wanted = choose(fair=fair, found=books(bids, asks), standing=standing)
+    assert len(wanted) <= POLICY.rungs_max
+    assert len({quote.ticker for quote in wanted}) == len(wanted)
+    for quote in wanted:
+        rung = TICKERS.index(quote.ticker)
+        assert quote.price_e4 % 100 == 0
+        assert 0 < quote.price_e4 < 10_000
+        assert quote.ev_per_contract_e6 >= POLICY.ev_min_e6
+        if quote.side == "bid":
+            assert quote.price_e4 < asks[rung]
+        else:
+            assert quote.price_e4 > bids[rung]
