@@ -6,11 +6,9 @@ on any clock. Tokens are counted in billionths, which keeps every refill exact.
 
 from libs.kalshi.endpoints import (
     BATCH_CANCEL,
-    BATCH_CREATE,
     CANCEL_ALL,
     CANCEL_ORDER,
     CANCELS,
-    CREATE_ORDER,
     ORDER,
     Endpoint,
 )
@@ -143,10 +141,5 @@ def _bucket(limit: Bucket, now_ns: int) -> TokenBucket:
     return TokenBucket(limit.bucket_capacity, limit.refill_rate, now_ns)
 
 
-BATCH_ENDPOINTS = frozenset({BATCH_CREATE, BATCH_CANCEL})
-"""The calls that are billed per item."""
-
 BASIC_LIMITS = AccountLimits(usage_tier="basic", read=Bucket(600, 200), write=Bucket(100, 100))
 """The lowest tier (§2.6), to begin with when /account/limits cannot be read."""
-
-assert CREATE_ORDER not in CANCELS
