@@ -72,6 +72,12 @@ Handler = Callable[[Sequence[Stored]], Sequence[Awaitable[int]]]
 """Handle a batch in order, return what must be done before the batch is acknowledged."""
 
 
+def conflate(messages: Sequence[Stored]) -> list[Stored]:
+    """Return only the newest message of each subject, in sequence order."""
+    newest = {message.subject: message for message in messages}
+    return sorted(newest.values(), key=lambda message: message.sequence)
+
+
 class Bus(Protocol):
     """What a service may ask of the message bus.
 

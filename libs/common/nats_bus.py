@@ -1,7 +1,7 @@
 """The message bus over NATS JetStream; the pitfalls it stands against are in jetstream.md."""
 
 import asyncio
-import json
+import contextlib
 import logging
 import re
 import uuid
@@ -25,7 +25,6 @@ from libs.common.bus import (
     Stored,
 )
 from libs.common.jetstream import (
-    API,
     MIN_SERVER_VERSION,
     bucket_stream,
     differences,
@@ -34,14 +33,14 @@ from libs.common.jetstream import (
     stream_config,
 )
 from libs.common.nats_config import inbox_prefix, streams_seen_by
-from libs.common.nats_connection import connect_client, is_refusal
+from libs.common.nats_connection import RECONNECT_WAIT_S, connect_client, is_refusal
 from libs.common.nats_consumer import DurableConsumer
 from libs.common.nats_publisher import BUDGET_S, Publisher
 from libs.common.nats_reader import DirectReader
 from libs.common.topology import Durable, Service, durables_of, stream_named, stream_of_subject
 
-ROUND_TRIP_TIMEOUT_S = 5
-VERIFY_TIMEOUT_S = 5.0
+ROUND_TRIP_TIMEOUT_S = 10.0
+PING_TIMEOUT_S = 3
 CLOSE_TIMEOUT_S = 5.0
 ANSWERING_MAX = 64
 
@@ -114,6 +113,8 @@ class NatsBus:
 
     async def consume(self, durable: Durable, handler: Handler) -> None:
         """Deliver the durable's messages until cancelled or closed; see `Bus.consume`."""
+        if durable.service is not self.service:
+            raise BusError(f"durable {durable.name}: it is not {self.service.value}'s")
         self._consumer_count += 1
         inbox = f"{self._inbox}.pull{self._consumer_count}"
         consumer = DurableConsumer(self._client, inbox, durable, handler, self._reader)
@@ -177,9 +178,15 @@ class NatsBus:
 
     async def round_trip(self) -> None:
         """Return when the server has answered a ping; raise TimeoutError otherwise."""
-        if not self._client.is_connected:
-            raise TimeoutError("NATS: not connected")
-        await self._client.flush(ROUND_TRIP_TIMEOUT_S)
+        async with asyncio.timeout(ROUND_TRIP_TIMEOUT_S):
+            while True:
+                if self._client.is_closed:
+                    raise TimeoutError("NATS: the connection is closed")
+                if self._client.is_connected:
+                    with contextlib.suppress(nats.errors.Error):
+                        await self._client.flush(PING_TIMEOUT_S)
+                        return
+                await asyncio.sleep(RECONNECT_WAIT_S)
 
     async def verify(self) -> None:
         """Raise BusMismatch unless the server, streams and durables are the topology's."""
@@ -189,14 +196,14 @@ class NatsBus:
             wanted = ".".join(map(str, MIN_SERVER_VERSION))
             wrong.append(f"nats-server: expected {wanted} or newer, found {version}")
         for name in streams_seen_by(self.service):
-            found = await self._info(f"STREAM.INFO.{name}", f"stream {name}", wrong)
+            found = await self._config(f"STREAM.INFO.{name}", f"stream {name}", wrong)
             if found:
                 replicas = found.get("num_replicas", 1)
                 expected = stream_config(stream_named(name), replicas)
                 wrong += differences(f"stream {name}", expected, found)
         for durable in durables_of(self.service):
             place = f"{durable.stream}.{durable.name}"
-            found = await self._info(f"CONSUMER.INFO.{place}", f"durable {durable.name}", wrong)
+            found = await self._config(f"CONSUMER.INFO.{place}", f"durable {durable.name}", wrong)
             if found:
                 wrong += differences(f"durable {durable.name}", durable_config(durable), found)
         if wrong:
@@ -212,18 +219,15 @@ class NatsBus:
         if self._client.is_connected:
             await self._publisher.settled(CLOSE_TIMEOUT_S)
         self._publisher.fail_all()
+        self._reader.fail_all()
         for task in self._answering:
             task.cancel()
         await self._client.close()
         if not self.fatal.done():
             self.fatal.cancel()
 
-    async def _info(self, subject: str, what: str, wrong: list[str]) -> dict[str, Any]:
-        try:
-            answer = await self._client.request(f"{API}.{subject}", b"", timeout=VERIFY_TIMEOUT_S)
-        except nats.errors.Error as error:
-            raise BusUnavailable(f"verify: {what}: expected its state, got {error!r}") from error
-        body = json.loads(answer.data)
+    async def _config(self, subject: str, what: str, wrong: list[str]) -> dict[str, Any]:
+        body = await self._reader.info(subject)
         if "error" in body:
             wrong.append(f"{what}: {body['error'].get('description')}")
             return {}
@@ -245,13 +249,17 @@ class NatsBus:
     def _on_error(self, error: Exception) -> None:
         violation = _VIOLATION.search(str(error))
         if violation is not None:
-            kind, subject = violation.groups()
-            refused = PublishRefused(
-                f"NATS refused {self.service.value} the {kind.lower()} to {subject};"
-                " the topology gives this service no right to it"
-            )
+            kind, subject = violation[1].lower(), violation[2].lower()  # as nats-py tells it
+
+            def refused(subject: str) -> PublishRefused:
+                return PublishRefused(
+                    f"NATS refused {self.service.value} the {kind} to {subject};"
+                    " the topology gives this service no right to it"
+                )
+
             self._publisher.refuse(subject, refused)
-            self._fail(refused)
+            self._reader.refuse(subject, refused)
+            self._fail(refused(subject))
         elif isinstance(error, nats.errors.SlowConsumerError):
             self._fail(BusError(f"NATS: messages were dropped unread on {error.subject}"))
         elif is_refusal(error):

@@ -15,7 +15,14 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from libs.common.bus import BusError, BusMismatch, BusUnavailable, Handler, Stored
+from libs.common.bus import (
+    BusError,
+    BusMismatch,
+    BusUnavailable,
+    Handler,
+    Stored,
+    conflate,
+)
 from libs.common.jetstream import API, CODE_CONSUMER_NOT_FOUND, NS_PER_S, matches
 from libs.common.nats_publisher import run_now
 from libs.common.nats_reader import DirectReader
@@ -30,8 +37,6 @@ PULL_EXPIRES_S = 30
 IDLE_HEARTBEAT_S = 2
 SILENCE_MAX_S = 2.5 * IDLE_HEARTBEAT_S
 REPULL_WAIT_S = 0.1
-INFO_TIMEOUT_S = 5.0
-INFO_TRIES_MAX = 4
 
 _ACK_TOKENS = 9  # $JS.ACK.<stream>.<durable>.<tries>.<sequence>.<delivery>.<time>.<pending>
 
@@ -55,6 +60,7 @@ class DurableConsumer:
         self._client = client
         self._inbox = inbox
         self._durable = durable
+        self._place = f"{durable.stream}.{durable.name}"
         self._handler = handler
         self._reader = reader
         self._loop = asyncio.get_running_loop()
@@ -82,6 +88,13 @@ class DurableConsumer:
 
     async def run(self) -> None:
         """Deliver until cancelled or stopped; raise what the handler or its futures raise."""
+        try:
+            await self._run()
+        except BusUnavailable:
+            if not self._stopped:
+                raise
+
+    async def _run(self) -> None:
         self._handled_through = await self._acknowledged_through()
         subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_message)
         acknowledging = asyncio.create_task(self._acknowledge())
@@ -134,9 +147,8 @@ class DurableConsumer:
             "expires": PULL_EXPIRES_S * NS_PER_S,
             "idle_heartbeat": IDLE_HEARTBEAT_S * NS_PER_S,
         }
-        place = f"{self._durable.stream}.{self._durable.name}"
         if self._send(
-            f"{API}.CONSUMER.MSG.NEXT.{place}",
+            f"{API}.CONSUMER.MSG.NEXT.{self._place}",
             json.dumps(body).encode(),
             f"{self._inbox}.{self._generation}",
         ):
@@ -246,36 +258,18 @@ class DurableConsumer:
 
     async def _acknowledged_through(self) -> int:
         """Return the stream sequence up to which this durable has acknowledged everything."""
-        place = f"{self._durable.stream}.{self._durable.name}"
-        why = ""
-        for _ in range(INFO_TRIES_MAX):
-            try:
-                answer = await self._client.request(
-                    f"{API}.CONSUMER.INFO.{place}", b"", timeout=INFO_TIMEOUT_S
-                )
-            except nats.errors.Error as error:
-                why = repr(error)
-                await asyncio.sleep(REPULL_WAIT_S)
-                continue
-            info = json.loads(answer.data)
-            if info.get("error", {}).get("err_code") == CODE_CONSUMER_NOT_FOUND:
-                raise self._gone()
-            if "error" in info:
-                raise BusError(f"durable {self._durable.name}: {info['error']}")
-            return int(info["ack_floor"]["stream_seq"])
-        raise BusUnavailable(f"durable {self._durable.name}: expected its state, got {why}")
+        info = await self._reader.info(f"CONSUMER.INFO.{self._place}")
+        if info.get("error", {}).get("err_code") == CODE_CONSUMER_NOT_FOUND:
+            raise self._gone()
+        if "error" in info:
+            raise BusError(f"durable {self._durable.name}: {info['error']}")
+        return int(info["ack_floor"]["stream_seq"])
 
     def _gone(self) -> BusMismatch:
         return BusMismatch(
             f"durable {self._durable.name}: expected it on stream {self._durable.stream},"
             " it is not there; run provision"
         )
-
-
-def conflate(messages: Sequence[Stored]) -> list[Stored]:
-    """Return only the newest message of each subject, in sequence order."""
-    newest = {message.subject: message for message in messages}
-    return sorted(newest.values(), key=lambda message: message.sequence)
 
 
 def _failed(error: BusError) -> asyncio.Future[int]:

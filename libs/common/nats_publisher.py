@@ -24,6 +24,7 @@ from libs.common.bus import (
     PublishUnknown,
 )
 from libs.common.jetstream import CODE_WRONG_LAST_SEQUENCE, CODES_TRANSIENT
+from libs.common.nats_reader import Refusal
 
 BUDGET_S = 10.0
 IN_FLIGHT_MAX = 10_000
@@ -172,12 +173,12 @@ class Publisher:
         for lane in self._lanes.values():
             self._resend(lane)
 
-    def refuse(self, subject: str, error: BusError) -> None:
-        """Fail what waits on a subject that the server does not let us publish on."""
+    def refuse(self, subject: str, reason: Refusal) -> None:
+        """Fail what waits on a subject (in small letters) that we may not publish on."""
         for lane in self._lanes.values():
             for number, entry in list(lane.entries.items()):
-                if entry.subject.lower() == subject.lower():
-                    self._finish(lane, number, error)
+                if entry.subject.lower() == subject:
+                    self._finish(lane, number, reason(entry.subject))
 
     def fail_all(self) -> None:
         """Give up on everything: nobody will hear the answers."""

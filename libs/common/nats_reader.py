@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import nats.errors
@@ -21,6 +22,10 @@ _NOT_FOUND = "404"
 _TOO_MANY = "413"
 
 
+Refusal = Callable[[str], BusError]
+"""Make the error for a subject that the server does not let us use."""
+
+
 class _TooManySubjects(Exception):
     """More subjects than one answer may hold; the stream has to be walked."""
 
@@ -28,7 +33,8 @@ class _TooManySubjects(Exception):
 class _Answer:
     """What has come so far for one request; it must come in one piece and in order."""
 
-    def __init__(self, single: bool) -> None:
+    def __init__(self, subject: str, single: bool) -> None:
+        self.subject = subject
         self.single = single
         self.messages: list[Msg] = []
         self.done: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
@@ -42,6 +48,10 @@ class _Answer:
         self.messages.append(message)
         if self.single:
             self.done.set_result(message)
+
+    def fail(self, error: BusError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
 
     def whole(self) -> bool:
         """Say whether no message between the first and the end is missing."""
@@ -66,6 +76,25 @@ class DirectReader:
     async def start(self) -> None:
         """Listen for answers."""
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_message)
+
+    def refuse(self, subject: str, reason: Refusal) -> None:
+        """Fail what waits on a subject (in small letters) that we may not ask."""
+        for answer in self._answers.values():
+            if answer.subject.lower() == subject:
+                answer.fail(reason(answer.subject))
+
+    def fail_all(self) -> None:
+        """Give up on everything: nobody will hear the answers."""
+        for answer in self._answers.values():
+            answer.fail(BusUnavailable(f"{answer.subject}: the connection was closed"))
+
+    async def info(self, subject: str) -> dict[str, Any]:
+        """Return the answer of a JetStream information request."""
+        messages, end = await self._ask(f"{API}.{subject}", b"", single=True)
+        if not messages:
+            raise BusError(f"{subject}: expected an answer, got {end.headers}")
+        answer: dict[str, Any] = json.loads(messages[0].data)
+        return answer
 
     async def read(self, stream: str, after: int, limit: int) -> list[Stored]:
         """Return up to `limit` messages above `after`, fewer only at the stream's end."""
@@ -148,7 +177,7 @@ class DirectReader:
         for _ in range(TRIES_MAX):
             self._count += 1
             number = self._count
-            answer = self._answers[number] = _Answer(single)
+            answer = self._answers[number] = _Answer(subject, single)
             try:
                 await self._client.publish(subject, body, reply=f"{self._inbox}.{number}")
                 end = await asyncio.wait_for(asyncio.shield(answer.done), TRY_TIMEOUT_S)
