@@ -1,5 +1,6 @@
 """A running exchange on a loopback port with generated keys, and a client that signs for it."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import httpx
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from websockets.asyncio.client import ClientConnection, connect
 
 from lab.exchange.app import serve
 from lab.exchange.config import ExchangeConfig
@@ -21,6 +23,7 @@ from lab.exchange.model import NewOrder, Placed, Side
 from lab.exchange.server import ExchangeServer, Flow
 from libs.common.clock import ManualClock
 from libs.domain.tickers import parse_event_ticker
+from tests.lab.exchange.schemas import check_frame
 
 API = "/trade-api/v2"
 WS_PATH = "/trade-api/ws/v2"
@@ -165,3 +168,51 @@ def small_engine(seed: int = 1) -> Engine:
         engine.open_account(name, 1_000_000_000)
     engine.add_ladder(build_ladder(LADDER), START_NS)
     return engine
+
+
+class Socket:
+    """A WebSocket client that checks each frame against the official schema."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.raw = socket
+        self._ids = 100
+
+    async def send(self, command: Any) -> None:
+        await self.raw.send(json.dumps(command))
+
+    async def next(self) -> dict[str, Any]:
+        text = await asyncio.wait_for(self.raw.recv(), 5)
+        assert isinstance(text, str), "frames are text"
+        assert text.endswith("\n"), "text frames end with a newline"
+        frame: dict[str, Any] = json.loads(text)
+        assert isinstance(frame["sending_ts_ms"], int)
+        check_frame(frame)
+        del frame["sending_ts_ms"]
+        return frame
+
+    async def take(self, count: int) -> list[dict[str, Any]]:
+        return [await self.next() for _ in range(count)]
+
+    async def rest(self) -> list[dict[str, Any]]:
+        """Return every frame up to now: all that comes before the answer to a last command."""
+        self._ids += 1
+        await self.send({"id": self._ids, "cmd": "list_subscriptions"})
+        frames = []
+        while (frame := await self.next()).get("id") != self._ids:
+            frames.append(frame)
+        return frames
+
+    async def subscribe(self, *channels: str, **params: Any) -> list[dict[str, Any]]:
+        """Subscribe and return all frames that follow at once."""
+        self._ids += 1
+        params = {"channels": list(channels), **params}
+        await self.send({"id": self._ids, "cmd": "subscribe", "params": params})
+        return await self.rest()
+
+
+@asynccontextmanager
+async def open_socket(exchange: Exchange, key_id: str = RSA_ID) -> AsyncIterator[Socket]:
+    """Connect with a signed handshake."""
+    headers = sign_headers("GET", WS_PATH, exchange.clock.now_ns(), key_id)
+    async with connect(exchange.ws_url, additional_headers=headers, max_queue=None) as socket:
+        yield Socket(socket)
