@@ -13,6 +13,7 @@ from msgspec import Struct
 from cli.keys import write_exchange_key
 from cli.run_directory import RunDirectory, free_ports
 from cli.supervisor import ProcessSpec
+from lab.exchange.ladders import LadderConfig
 from lab.market.bars import BarsError
 from lab.market.config import PathConfig, build_path
 from lab.market.path import IndexPath
@@ -175,6 +176,26 @@ def make_plan(
     )
 
 
+def listed_ladders(path_config: PathConfig, target_ns: int) -> tuple[LadderConfig, ...]:
+    """Return the events that the simulated exchange lists for one target."""
+    path = build_path(path_config)
+    ladders = []
+    for name, rungs in LADDER_RUNGS.items():
+        family = family_named(name)
+        assert family.index_symbol is not None, f"{name} settles on an index"
+        centre_e4 = path.level_e4(family.index_symbol, target_ns - WINDOW_S * NS_PER_S)
+        ladders.append(
+            LadderConfig(
+                series=family.series_tickers[0],
+                target_ns=target_ns,
+                centre_e4=centre_e4,
+                step_e4=LADDER_STEP_E4,
+                rungs=rungs,
+            )
+        )
+    return tuple(ladders)
+
+
 def window_clock(window: Window, speed: float, lead_s: float, wall_ns: int) -> ClockSpec:
     """Return a clock at `speed` that shows the window's start `lead_s` real seconds from now."""
     return ClockSpec(
@@ -218,20 +239,6 @@ def _write_keys(run: RunDirectory) -> tuple[str, Path]:
 def _exchange(
     run: RunDirectory, window: Window, clock: ClockSpec, addresses: Addresses, key_id: str
 ) -> dict[str, Any]:
-    path = build_path(window.path)
-    ladders = []
-    for name, rungs in LADDER_RUNGS.items():
-        family = family_named(name)
-        assert family.index_symbol is not None, f"{name} settles on an index"
-        ladders.append(
-            {
-                "series": family.series_tickers[0],
-                "target_ns": window.target_ns,
-                "centre_e4": path.level_e4(family.index_symbol, window.start_ns),
-                "step_e4": LADDER_STEP_E4,
-                "rungs": rungs,
-            }
-        )
     return {
         "exchange": {
             "keys_dir": str(run.public_keys),
@@ -239,7 +246,7 @@ def _exchange(
             "port": addresses.exchange,
             "seed": window.path.seed,
             "clock": _plain(clock),
-            "ladders": ladders,
+            "ladders": [_plain(one) for one in listed_ladders(window.path, window.target_ns)],
             "accounts": {key_id: ACCOUNT},
         },
         "path": _plain(window.path),

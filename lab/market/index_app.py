@@ -52,7 +52,8 @@ async def serve(
         await server.run_until(stop or asyncio.Event())
 
 
-async def _run(config: IndexConfig) -> None:
+async def run_index(config: IndexConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises as `serve`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("expected: python -m lab.market --config FILE\n")
         return 2
     try:
-        asyncio.run(_run(load_config([arguments[1]], IndexConfig)))
+        asyncio.run(run_index(load_config([arguments[1]], IndexConfig)))
     except (ConfigError, BarsError, FaultError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -40,6 +40,7 @@ from services.feeds.raw import RawLog
 
 SIGN_TIMEOUT_S = 2.0
 ALIVE_EVERY_S = 0.5
+DISCOVERY_RETRY_S = 5.0
 
 
 class UnreadableEvent(ValueError):
@@ -131,16 +132,18 @@ class KalshiFeed:
                 self._failed(LADDERS, said or "not connected")
 
     async def run_discovery(self) -> None:
-        """Look for our series' open events now and every so often."""
+        """Look for our series' open events now and every so often, soon again if that failed."""
         while True:
+            wait_s = self._config.discovery_every_s
             for series in self._config.series:
                 try:
                     events = await self._client.events(series, status="open")
                 except KalshiError as error:
                     self._log.warning("discovery failed", series=series, why=str(error))
-                    continue
-                self._list(events)
-            await self._clock.sleep(self._config.discovery_every_s)
+                    wait_s = min(wait_s, DISCOVERY_RETRY_S)
+                else:
+                    self._list(events)
+            await self._clock.sleep(wait_s)
 
     async def run_status(self) -> None:
         """Read the exchange's status and our clock's skew every so often."""

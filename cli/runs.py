@@ -1,0 +1,48 @@
+"""Find the run that is up on this machine: `alpha up`'s, or a demo under way."""
+
+from typing import Any
+
+import psutil
+from msgspec import Struct
+
+from cli.run_directory import RunDirectory, home
+
+
+class RunningRun(Struct, frozen=True):
+    """A run directory whose supervisor lives, and what that wrote last."""
+
+    run: RunDirectory
+    state: dict[str, Any]
+
+    @property
+    def supervisor_pid(self) -> int:
+        """Return the process that keeps the run alive."""
+        return int(self.state["supervisor_pid"])
+
+    def admin_port(self, service: str) -> int:
+        """Return where a service's gRPC admin endpoint listens."""
+        return int(self.state["admin"][service])
+
+
+def up_directory() -> RunDirectory:
+    """Return the directory of `alpha up`; there is one, so a second `up` is refused."""
+    return RunDirectory(home().resolve() / "up")
+
+
+def running() -> RunningRun | None:
+    """Return the run that is up now, `alpha up`'s before a demo; None when nothing runs."""
+    demos = sorted((home().resolve() / "demo").glob("*/state.json"), reverse=True)
+    for run in (up_directory(), *(RunDirectory(path.parent) for path in demos)):
+        state = run.read_state()
+        if state is not None and is_supervisor(int(state.get("supervisor_pid", 0))):
+            return RunningRun(run, state)
+    return None
+
+
+def is_supervisor(pid: int) -> bool:
+    """Return whether this process is one of ours that supervises a run."""
+    try:
+        command = psutil.Process(pid).cmdline()
+    except (psutil.Error, ValueError):
+        return False
+    return any("alpha" in part or "cli." in part for part in command)

@@ -1,0 +1,168 @@
+"""Bring a planned run up and down: bus, simulators, services, under one supervisor."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cli.plan import ROOT, Plan
+from cli.supervisor import Child, Supervisor, last_line
+from libs.common.admin import probe_health
+from libs.common.bus import BusError
+from libs.common.provision import provision
+from libs.common.topology import SERVICES, Service
+
+START_TIMEOUT_S = 30.0
+POLL_S = 0.1
+STATE_EVERY_S = 1.0
+
+
+class StackError(Exception):
+    """The system could not be brought up; one line that says what and where to look."""
+
+
+class Stack:
+    """All processes of one run. Use `start`, then `stop` whatever happened."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("COV_", "PYTEST_"))
+        }
+        environment.update(PYTHONUNBUFFERED="1", PYTHONPATH=str(ROOT))
+        # One thread a process: six services on few cores gain nothing from numpy's pools.
+        environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+        self.supervisor = Supervisor(ROOT, environment)
+        self._writer: asyncio.Task[None] | None = None
+        self.ready_s = 0.0
+
+    async def start(self) -> None:
+        """Start everything and return when all services are READY; raise `StackError`."""
+        began = time.monotonic()
+        try:
+            self._writer = asyncio.create_task(self._write_state(), name="state file")
+            for spec in self.plan.infrastructure:
+                await self.supervisor.start(spec)
+            await self._provision()
+            for spec in self.plan.services:
+                await self.supervisor.start(spec)
+            await self._until("services to be READY", self._all_ready)
+        except (BusError, OSError) as error:
+            raise StackError(str(error)) from error
+        self.ready_s = time.monotonic() - began
+
+    async def stop(self) -> list[str]:
+        """End all processes, newest first; return the names of those that had to be killed."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        # The broker goes first: it cancels what rests while everybody it needs is still there.
+        killed = await self.supervisor.stop(
+            [str(service) for service in (Service.BROKER,) if self._known(service)]
+        )
+        killed += await self.supervisor.stop()
+        self.plan.run.state_file.unlink(missing_ok=True)
+        return killed
+
+    async def health(self) -> dict[str, str]:
+        """Return the health of each service, by name."""
+        names = [str(service) for service in SERVICES]
+        answers = await asyncio.gather(
+            *(probe_health(f"127.0.0.1:{self.plan.addresses.admin[name]}", 1.0) for name in names)
+        )
+        return dict(zip(names, answers, strict=True))
+
+    def failures(self) -> list[str]:
+        """Return a line for each process that is gone for good."""
+        return [
+            f"{child.spec.name}: {child.gave_up} (log: {child.spec.log_file})"
+            for child in self.supervisor.children
+            if child.gave_up
+        ]
+
+    def restarts(self) -> dict[str, int]:
+        """Return how often each process was started again."""
+        return {
+            child.spec.name: child.restarts for child in self.supervisor.children if child.restarts
+        }
+
+    def _known(self, service: Service) -> bool:
+        return any(child.spec.name == service for child in self.supervisor.children)
+
+    async def _provision(self) -> None:
+        password = self.plan.run.token(f"nats-{Service.PROVISION}.password").read_text()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                await provision(self.plan.addresses.nats_url, password)
+                return
+            except BusError:
+                self._raise_failures()
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(POLL_S)
+
+    async def _all_ready(self) -> bool:
+        return set((await self.health()).values()) == {"SERVING"}
+
+    async def _until(self, what: str, done: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not await done():
+            self._raise_failures()
+            if time.monotonic() > deadline:
+                slow = [name for name, state in (await self.health()).items() if state != "SERVING"]
+                hints = "; ".join(f"{name}: {self._hint(name)}" for name in slow)
+                raise StackError(
+                    f"expected {what} within {START_TIMEOUT_S:.0f} s, found not ready: {hints}"
+                )
+            await asyncio.sleep(POLL_S)
+
+    def _hint(self, name: str) -> str:
+        return last_line(self.supervisor.child(name).spec.log_file)[:300] or "no output"
+
+    def _raise_failures(self) -> None:
+        restarting = [child for child in self.supervisor.children if child.restarts >= 3]
+        if failures := self.failures():
+            raise StackError("; ".join(failures))
+        if restarting:
+            child = restarting[0]
+            raise StackError(
+                f"{child.spec.name} keeps dying: {last_line(child.spec.log_file)[:300]} "
+                f"(log: {child.spec.log_file})"
+            )
+
+    async def _write_state(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                self.plan.run.write_state(self.state())
+            await asyncio.sleep(STATE_EVERY_S)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `alpha status` and `alpha down` need to know."""
+        return {
+            "supervisor_pid": os.getpid(),
+            "target_ns": self.plan.window.target_ns,
+            "clock": {
+                "rate": self.plan.clock.rate,
+                "wall_anchor_ns": self.plan.clock.wall_anchor_ns,
+                "virtual_anchor_ns": self.plan.clock.virtual_anchor_ns,
+            },
+            "nats_url": self.plan.addresses.nats_url,
+            "admin": self.plan.addresses.admin,
+            "metrics": self.plan.addresses.metrics,
+            "processes": [_process_state(child) for child in self.supervisor.children],
+        }
+
+
+def _process_state(child: Child) -> dict[str, Any]:
+    return {
+        "name": child.spec.name,
+        "pid": child.pid,
+        "restarts": child.restarts,
+        "gave_up": child.gave_up,
+        "log": str(child.spec.log_file),
+    }
