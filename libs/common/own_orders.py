@@ -152,6 +152,18 @@ class OwnOrders:
         """Return the orders of which nobody knows whether they rest."""
         return [order for order in self._orders.values() if order.state == "unknown"]
 
+    def forget(self, event_ticker: str) -> None:
+        """Let go of an event that is over, so that a reader of months of orders stays small."""
+        for client in self._by_event.pop(event_ticker, {}):
+            order = self._orders.pop(client)
+            self._client_of_order.pop(order.order_id, None)
+            self._fills_seen_e2.pop(client, None)
+        for ticker in [t for t, event in self._event_of.items() if event == event_ticker]:
+            del self._event_of[ticker]
+            self._booked.pop(ticker, None)
+        self._trades.pop(event_ticker, None)
+        self._changed_ns.pop(event_ticker, None)
+
     def changed_ns(self, event_ticker: str) -> int:
         """Return when an order of this event last changed, 0 for never."""
         return self._changed_ns.get(event_ticker, 0)
@@ -206,6 +218,7 @@ class OwnOrders:
         if message.trade_id in trades:
             return
         trades.add(message.trade_id)
+        self._event_of[message.ticker] = message.event_ticker
         booked = self._booked.get(message.ticker, Position())
         signed_e2 = _SIGN[message.side] * message.count_e2
         self._booked[message.ticker] = Position(

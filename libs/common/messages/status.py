@@ -21,12 +21,16 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
 
 
 class FeedStatus(Message, frozen=True, kw_only=True, tag="feed_status.1"):
-    """How one feed is: `newest_ns` is the time of its newest observation, 0 for none yet."""
+    """How one feed is: `newest_ns` is the time of its newest observation, 0 for none yet.
+
+    `failures` counts how often the source was lost since feeds started.
+    """
 
     feed: Name
     ok: bool
     newest_ns: Nanoseconds
     detail: Text
+    failures: int = 0
 
 
 class ExchangeStatus(Message, frozen=True, kw_only=True, tag="exchange_status.1"):

@@ -1,0 +1,82 @@
+"""monitors as a process: all streams in, one look a second, results out as messages and metrics."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from libs.common.bus import Bus, BusError
+from libs.common.effects import Effect
+from libs.common.messages import KillSwitch, Message
+from libs.common.runner import AppBase, Context
+from libs.common.topology import KILL_SWITCH_KEY, Service
+from services.monitors.config import MonitorsConfig
+from services.monitors.core import MonitorsCore
+from services.monitors.events import KillSwitchRead, ShowFeedAge, ShowMonitor, Started
+
+READ_TIMEOUT_S = 2.0
+_NUMBER = {"OK": 0, "ALERT": 1, "NO_DATA": 2}
+
+
+class MonitorsApp(AppBase):
+    """Watch all services, feeds and orders; say OK, ALERT or NO_DATA."""
+
+    service = Service.MONITORS
+
+    def __init__(self, config: MonitorsConfig) -> None:
+        self._config = config
+        self.core = MonitorsCore(config.policy)
+        self._context: Context | None = None
+
+    async def recover(self, context: Context) -> None:
+        """Fold our orders and fills: an order of unknown outcome is older than this process."""
+        self._context = context
+        for stream in ("ORDERS", "FILLS"):
+
+            def fold(message: Message, sequence: int, stream: str = stream) -> None:
+                self.core.fold(message, stream, sequence)
+
+            await context.read_back(stream, fold)
+
+    async def run(self, context: Context) -> None:
+        """Read the kill switch every so often; all else comes over the bus or by the timer."""
+        context.dispatch(Started(now_ns=context.now_ns()))
+        while True:
+            engaged, detail = await read_kill_switch(context.bus)
+            context.dispatch(
+                KillSwitchRead(now_ns=context.now_ns(), engaged=engaged, detail=detail)
+            )
+            await context.clock.sleep(self._config.kill_switch_poll_s)
+
+    def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
+        context = self._context
+        assert context is not None, "effects come after recovery"
+        match effect:
+            case ShowMonitor():
+                context.metrics.monitor_state.labels(effect.monitor).set(_NUMBER[effect.state])
+                value = float("nan") if effect.value is None else effect.value
+                context.metrics.monitor_value.labels(effect.monitor).set(value)
+            case ShowFeedAge():
+                context.metrics.feed_age_s.labels(effect.feed).set(effect.age_s)
+            case _:
+                super().perform(effect, after)
+
+    def detail(self) -> str:
+        return self.core.summary()
+
+
+async def read_kill_switch(bus: Bus) -> tuple[bool, str]:
+    """Return whether it is engaged and why; absent and unreadable count as engaged."""
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            found = await bus.get("control", KILL_SWITCH_KEY)
+    except (BusError, TimeoutError, OSError) as error:
+        return True, f"unreadable, counts as engaged: {type(error).__name__} {error}"
+    if found is None:
+        return True, "never set, counts as engaged"
+    try:
+        switch = msgspec.json.decode(found.data, type=KillSwitch)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return True, f"unreadable, counts as engaged: {error}"
+    state = "engaged" if switch.engaged else "released"
+    return switch.engaged, f"{state} by {switch.by}: {switch.reason}"

@@ -1,0 +1,91 @@
+"""The kill switch, the exchange's own word, and our clock against outside ones."""
+
+from libs.common.messages import ClockSample, ExchangeStatus, Message
+from services.monitors.events import KillSwitchRead
+from services.monitors.policy import MonitorsPolicy
+from services.monitors.reading import Reading, Since, judged, listed, nanoseconds, seconds
+
+REFERENCES_MAX = 16
+
+
+class KillSwitchMonitor:
+    """ALERT while it is on, or while nobody can say that it is off."""
+
+    name = "kill_switch"
+
+    def __init__(self, policy: MonitorsPolicy, since: Since) -> None:
+        self._limit_ns = nanoseconds(policy.kill_switch_s)
+        self._since = since
+        self._read: KillSwitchRead | None = None
+
+    def fold(self, message: Message) -> None:
+        """Nothing: it is read from its bucket."""
+
+    def read(self, event: KillSwitchRead) -> None:
+        """Remember what the bucket said."""
+        self._read = event
+
+    def look(self, now_ns: int) -> Reading:
+        read_ns = self._since.at_ns if self._read is None else self._read.now_ns
+        age_s = seconds(now_ns - read_ns)
+        if now_ns - read_ns > self._limit_ns:
+            return Reading("ALERT", 1.0, 1.0, f"not read for {age_s:.1f} s: counts as engaged")
+        if self._read is None:
+            return Reading("NO_DATA", None, 1.0, "not read yet")
+        engaged = self._read.engaged
+        return judged(engaged, float(engaged), 1.0, self._read.detail)
+
+
+class ClockSkew:
+    """ALERT when our clock is further from an outside one than the gate allows."""
+
+    name = "clock_skew"
+
+    def __init__(self, policy: MonitorsPolicy) -> None:
+        self._limit_s = policy.skew_s
+        self._age_ns = nanoseconds(policy.skew_age_s)
+        self._newest: dict[str, ClockSample] = {}
+
+    def fold(self, message: Message) -> None:
+        if isinstance(message, ClockSample):
+            known = message.reference in self._newest
+            if known or len(self._newest) < REFERENCES_MAX:
+                self._newest[message.reference] = message
+
+    def look(self, now_ns: int) -> Reading:
+        fresh = [s for s in self._newest.values() if now_ns - s.ts_pub_ns <= self._age_ns]
+        if not fresh:
+            return Reading("NO_DATA", None, self._limit_s, "no recent sample of an outside clock")
+        skew_s = max(abs(seconds(sample.skew_ns)) for sample in fresh)
+        texts = [
+            f"{s.reference} {seconds(s.skew_ns):+.2f} ± {seconds(s.uncertainty_ns):.2f} s"
+            for s in fresh
+        ]
+        return judged(skew_s > self._limit_s, skew_s, self._limit_s, listed(texts))
+
+
+class ExchangeOpen:
+    """ALERT when the exchange says that it does not trade."""
+
+    name = "exchange"
+
+    def __init__(self, policy: MonitorsPolicy) -> None:
+        self._age_ns = nanoseconds(policy.exchange_age_s)
+        self._newest: ExchangeStatus | None = None
+
+    def fold(self, message: Message) -> None:
+        if isinstance(message, ExchangeStatus) and (
+            self._newest is None or message.ts_pub_ns >= self._newest.ts_pub_ns
+        ):
+            self._newest = message
+
+    def look(self, now_ns: int) -> Reading:
+        status = self._newest
+        if status is None or now_ns - status.ts_pub_ns > self._age_ns:
+            return Reading("NO_DATA", None, 1.0, "no recent word of the exchange")
+        open_ = status.exchange_active and status.trading_active
+        text = (
+            f"exchange {'active' if status.exchange_active else 'not active'}, "
+            f"trading {'active' if status.trading_active else 'not active'} {status.detail}"
+        )
+        return judged(not open_, float(open_), 1.0, text.strip())

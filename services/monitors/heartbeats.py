@@ -1,0 +1,45 @@
+"""Does every service live, and is it READY?"""
+
+from libs.common.messages import Heartbeat, Message
+from libs.common.topology import SERVICES
+from services.monitors.policy import MonitorsPolicy
+from services.monitors.reading import Age, Reading, Since, listed, nanoseconds, seconds, worst
+
+
+class Heartbeats:
+    """ALERT for a service that is silent, missing, or alive but not READY for too long."""
+
+    name = "heartbeats"
+
+    def __init__(self, policy: MonitorsPolicy, since: Since) -> None:
+        self._limit_ns = nanoseconds(policy.heartbeat_s)
+        self._not_ready_ns = nanoseconds(policy.not_ready_s)
+        self._since = since
+        self._newest: dict[str, Heartbeat] = {}
+
+    def fold(self, message: Message) -> None:
+        if isinstance(message, Heartbeat) and message.service in SERVICES:
+            known = self._newest.get(message.service)
+            if known is None or message.ts_pub_ns >= known.ts_pub_ns:
+                self._newest[message.service] = message
+
+    def look(self, now_ns: int) -> Reading:
+        ages, wrong, unheard = [], [], []
+        for service in SERVICES:
+            beat = self._newest.get(service)
+            heard_ns = self._since.at_ns if beat is None else beat.ts_pub_ns
+            age = Age(service, max(0, now_ns - heard_ns), self._limit_ns)
+            ages.append(age)
+            if age.too_old:
+                wrong.append(age.text() if beat else f"{service} was never heard of")
+            elif beat is None:
+                unheard.append(service)
+            elif beat.state != "READY" and now_ns - beat.since_ns > self._not_ready_ns:
+                wrong.append(f"{service} {beat.state} for {seconds(now_ns - beat.since_ns):.0f} s")
+        oldest = worst(ages)
+        value, limit = seconds(oldest.age_ns), seconds(self._limit_ns)
+        if wrong:
+            return Reading("ALERT", value, limit, listed(wrong))
+        if unheard:
+            return Reading("NO_DATA", None, limit, f"not heard of yet: {listed(unheard)}")
+        return Reading("OK", value, limit, f"oldest: {oldest.text()}")

@@ -1,0 +1,88 @@
+"""Our own orders: none of unknown outcome, none open when the window is over (invariant I9)."""
+
+from libs.common.messages import Message
+from libs.common.own_orders import OpenOrder, OwnOrders
+from libs.domain.tickers import TickerError, parse_event_ticker
+from services.monitors.policy import MonitorsPolicy
+from services.monitors.reading import NS_PER_S, Reading, listed, nanoseconds
+
+FORGET_NS = 24 * 3_600 * NS_PER_S
+EVENTS_MAX = 4_096
+
+
+class Orders:
+    """Fold ORDERS and FILLS; keep an event for a day after its target, longer while one is open."""
+
+    def __init__(self) -> None:
+        self.own = OwnOrders()
+        self._targets: dict[str, int] = {}
+
+    def fold(self, message: Message, stream: str, sequence: int) -> None:
+        """Fold a stored message; one that was folded before changes nothing."""
+        event_ticker = getattr(message, "event_ticker", "")
+        if self.own.apply(message, stream, sequence) and event_ticker not in self._targets:
+            self._targets[event_ticker] = _target_ns(event_ticker)
+
+    def open_past(self, due_ns: int) -> list[OpenOrder]:
+        """Return the open orders of events with a target before `due_ns`, oldest event first."""
+        return [
+            order
+            for event_ticker, target_ns in sorted(self._targets.items(), key=lambda item: item[1])
+            if target_ns < due_ns
+            for order in self.own.open_orders(event_ticker)
+        ]
+
+    def tidy(self, now_ns: int) -> None:
+        """Let go of events that are long over."""
+        for event_ticker, target_ns in list(self._targets.items()):
+            is_over = target_ns + FORGET_NS < now_ns or len(self._targets) > EVENTS_MAX
+            if is_over and not any(self.own.open_orders(event_ticker)):
+                self.own.forget(event_ticker)
+                del self._targets[event_ticker]
+
+
+class UnknownOrders:
+    """ALERT while nobody knows whether an order of ours rests."""
+
+    name = "unknown_orders"
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+
+    def fold(self, message: Message) -> None:
+        """Nothing: the orders are folded once for all who read them."""
+
+    def look(self, now_ns: int) -> Reading:
+        unknown = self._orders.own.unknown_orders()
+        if not unknown:
+            return Reading("OK", 0.0, 0.0, "every outcome is known")
+        texts = [f"{order.ticker} {order.client_order_id}" for order in unknown]
+        return Reading("ALERT", float(len(unknown)), 0.0, listed(texts))
+
+
+class RestingAfterCancel:
+    """ALERT when an order is open past T-2 s and the moment that the news of a cancel takes."""
+
+    name = "resting_after_t2"
+
+    def __init__(self, policy: MonitorsPolicy, orders: Orders) -> None:
+        self._orders = orders
+        self._after_ns = nanoseconds(policy.resting_grace_s) - nanoseconds(policy.cancel_buffer_s)
+
+    def fold(self, message: Message) -> None:
+        """Nothing: the orders are folded once for all who read them."""
+
+    def look(self, now_ns: int) -> Reading:
+        late = self._orders.open_past(now_ns - self._after_ns)
+        if not late:
+            return Reading("OK", 0.0, 0.0, "nothing rests past its time")
+        texts = [f"{order.ticker} {order.state} {order.client_order_id}" for order in late]
+        return Reading("ALERT", float(len(late)), 0.0, listed(texts))
+
+
+def _target_ns(event_ticker: str) -> int:
+    """Return an event's target; 0, so that it counts as past, when its ticker can't be read."""
+    try:
+        return parse_event_ticker(event_ticker).target_ns
+    except TickerError:
+        return 0

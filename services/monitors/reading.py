@@ -1,0 +1,104 @@
+"""What one look at one monitor gives, and small tools that monitors share; pure."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from libs.common.messages import Message
+
+NS_PER_S = 1_000_000_000
+SHOWN_MAX = 6
+TIMES_MAX = 1_000
+
+State = Literal["OK", "ALERT", "NO_DATA"]
+
+
+class Reading(Struct, frozen=True):
+    """A state with the value that was measured, the limit it was held to, and what was seen."""
+
+    state: State
+    value: float | None
+    threshold: float | None
+    evidence: str
+
+
+def judged(alert: bool, value: float, threshold: float, evidence: str) -> Reading:
+    """Return ALERT or OK with what was measured."""
+    return Reading("ALERT" if alert else "OK", value, threshold, evidence)
+
+
+class Monitor(Protocol):
+    """One thing to watch. `fold` sees every message; `look` judges at any time, without one."""
+
+    name: str
+
+    def fold(self, message: Message) -> None:
+        """Remember what matters of a message."""
+        ...
+
+    def look(self, now_ns: int) -> Reading:
+        """Say how it is now."""
+        ...
+
+
+class Since(Struct):
+    """From when on the monitors judge: what was not heard of yet is missing since then."""
+
+    at_ns: int = 0
+
+
+class Age(Struct, frozen=True):
+    """How old something is, the limit for it, and what it is called."""
+
+    name: str
+    age_ns: int
+    limit_ns: int
+
+    @property
+    def too_old(self) -> bool:
+        return self.age_ns > self.limit_ns
+
+    def text(self) -> str:
+        """Return the age for people."""
+        return f"{self.name} {seconds(self.age_ns):.1f} s old, limit {seconds(self.limit_ns):g} s"
+
+
+class RecentTimes:
+    """How many things happened within a window; at most 1,000 are told apart."""
+
+    def __init__(self, window_ns: int) -> None:
+        self._window_ns = window_ns
+        self._times: deque[int] = deque(maxlen=TIMES_MAX)
+
+    def add(self, at_ns: int, times: int = 1) -> None:
+        """Note that it happened."""
+        self._times.extend([at_ns] * min(times, TIMES_MAX))
+
+    def count(self, now_ns: int) -> int:
+        """Return how often it happened within the window."""
+        since_ns = now_ns - self._window_ns
+        return sum(1 for at_ns in self._times if at_ns > since_ns)
+
+
+def nanoseconds(value_s: float) -> int:
+    """Return seconds as whole nanoseconds."""
+    return round(value_s * NS_PER_S)
+
+
+def seconds(value_ns: int) -> float:
+    """Return nanoseconds as seconds."""
+    return value_ns / NS_PER_S
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return the first few items as one text, with how many more there are."""
+    shown = "; ".join(items[:SHOWN_MAX])
+    more = len(items) - SHOWN_MAX
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def worst(ages: Sequence[Age]) -> Age:
+    """Return the age that is furthest beyond its limit, or nearest to it."""
+    return max(ages, key=lambda age: age.age_ns / age.limit_ns)
