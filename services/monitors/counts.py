@@ -2,7 +2,7 @@
 
 from libs.common.messages import DeadLetter, FeedStatus, Message
 from services.monitors.policy import MonitorsPolicy
-from services.monitors.reading import NS_PER_S, Reading, RecentTimes, listed, nanoseconds
+from services.monitors.reading import NS_PER_S, Reading, RecentTimes, judged, listed, nanoseconds
 
 HOUR_NS = 3_600 * NS_PER_S
 SOCKETS = ("index.ws", "kalshi.ladders")
