@@ -153,7 +153,7 @@ def make_plan(
     )
     own: dict[str, dict[str, Any]] = {
         "feeds": _feeds(run, window, addresses),
-        "pricer": {"calibration_directory": str(ROOT / "configs" / "calibration")},
+        "pricer": {},
         "risk": {},
         "broker": _broker(addresses, key_id, key_file),
         "monitors": {},

@@ -15,7 +15,7 @@ from libs.common.messages import (
     IndexTick,
     derived_id,
 )
-from libs.kalshi.ws_events import BadFrame, Delta, Gap, Snapshot, StreamError
+from libs.kalshi.ws_events import BadFrame, Delta, Gap, Snapshot, StreamError, UnknownFrame
 from services.feeds.config import FeedsConfig
 from services.feeds.events import (
     CLOCK,
@@ -43,6 +43,13 @@ STATUS_EVERY_NS = 5 * NS_PER_S
 FORGET_AFTER_NS = 60 * NS_PER_S
 FUTURE_NS = 2 * NS_PER_S
 LADDERS_MAX = 64
+LEVEL_MAX_E4 = 10**12
+JUMPS_BELIEVED = 10
+"""So many newer bars in a row that agree with one another are a move, not a bad print: else one
+bad first level would shut the feed for good."""
+RESYNC_EVERY_NS = NS_PER_S
+RESYNC_STALE_NS = 5 * NS_PER_S
+"""A book that is still in doubt after this is asked for again, whatever was lost on the way."""
 WATCH_TIMER = "watch"
 
 
@@ -52,9 +59,17 @@ class FeedState:
     def __init__(self, stale_s: float) -> None:
         self.stale_ns = round(stale_s * NS_PER_S)
         self.newest_ns = 0
+        self.losses = 0
+        self.well_since_ns = 0
         self.failure = "nothing heard yet"
         self.said: tuple[bool, str] | None = None
         self.said_ns = 0
+
+    def heard(self, newest_ns: int, now_ns: int) -> None:
+        """Note an observation: the source is well, whatever it was before."""
+        if self.failure:
+            self.failure, self.well_since_ns = "", now_ns
+        self.newest_ns = max(self.newest_ns, newest_ns)
 
     def verdict(self, now_ns: int) -> tuple[bool, str]:
         """Return whether it is well, and if not why."""
@@ -75,6 +90,7 @@ class FeedsCore:
         self._ladders: dict[str, Ladder] = {}
         self._event_of: dict[str, str] = {}
         self._last_bar: dict[str, IndexBar] = {}
+        self._jumped: dict[str, tuple[IndexBar, int]] = {}
         self._feeds = {
             INDEX: FeedState(config.index_stale_s),
             LADDERS: FeedState(config.books_stale_s),
@@ -99,7 +115,8 @@ class FeedsCore:
                 return self._listed(event)
             case FeedAlive():
                 feed = self._feeds[event.feed]
-                feed.newest_ns, feed.failure = max(feed.newest_ns, event.heard_ns), ""
+                feed.heard(event.heard_ns, event.now_ns)
+                feed.losses = max(feed.losses, event.losses)
                 return []
             case FeedFailed():
                 return self._failed(event)
@@ -124,8 +141,8 @@ class FeedsCore:
         if refusal is not None:
             return [CountRefused(feed=INDEX, reason=refusal[0], detail=refusal[1])]
         self._last_bar[bar.symbol] = bar
-        feed = self._feeds[INDEX]
-        feed.newest_ns, feed.failure = bar.end_ns, ""
+        self._jumped.pop(bar.symbol, None)
+        self._feeds[INDEX].heard(bar.end_ns, bar.now_ns)
         cause = Cause.first("bar", f"{bar.symbol}|{bar.end_ns}", bar.now_ns)
         tick = IndexTick(
             id=cause.id,
@@ -147,7 +164,7 @@ class FeedsCore:
         """Return the reason and detail for which a bar is not believed."""
         if bar.symbol not in self._config.index_symbols:
             return "unknown_symbol", bar.symbol
-        if bar.level_e4 <= 0 or bar.start_ns >= bar.end_ns:
+        if not 0 < bar.level_e4 <= LEVEL_MAX_E4 or not 0 <= bar.start_ns < bar.end_ns:
             return "impossible", f"level {bar.level_e4}, {bar.start_ns} to {bar.end_ns}"
         if bar.end_ns > bar.now_ns + FUTURE_NS:
             return "future", f"ends {(bar.end_ns - bar.now_ns) / NS_PER_S:.1f} s ahead"
@@ -155,13 +172,24 @@ class FeedsCore:
             return "not_newer", f"ends {(last.end_ns - bar.end_ns) / NS_PER_S:.1f} s earlier"
         if last is not None:
             jump = abs(bar.level_e4 / last.level_e4 - 1)
-            if jump > self._config.level_jump_max:
+            if jump > self._config.level_jump_max and not self._has_moved(bar):
                 return "jump", f"{jump:.0%} from the last level"
         return None
+
+    def _has_moved(self, bar: IndexBar) -> bool:
+        """Tell whether a bar far from the last level ends a row of newer ones that agree."""
+        other, count = self._jumped.get(bar.symbol, (bar, 0))
+        if count and bar.end_ns <= other.end_ns:
+            return False
+        agrees = abs(bar.level_e4 / other.level_e4 - 1) <= self._config.level_jump_max
+        count = count + 1 if agrees else 1
+        self._jumped[bar.symbol] = (bar, count)
+        return count >= JUMPS_BELIEVED
 
     def _books(self, heard: BooksHeard) -> list[Effect]:
         effects: list[Effect] = []
         touched: dict[str, Ladder] = {}
+        doubted: dict[str, Ladder] = {}
         for event in heard.events:
             match event:
                 case Snapshot() | Delta():
@@ -169,14 +197,17 @@ class FeedsCore:
                     if ladder is None:
                         continue
                     touched[ladder.spec.event_ticker] = ladder
+                    self._feeds[LADDERS].heard(heard.now_ns, heard.now_ns)
                     if doubt := ladder.apply(event):
-                        effects.append(ResyncBooks(tickers=(event.ticker,)))
+                        doubted[ladder.spec.event_ticker] = ladder
+                        effects += _resync(ladder, (event.ticker,), heard.now_ns)
                         effects.append(CountRefused(feed=LADDERS, reason="book", detail=doubt))
                 case Gap():
                     effects.append(CountRefused(feed=LADDERS, reason="gap", detail=event.reason))
                     for ladder in self._ladders.values():
-                        ladder.doubt(event.tickers)
-                        touched[ladder.spec.event_ticker] = ladder
+                        if ladder.doubt(event.tickers):
+                            doubted[ladder.spec.event_ticker] = ladder
+                        ladder.ask(event.tickers, heard.now_ns, 0)  # the stream asks for them
                 case BadFrame():
                     effects.append(
                         CountRefused(feed=LADDERS, reason="bad_frame", detail=event.reason)
@@ -184,12 +215,17 @@ class FeedsCore:
                 case StreamError():
                     detail = f"{event.code} {event.message}"
                     effects.append(CountRefused(feed=LADDERS, reason="refused", detail=detail))
+                case UnknownFrame():
+                    effects.append(
+                        CountRefused(feed=LADDERS, reason="unknown_frame", detail=event.type)
+                    )
                 case _:
                     pass
-        feed = self._feeds[LADDERS]
-        feed.newest_ns, feed.failure = heard.now_ns, ""
+        for ladder in doubted.values():  # a book in doubt is news that does not wait
+            effects += self._flush(ladder, heard.now_ns)
         for ladder in touched.values():
-            effects += self._conflate(ladder, heard.now_ns)
+            if ladder.dirty:
+                effects += self._conflate(ladder, heard.now_ns)
         return effects
 
     def _conflate(self, ladder: Ladder, now_ns: int) -> list[Effect]:
@@ -209,27 +245,33 @@ class FeedsCore:
         effects: list[Effect] = []
         if crossed := ladder.crossed():
             ladder.doubt(crossed)
-            effects.append(ResyncBooks(tickers=crossed))
+            effects += _resync(ladder, crossed, now_ns)
             effects.append(
                 CountRefused(feed=LADDERS, reason="crossed", detail=", ".join(crossed[:5]))
             )
-        cause = Cause.first("ladder", f"{ladder.ladder_id}|{now_ns}", now_ns)
+        key = f"{ladder.ladder_id}|{now_ns}|{ladder.published_count}"
+        cause = Cause.first("ladder", key, now_ns)
         heard_ns = self._feeds[LADDERS].newest_ns
         snapshot = ladder.snapshot(cause, cause.id, heard_ns, self._config.provenance)
         ladder.dirty = False
         ladder.published_ns = now_ns
+        ladder.published_count += 1
         return [*effects, Publish(message=snapshot)]
 
     def _watch(self, now_ns: int) -> list[Effect]:
         """Once a second: vouch for quiet books, tell how the feeds are, forget past events."""
         effects: list[Effect] = [SetTimer(key=WATCH_TIMER, at_ns=now_ns + WATCH_EVERY_NS)]
-        alive, _ = self._feeds[LADDERS].verdict(now_ns)
+        books = self._feeds[LADDERS]
+        alive, _ = books.verdict(now_ns)
+        settled = alive and now_ns - books.well_since_ns >= RESYNC_STALE_NS
         for ladder in list(self._ladders.values()):
             if now_ns > ladder.spec.target_ns + FORGET_AFTER_NS:
                 effects += self._forget(ladder)
             elif alive and now_ns - ladder.published_ns >= WATCH_EVERY_NS:
                 ladder.dirty = True
                 effects += self._flush(ladder, now_ns)
+            if settled and ladder.spec.event_ticker in self._ladders and ladder.stale:
+                effects += _resync(ladder, ladder.stale_tickers(), now_ns, RESYNC_STALE_NS)
         for name, feed in self._feeds.items():
             effects += self._say(name, feed, now_ns)
         return effects
@@ -251,6 +293,7 @@ class FeedsCore:
             ok=verdict[0],
             newest_ns=feed.newest_ns,
             detail=verdict[1][:500],
+            failures=feed.losses,
         )
         return [Publish(message=status)]
 
@@ -266,6 +309,11 @@ class FeedsCore:
                 detail = f"{LADDERS_MAX} ladders are followed already"
                 effects.append(CountRefused(feed=LADDERS, reason="too_many", detail=detail))
                 continue
+            others = {self._event_of.get(rung.ticker) for rung in spec.rungs}
+            if not others <= {None, spec.event_ticker}:
+                detail = f"{spec.event_ticker} has a market of another event"
+                effects.append(CountRefused(feed=LADDERS, reason="shared_market", detail=detail))
+                continue
             if known is not None:
                 effects += self._forget(known)
             effects += self._follow(spec, event.now_ns)
@@ -276,6 +324,7 @@ class FeedsCore:
         self._ladders[spec.event_ticker] = ladder
         for ticker in ladder.tickers:
             self._event_of[ticker] = spec.event_ticker
+        ladder.ask(ladder.tickers, now_ns, 0)
         cause = Cause.first("listed", f"{ladder.ladder_id}|{now_ns}", now_ns)
         definition = ladder.definition(cause, derived_id(cause.id, "definition"))
         return [Publish(message=definition), WatchBooks(tickers=ladder.tickers)]
@@ -288,17 +337,18 @@ class FeedsCore:
 
     def _failed(self, event: FeedFailed) -> list[Effect]:
         feed = self._feeds[event.feed]
-        feed.failure = event.detail
+        feed.failure = event.detail or "failed"
+        feed.losses = max(feed.losses, event.losses)
         effects = self._say(event.feed, feed, event.now_ns)
         if event.feed == LADDERS:
             for ladder in self._ladders.values():
                 ladder.doubt()
+                ladder.ask(ladder.tickers, event.now_ns, 0)
                 effects += self._flush(ladder, event.now_ns)
         return effects
 
     def _exchange_status(self, event: ExchangeStatusRead) -> list[Effect]:
-        feed = self._feeds[STATUS]
-        feed.newest_ns, feed.failure = event.now_ns, ""
+        self._feeds[STATUS].heard(event.now_ns, event.now_ns)
         cause = Cause.first("exchange", str(event.now_ns), event.now_ns)
         status = ExchangeStatus(
             id=cause.id,
@@ -313,8 +363,7 @@ class FeedsCore:
         return [Publish(message=status)]
 
     def _skew(self, event: SkewMeasured) -> list[Effect]:
-        feed = self._feeds[CLOCK]
-        feed.newest_ns, feed.failure = event.now_ns, ""
+        self._feeds[CLOCK].heard(event.now_ns, event.now_ns)
         cause = Cause.first("skew", f"{event.reference}|{event.now_ns}", event.now_ns)
         sample = ClockSample(
             id=cause.id,
@@ -328,3 +377,11 @@ class FeedsCore:
             uncertainty_ns=event.uncertainty_ns,
         )
         return [Publish(message=sample)]
+
+
+def _resync(
+    ladder: Ladder, tickers: tuple[str, ...], now_ns: int, every_ns: int = RESYNC_EVERY_NS
+) -> list[Effect]:
+    """Ask for these books anew, unless that was done a moment ago: no storm of requests."""
+    asked = ladder.ask(tickers, now_ns, every_ns)
+    return [ResyncBooks(tickers=asked)] if asked else []
