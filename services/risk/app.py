@@ -1,0 +1,59 @@
+"""Risk's wiring: proposals, ladders, orders, fills and status in; verdicts out.
+
+Its one adapter reads the kill switch, often; what it can't read is engaged.
+"""
+
+import asyncio
+
+import msgspec
+
+from libs.common.bus import Bus, BusError
+from libs.common.messages import KillSwitch, Message
+from libs.common.runner import AppBase, Context
+from libs.common.topology import KILL_SWITCH_KEY, Service
+from services.risk.config import RiskConfig
+from services.risk.core import RiskCore
+from services.risk.events import KillSwitchRead
+
+READ_TIMEOUT_S = 1.0
+PAUSE_MIN_S = 0.01
+
+
+class RiskApp(AppBase):
+    """Run risk: one verdict for each proposal, and a watch over every GO."""
+
+    service = Service.RISK
+
+    def __init__(self, config: RiskConfig) -> None:
+        self.core = RiskCore(config.policy)
+        self._every_s = config.kill_switch_every_s
+
+    async def recover(self, context: Context) -> None:
+        """Fold orders and fills into exposure; the durables bring all else anew."""
+        for stream in ("ORDERS", "FILLS"):
+
+            def fold(message: Message, sequence: int, stream: str = stream) -> None:
+                self.core.own.apply(message, stream, sequence)
+
+            await context.read_back(stream, fold)
+
+    async def run(self, context: Context) -> None:
+        """Read the kill switch until cancelled."""
+        while True:
+            engaged = await read_kill_switch(context.bus)
+            context.dispatch(KillSwitchRead(now_ns=context.now_ns(), engaged=engaged))
+            await context.clock.sleep(self._every_s)
+            await asyncio.sleep(PAUSE_MIN_S)
+
+    def detail(self) -> str:
+        return self.core.summary()
+
+
+async def read_kill_switch(bus: Bus) -> bool | None:
+    """Return whether the switch is engaged; None when it is absent or can't be read."""
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            found = await bus.get("control", KILL_SWITCH_KEY)
+        return None if found is None else msgspec.json.decode(found.data, type=KillSwitch).engaged
+    except (BusError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,60 @@
+"""The one contract of all gates: a question with every input by name, an answer, and until when.
+
+A gate looks at the inputs that it names, measures one thing and compares it with one limit. An
+input that is missing is a no. Gates never see each other, so all of them always run.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from libs.common.messages import ClockSample, ExchangeStatus, GateResult, Heartbeat
+from services.risk.policy import GatePolicy
+
+NS_PER_S = 1_000_000_000
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What is asked about one event now; None stands for an input that has not come.
+
+    `standing` says that a GO is out and is being looked at again, not that one is asked for.
+    `gap_tickers` are quoted markets whose book has a gap.
+    """
+
+    now_ns: int
+    family: str
+    target_ns: int
+    proposal_expires_ns: int
+    standing: bool
+    level_ns: int | None
+    books_ns: int | None
+    gap_tickers: tuple[str, ...]
+    kill_switch_engaged: bool | None
+    kill_switch_read_ns: int | None
+    heartbeats: Mapping[str, Heartbeat]
+    clock_samples: Mapping[str, ClockSample]
+    exchange: ExchangeStatus | None
+
+
+class Answer(Struct, frozen=True):
+    """A gate's result and the first time at which it could turn to no without a new input."""
+
+    result: GateResult
+    turns_ns: int | None = None
+
+
+class Gate(Protocol):
+    """One rule of domain.md §3."""
+
+    NAME: str
+    INPUTS: tuple[str, ...]
+
+    def ask(self, question: Question, policy: GatePolicy) -> Answer:
+        """Return the answer; never raises, whatever is missing."""
+        ...
+
+
+def seconds(span_ns: int) -> float:
+    """Return a span in seconds, for people and gauges."""
+    return span_ns / NS_PER_S

@@ -1,0 +1,48 @@
+"""Gate `exchange`: trading active, said so within 60 s, outside Thursday's maintenance."""
+
+from datetime import datetime
+
+from libs.common.messages import GateResult
+from libs.domain.eastern import eastern_datetime
+from services.risk.gates.contract import Answer, Question, seconds
+from services.risk.policy import GatePolicy, seconds_ns
+
+NAME = "exchange"
+INPUTS: tuple[str, ...] = ("now_ns", "exchange")
+REASON = "exchange_paused"
+THURSDAY = 3
+MAINTENANCE_HOURS = range(3, 5)
+
+
+def ask(question: Question, policy: GatePolicy) -> Answer:
+    """Measure how old the exchange's own word is."""
+    status, limit_s = question.exchange, policy.exchange_status_age_s_max
+    if status is None:
+        detail = "the exchange has not been heard of"
+        return Answer(GateResult(gate=NAME, ok=False, reason=REASON, limit=limit_s, detail=detail))
+    age_ns = question.now_ns - status.ts_event_ns
+    if not status.exchange_active:
+        detail = "the exchange is not active"
+    elif not status.trading_active:
+        detail = "trading is not active"
+    elif age_ns > seconds_ns(limit_s):
+        detail = "its status is old"
+    elif in_maintenance(eastern_datetime(question.now_ns)):
+        detail = "weekly maintenance"
+    else:
+        detail = ""
+    result = GateResult(
+        gate=NAME,
+        ok=not detail,
+        reason=REASON if detail else "",
+        measured=seconds(age_ns),
+        limit=limit_s,
+        unit="s",
+        detail=detail,
+    )
+    return Answer(result, status.ts_event_ns + seconds_ns(limit_s) + 1)
+
+
+def in_maintenance(local: datetime) -> bool:
+    """Return whether a New York time lies in Thursday 03:00 to 05:00."""
+    return local.weekday() == THURSDAY and local.hour in MAINTENANCE_HOURS

@@ -1,0 +1,37 @@
+"""Gate `heartbeat`: every service's heartbeat within five minutes; missing or stopped is stale."""
+
+from libs.common.messages import GateResult
+from libs.common.topology import SERVICES
+from services.risk.gates.contract import Answer, Question, seconds
+from services.risk.policy import GatePolicy, seconds_ns
+
+NAME = "heartbeat"
+INPUTS: tuple[str, ...] = ("now_ns", "heartbeats")
+REASON = "heartbeat_stale"
+
+
+def ask(question: Question, policy: GatePolicy) -> Answer:
+    """Measure the age of the oldest heartbeat among all services."""
+    limit_ns = seconds_ns(policy.heartbeat_age_s_max)
+    stale: list[str] = []
+    oldest_ns: int | None = None
+    for service in SERVICES:
+        beat = question.heartbeats.get(service.value)
+        if beat is None:
+            stale.append(f"{service.value} missing")
+            continue
+        oldest_ns = beat.ts_event_ns if oldest_ns is None else min(oldest_ns, beat.ts_event_ns)
+        if beat.state == "STOPPED":
+            stale.append(f"{service.value} stopped")
+        elif question.now_ns - beat.ts_event_ns > limit_ns:
+            stale.append(f"{service.value} silent")
+    result = GateResult(
+        gate=NAME,
+        ok=not stale,
+        reason=REASON if stale else "",
+        measured=None if oldest_ns is None else seconds(question.now_ns - oldest_ns),
+        limit=policy.heartbeat_age_s_max,
+        unit="s",
+        detail=", ".join(stale),
+    )
+    return Answer(result, None if oldest_ns is None else oldest_ns + limit_ns + 1)

@@ -1,0 +1,75 @@
+"""Risk's policy numbers; `configs/risk.yaml` gives the values and their sources.
+
+Limits may be tightened by configuration; a guardrail test pins what is shipped.
+"""
+
+from msgspec import Struct, field
+
+from libs.domain.eastern import NS_PER_S
+
+
+def seconds_ns(seconds: float) -> int:
+    """Return seconds as integer nanoseconds."""
+    return round(seconds * NS_PER_S)
+
+
+def _at_least_zero(policy: Struct) -> None:
+    for name in policy.__struct_fields__:
+        value = getattr(policy, name)
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError(f"{name}: expected 0 or more, got {value}")
+
+
+class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The limits of the gates, in seconds of the run's clock (domain.md §3)."""
+
+    cancel_buffer_s: float = 2.0
+    level_age_s_max: float = 2.0
+    level_age_last_minute_s_max: float = 0.7
+    level_period_s: float = 1.0
+    books_age_s_max: float = 2.0
+    skew_s_max: float = 1.5
+    clock_sample_age_s_max: float = 120.0
+    kill_switch_age_s_max: float = 5.0
+    heartbeat_age_s_max: float = 300.0
+    exchange_status_age_s_max: float = 60.0
+
+    def __post_init__(self) -> None:
+        _at_least_zero(self)
+        if self.cancel_buffer_s < 2.0:
+            raise ValueError(f"cancel_buffer_s: expected at least 2.0, got {self.cancel_buffer_s}")
+
+
+class SizingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of size: money in micro-dollars, counts in 0.01 contract.
+
+    A family without a PAL may lose nothing, so it gets nothing.
+    """
+
+    bankroll_e6: int = 10_000_000_000
+    kelly_fraction_max: float = 0.25
+    kelly_uncertainty: float = 0.0
+    kelly_imbalance: float = 0.0
+    pal_e6: dict[str, int] = field(
+        default_factory=lambda: {"INXU": 1_000_000_000, "NASDAQ100U": 1_000_000_000}
+    )
+    lot_e2: int = 100
+    pilot_count_max_e2: int = 100
+    pilot_rungs_max: int = 2
+    pilot_position_max_e2: int = 1_000
+
+    def __post_init__(self) -> None:
+        _at_least_zero(self)
+        if not 0.0 <= self.kelly_fraction_max <= 1.0 or self.lot_e2 < 1:
+            raise ValueError("kelly_fraction_max: expected 0 to 1; lot_e2: expected 1 or more")
+        if max(self.kelly_uncertainty, self.kelly_imbalance) > 1.0:
+            raise ValueError("kelly_uncertainty, kelly_imbalance: expected at most 1")
+        if any(limit_e6 < 0 for limit_e6 in self.pal_e6.values()):
+            raise ValueError("pal_e6: expected limits of 0 or more")
+
+
+class RiskPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that decides a verdict; its hash is in each one."""
+
+    gates: GatePolicy = GatePolicy()
+    sizing: SizingPolicy = field(default_factory=SizingPolicy)
