@@ -1,7 +1,6 @@
 """The message bus over NATS JetStream; the pitfalls it stands against are in jetstream.md."""
 
 import asyncio
-import contextlib
 import logging
 import re
 import uuid
@@ -40,7 +39,7 @@ from libs.common.nats_reader import DirectReader
 from libs.common.topology import Durable, Service, durables_of, stream_named, stream_of_subject
 
 ROUND_TRIP_TIMEOUT_S = 10.0
-PING_TIMEOUT_S = 3
+PING_ABANDONED_S = 3_600
 CLOSE_TIMEOUT_S = 5.0
 ANSWERING_MAX = 64
 
@@ -64,6 +63,7 @@ class NatsBus:
         self._consumers: set[DurableConsumer] = set()
         self._consumer_count = 0
         self._answering: set[asyncio.Task[None]] = set()
+        self._pings: set[asyncio.Task[None]] = set()
         self._closing = False
         self._client: Client
         self._publisher: Publisher
@@ -179,14 +179,18 @@ class NatsBus:
     async def round_trip(self) -> None:
         """Return when the server has answered a ping; raise TimeoutError otherwise."""
         async with asyncio.timeout(ROUND_TRIP_TIMEOUT_S):
-            while True:
-                if self._client.is_closed:
-                    raise TimeoutError("NATS: the connection is closed")
+            while not self._client.is_closed:
                 if self._client.is_connected:
-                    with contextlib.suppress(nats.errors.Error):
-                        await self._client.flush(PING_TIMEOUT_S)
+                    # Never cancelled while connected: a late pong to a cancelled ping would
+                    # end nats-py's read loop.
+                    ping = asyncio.create_task(self._client.flush(PING_ABANDONED_S))
+                    self._pings.add(ping)
+                    ping.add_done_callback(self._pings.discard)
+                    await asyncio.wait((ping,))
+                    if not ping.cancelled() and ping.exception() is None:
                         return
                 await asyncio.sleep(RECONNECT_WAIT_S)
+        raise TimeoutError("NATS: the connection is closed")
 
     async def verify(self) -> None:
         """Raise BusMismatch unless the server, streams and durables are the topology's."""
@@ -220,9 +224,9 @@ class NatsBus:
             await self._publisher.settled(CLOSE_TIMEOUT_S)
         self._publisher.fail_all()
         self._reader.fail_all()
-        for task in self._answering:
-            task.cancel()
         await self._client.close()
+        for task in self._answering | self._pings:
+            task.cancel()
         if not self.fatal.done():
             self.fatal.cancel()
 
@@ -271,6 +275,9 @@ class NatsBus:
 
     def _on_disconnected(self) -> None:
         self._publisher.hold()
+        self._reader.ask_again()
+        for ping in self._pings:
+            ping.cancel()
         # What nats-py has buffered would be sent after the reconnect, when its publisher may
         # long have given up: a ghost. The publisher sends what is still wanted itself.
         self._client._pending.clear()

@@ -73,6 +73,7 @@ class DurableConsumer:
         self._expected_delivery: int | None = None
         self._behind = True
         self._handled_through = 0
+        self._last_handled: Stored | None = None
         self._unacknowledged: deque[tuple[Sequence[Awaitable[int]], Sequence[str]]] = deque()
         self._more_to_acknowledge = asyncio.Event()
         self._stopped = False
@@ -96,6 +97,8 @@ class DurableConsumer:
 
     async def _run(self) -> None:
         self._handled_through = await self._acknowledged_through()
+        if self._stopped:
+            return
         subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_message)
         acknowledging = asyncio.create_task(self._acknowledge())
         acknowledging.add_done_callback(lambda _: self._wake.set())
@@ -195,17 +198,50 @@ class DurableConsumer:
     async def _catch_up(self) -> None:
         """Hand over what the stream holds beyond the last handled message."""
         self._behind = False
+        try:
+            await self._check_history()
+            missed, through = await self._missed()
+        except BusUnavailable:
+            if self._client.is_closed:
+                raise
+            self._behind = True  # gone again meanwhile; the runner's probe limits how long
+            return
+        self._hand_over(missed, (), through)
+
+    async def _missed(self) -> tuple[list[Stored], int]:
+        """Return what is ours above the last handled message, and how far that goes."""
         durable, after = self._durable, self._handled_through
         if durable.conflated:
             newest = await self._reader.last_per_subject(durable.stream, list(durable.subjects))
             missed = [stored for stored in newest if stored.sequence > after]
-        else:
-            found = await self._reader.read(durable.stream, after, READ_BACK_BATCH)
-            self._behind |= len(found) == READ_BACK_BATCH
-            missed = [s for s in found if any(matches(p, s.subject) for p in durable.subjects)]
-            if found and not missed:
-                self._handled_through = found[-1].sequence
-        self._hand_over(missed, ())
+            return missed, max([after, *(stored.sequence for stored in missed)])
+        found = await self._reader.read(durable.stream, after, READ_BACK_BATCH)
+        if len(found) == READ_BACK_BATCH:
+            self._behind = True
+        missed = [s for s in found if any(matches(p, s.subject) for p in durable.subjects)]
+        return missed, found[-1].sequence if found else after
+
+    async def _check_history(self) -> None:
+        """Notice a stream that went back: a crash lost what it had not yet written.
+
+        Sequences are then given a second time. Where only the newest counts, start over with
+        it; where each message counts, an acknowledged one is lost and nobody may go on.
+        """
+        last = self._last_handled
+        if last is None or self._handled_through != last.sequence:
+            return
+        found = await self._reader.read(self._durable.stream, last.sequence - 1, 1)
+        if found and found[0] == last:
+            return
+        if not self._durable.conflated:
+            if found and found[0].sequence > last.sequence:
+                return  # its time was up
+            raise BusMismatch(
+                f"stream {self._durable.stream}: expected message {last.sequence} as it was"
+                " handled before, it is gone or another; restore the stream before going on"
+            )
+        self._handled_through = 0
+        self._last_handled = None
 
     def _deliver_buffered(self) -> None:
         count = min(len(self._buffer), BATCH_MAX)
@@ -220,16 +256,16 @@ class DurableConsumer:
             replies = [newest.reply]
         else:
             replies = [delivered.reply for delivered in batch]
-        self._hand_over([fresh[sequence] for sequence in sorted(fresh)], replies)
+        self._hand_over(
+            [fresh[sequence] for sequence in sorted(fresh)], replies, max(fresh, default=0)
+        )
 
-    def _hand_over(self, messages: list[Stored], replies: Sequence[str]) -> None:
+    def _hand_over(self, messages: list[Stored], replies: Sequence[str], through: int) -> None:
         outcome: Sequence[Awaitable[int]] = ()
         if messages:
-            through = messages[-1].sequence
-            if self._durable.conflated:
-                messages = conflate(messages)
-            outcome = self._handler(messages)
-            self._handled_through = through
+            self._last_handled = messages[-1]
+            outcome = self._handler(conflate(messages) if self._durable.conflated else messages)
+        self._handled_through = max(through, self._handled_through)
         if outcome or replies:
             self._unacknowledged.append((outcome, replies))
             self._more_to_acknowledge.set()

@@ -13,17 +13,23 @@ from libs.common.bus import BusError, BusUnavailable, KeyValue, Stored
 from libs.common.jetstream import API, bucket_stream, key_subject
 
 TRY_TIMEOUT_S = 3.0
-TRIES_MAX = 4
+BUDGET_S = 10.0
+RETRY_WAIT_S = 0.1
 BATCH_BYTES_MAX = 8 << 20
 SCAN_BATCH = 1_000
 
 _END = "204"
 _NOT_FOUND = "404"
 _TOO_MANY = "413"
+_NO_RESPONDERS = "503"
 
 
 Refusal = Callable[[str], BusError]
 """Make the error for a subject that the server does not let us use."""
+
+
+class _Again(Exception):
+    """The connection went away under the question."""
 
 
 class _TooManySubjects(Exception):
@@ -49,7 +55,7 @@ class _Answer:
         if self.single:
             self.done.set_result(message)
 
-    def fail(self, error: BusError) -> None:
+    def fail(self, error: Exception) -> None:
         if not self.done.done():
             self.done.set_exception(error)
 
@@ -82,6 +88,11 @@ class DirectReader:
         for answer in self._answers.values():
             if answer.subject.lower() == subject:
                 answer.fail(reason(answer.subject))
+
+    def ask_again(self) -> None:
+        """Send all questions again: the answers died with the connection."""
+        for answer in self._answers.values():
+            answer.fail(_Again())
 
     def fail_all(self) -> None:
         """Give up on everything: nobody will hear the answers."""
@@ -173,33 +184,33 @@ class DirectReader:
         self, subject: str, body: bytes, *, single: bool = False
     ) -> tuple[list[Msg], Msg]:
         """Return the messages and what ended them; reading twice does no harm, so try again."""
-        why = ""
-        for _ in range(TRIES_MAX):
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + BUDGET_S
+        why = "not asked"
+        while loop.time() < give_up_s:
             self._count += 1
             number = self._count
             answer = self._answers[number] = _Answer(subject, single)
             try:
                 await self._client.publish(subject, body, reply=f"{self._inbox}.{number}")
                 end = await asyncio.wait_for(asyncio.shield(answer.done), TRY_TIMEOUT_S)
+                status = (end.headers or {}).get("Status")
+                if status != _NO_RESPONDERS and (single or answer.whole()):
+                    return answer.messages, end
+                why = "nobody answers" if status == _NO_RESPONDERS else "parts were missing"
             except TimeoutError:
                 why = f"no answer in {TRY_TIMEOUT_S:g} s"
                 continue
+            except _Again:
+                why = "the connection was lost"
             except nats.errors.Error as error:
                 if self._client.is_closed:
                     raise BusUnavailable(f"{subject}: the connection is closed") from error
                 why = "not connected"
-                await asyncio.sleep(TRY_TIMEOUT_S / 4)
-                continue
             finally:
                 del self._answers[number]
-            if end.headers is not None and end.headers.get("Status") == "503":
-                why = "no responders"
-                await asyncio.sleep(TRY_TIMEOUT_S / 4)
-            elif single or answer.whole():
-                return answer.messages, end
-            else:
-                why = "a batch came with messages missing"
-        raise BusUnavailable(f"{subject}: {why}, {TRIES_MAX} times; is JetStream there?")
+            await asyncio.sleep(RETRY_WAIT_S)
+        raise BusUnavailable(f"{subject}: {why}, given up after {BUDGET_S:g} s")
 
     async def _on_message(self, message: Msg) -> None:
         answer = self._answers.get(int(message.subject.rpartition(".")[2]))
