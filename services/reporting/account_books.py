@@ -14,9 +14,8 @@ MARKETS_MAX = 10_000
 
 def account_books(ledger: Ledger, event_tickers: Sequence[str]) -> dict[str, Any]:
     """Return the fields of gRPC `Books` but the settlement differences, which the core knows."""
-    ours = "1"
-    if event_tickers:
-        ours = f"event_ticker IN ({', '.join(quote_text(text) for text in event_tickers)})"
+    listed = ", ".join(quote_text(text) for text in event_tickers)
+    ours = f"event_ticker IN ({listed})" if listed else "1"
     account = ledger.query("SELECT account FROM epochs ORDER BY seq DESC LIMIT 1").rows
     states = ledger.query(
         "SELECT state, count() AS orders, countIf(order_id != '') AS accepted "
@@ -27,7 +26,8 @@ def account_books(ledger: Ledger, event_tickers: Sequence[str]) -> dict[str, Any
         "p.position_e2 AS position_e2, p.cost_e6 AS cost_e6, p.fee_e6 AS fee_e6, "
         "s.result AS result, "
         "if(s.result = 'yes', p.position_e2, 0) * 10000 - p.cost_e6 - p.fee_e6 AS pnl_e6 "
-        f"FROM positions AS p LEFT JOIN settlements AS s ON s.ticker = p.ticker WHERE p.{ours} "
+        f"FROM (SELECT * FROM positions WHERE {ours}) AS p "
+        "LEFT JOIN settlements AS s ON s.ticker = p.ticker "
         f"ORDER BY ticker LIMIT {MARKETS_MAX}"
     ).records()
     gross = ledger.query(f"SELECT sum(price_e4 * count_e2) FROM fills WHERE {ours}").rows
@@ -67,6 +67,6 @@ def _market(row: dict[str, Any]) -> dict[str, Any]:
         "position_e2": row["position_e2"],
         "cost_e6": row["cost_e6"],
         "fees_e6": row["fee_e6"],
-        "result": row["result"],
+        "result": row["result"] or "",
         "settlement_pnl_e6": row["pnl_e6"] if row["result"] else 0,
     }

@@ -23,7 +23,7 @@ from libs.common.messages import (
     derived_id,
 )
 from libs.domain.strikes import Rung, StrikeError, StrikeType
-from services.reporting.events import Inserted, Recovered
+from services.reporting.events import Inserted, Recovered, Rewound
 from services.reporting.levels import Found, LevelTrack
 from services.reporting.positions import Position, difference
 
@@ -84,6 +84,9 @@ class ReportingCore:
                 cause = Cause.first("inserted", str(sorted(event.watermarks.items())), event.now_ns)
                 due = self._take_due(event.now_ns)
                 return self._settle_all(due, cause) + self._ledger_status(event, cause)
+            case Rewound():
+                self._last_sequence[event.stream] = event.sequence
+                return []
             case TimerFired():
                 cause = Cause.first("timer", event.key, event.now_ns)
                 return self._settle_all([event.key.removeprefix(TIMER)], cause)

@@ -13,3 +13,10 @@ class Inserted(Event, frozen=True, kw_only=True):
     watermarks: dict[str, int]
     rows: int
     news: int
+
+
+class Rewound(Event, frozen=True, kw_only=True):
+    """A market-data stream lost its end with its server: sequences above `sequence` come anew."""
+
+    stream: str
+    sequence: int

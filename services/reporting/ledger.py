@@ -44,6 +44,7 @@ _WRITER_SETTINGS: dict[str, str | int] = {
     "max_insert_threads": 1,
     "max_block_size": 8_192,
     "max_memory_usage": 200_000_000,
+    "join_use_nulls": 1,
 }
 
 
@@ -246,6 +247,7 @@ def _reader_settings(limits: QueryLimits) -> dict[str, str | int]:
         "max_memory_usage": limits.memory_bytes_max,
         "output_format_json_quote_64bit_integers": 0,
         "output_format_json_quote_denormals": 1,
+        "join_use_nulls": 1,
         "readonly": 1,  # last: from here on the handle's settings can't be changed either
     }
 

@@ -154,7 +154,8 @@ def _running(sections: dict[str, Any]) -> str:
         _table("Monitors not OK", _rows(sections["alerts"]), (
             ("monitor", "monitor", str), ("state", "state", str), ("messages", "messages", str))),
         _table("Dead letters", _rows(sections["dead_letters"]), (
-            ("stream", "stream", str), ("reason", "reason", str), ("messages", "messages", str))),
+            ("stream", "of_stream", str), ("reason", "reason", str),
+            ("messages", "messages", str))),
     )  # fmt: skip
     return "\n".join(tables)
 

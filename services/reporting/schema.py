@@ -142,8 +142,9 @@ FROM (
 )
 """
 
-# A maker's fill is at its resting price, so the intent of that price names the verdict behind it;
-# P&L is NULL until the market is settled: nothing is called realised before.
+# A maker's fill is at its resting price, so the intent of that price names the verdict behind it.
+# P&L is NULL (`join_use_nulls`, set on every handle) until the market is settled: nothing is
+# called realised before.
 _TRADES = """
 SELECT f.seq AS seq, f.trade_id AS trade_id, f.order_id AS order_id, o.client_order_id
         AS client_order_id, f.event_ticker AS event_ticker, f.series_ticker AS series_ticker,
@@ -163,7 +164,6 @@ LEFT JOIN (
 LEFT JOIN verdict_quotes AS q
     ON q.verdict_id = i.verdict_id AND q.ticker = f.ticker AND q.side = f.side
 LEFT JOIN settlements AS s ON s.ticker = f.ticker
-SETTINGS join_use_nulls = 1
 """
 
 VIEWS: dict[str, str] = {

@@ -67,7 +67,7 @@ FROM settlements WHERE {ours} ORDER BY event_ticker, ticker LIMIT {ROWS_MAX}""",
 FROM exchange_settlements AS e
 LEFT JOIN settlements AS s ON s.ticker = e.ticker
 LEFT JOIN positions AS p ON p.ticker = e.ticker
-WHERE e.{ours} ORDER BY e.ticker LIMIT {ROWS_MAX} SETTINGS join_use_nulls = 1""",
+WHERE e.{ours} ORDER BY e.ticker LIMIT {ROWS_MAX}""",
         "orders": f"""SELECT event_ticker, state, count() AS orders, sum(count_e2) AS count_e2,
     sum(filled_count_e2) AS filled_count_e2
 FROM orders WHERE {ours} GROUP BY event_ticker, state ORDER BY event_ticker, state""",
@@ -77,11 +77,12 @@ ORDER BY orders DESC, state, reason LIMIT 50""",
         "fills": f"""SELECT exchange_ns, ticker, side, price_e4, count_e2, is_taker, fee_e6,
     ev_per_contract_e6, expected_e8, result, settled_e6, trade_id, client_order_id
 FROM trades WHERE {ours} ORDER BY exchange_ns, trade_id LIMIT {ROWS_MAX}""",
-        "pnl": f"""SELECT event_ticker, count() AS fills, sum(count_e2) AS contracts_e2,
-    sum(fee_e6) AS fee_e6, countIf(expected_e8 IS NULL) AS fills_without_expectation,
-    sum(expected_e8) AS expected_e8, countIf(settled_e6 IS NULL) AS fills_unsettled,
-    sum(settled_e6) AS settled_e6
-FROM trades WHERE {ours} GROUP BY event_ticker ORDER BY event_ticker""",
+        "pnl": f"""SELECT t.event_ticker AS event_ticker, count() AS fills,
+    sum(t.count_e2) AS contracts_e2, sum(t.fee_e6) AS fee_e6,
+    countIf(t.expected_e8 IS NULL) AS fills_without_expectation,
+    sum(t.expected_e8) AS expected_e8, countIf(t.settled_e6 IS NULL) AS fills_unsettled,
+    sum(t.settled_e6) AS settled_e6
+FROM trades AS t WHERE t.{ours} GROUP BY t.event_ticker ORDER BY event_ticker""",
         "fees": f"""SELECT event_ticker, is_taker, fills, contracts_e2, fee_e6
 FROM fees WHERE {ours} ORDER BY event_ticker, is_taker""",
         "order_fill_differences": f"""SELECT o.client_order_id AS client_order_id,
@@ -90,7 +91,7 @@ FROM orders AS o
 LEFT JOIN (SELECT order_id, sum(count_e2) AS filled_e2 FROM fills GROUP BY order_id) AS f
     ON f.order_id = o.order_id
 WHERE o.{ours} AND order_filled_e2 != fills_e2
-ORDER BY client_order_id LIMIT {ROWS_MAX} SETTINGS join_use_nulls = 1""",
+ORDER BY client_order_id LIMIT {ROWS_MAX}""",
         "fills_without_order": f"""SELECT trade_id, order_id, ticker FROM fills
 WHERE {ours} AND order_id NOT IN (SELECT order_id FROM orders)
 ORDER BY trade_id LIMIT {ROWS_MAX}""",
@@ -101,12 +102,12 @@ ORDER BY client_order_id LIMIT {ROWS_MAX}""",
     JSONExtractString(payload, 'decision') AS decision, count() AS verdicts
 FROM messages FINAL WHERE {_VERDICT} AND {payload_ours}
 GROUP BY event_ticker, decision ORDER BY event_ticker, decision""",
-        "gates": f"""SELECT JSONExtractString(gate, 'gate') AS gate,
-    JSONExtractString(gate, 'reason') AS reason, count() AS verdicts
-FROM (SELECT arrayJoin(JSONExtractArrayRaw(payload, 'gates')) AS gate FROM messages FINAL
+        "gates": f"""SELECT JSONExtractString(asked, 'gate') AS gate,
+    JSONExtractString(asked, 'reason') AS reason, count() AS verdicts
+FROM (SELECT arrayJoin(JSONExtractArrayRaw(payload, 'gates')) AS asked FROM messages FINAL
     WHERE {_VERDICT} AND {payload_ours})
-WHERE NOT JSONExtractBool(gate, 'ok') GROUP BY gate, reason ORDER BY verdicts DESC, gate, reason
-LIMIT 100""",
+WHERE NOT JSONExtractBool(asked, 'ok') GROUP BY gate, reason
+ORDER BY verdicts DESC, gate, reason LIMIT 100""",
         "config_hashes": f"""SELECT JSONExtractString(payload, 'config_hash') AS config_hash,
     count() AS verdicts FROM messages FINAL
 WHERE {_VERDICT} AND {payload_ours}
@@ -163,10 +164,10 @@ WHERE ts_pub_ns <= {last_ns} ORDER BY seq LIMIT 100""",
 FROM messages FINAL WHERE stream = 'STATUS' AND type = '{m.tag_of(m.MonitorResult)}' AND {during}
     AND JSONExtractString(payload, 'state') != 'OK'
 GROUP BY monitor, state ORDER BY monitor, state""",
-        "dead_letters": f"""SELECT JSONExtractString(payload, 'stream') AS stream,
+        "dead_letters": f"""SELECT JSONExtractString(payload, 'stream') AS of_stream,
     JSONExtractString(payload, 'reason') AS reason, count() AS messages
 FROM messages FINAL WHERE stream = 'DEAD' AND {during}
-GROUP BY stream, reason ORDER BY messages DESC, stream, reason LIMIT 50""",
+GROUP BY of_stream, reason ORDER BY messages DESC, of_stream, reason LIMIT 50""",
     }
 
 

@@ -3,6 +3,11 @@
 The place in each stream is the ledger's own: `max(seq)` of what is durable. A crash between an
 insert and the next read repeats nothing; an insert whose answer was lost is read again and the
 key (stream, seq) makes it one row. At most one batch is held in memory.
+
+Each read begins at the last message that we hold, which must still be there: a server that
+crashed may have lost the end of a market-data stream (it is not fsynced) and then gives its
+sequences to other messages. There we go back and let the ledger follow the stream. In a stream
+that is fsynced it means that the ledger is of another run, and we stop.
 """
 
 import asyncio
@@ -14,8 +19,8 @@ from libs.common.effects import Received
 from libs.common.inbox import Inbox
 from libs.common.messages import LedgerStatus, Message, tag_of
 from libs.common.runner import Context
-from libs.common.topology import STREAMS, Service
-from services.reporting.events import Inserted
+from libs.common.topology import STREAMS, Service, Stream
+from services.reporting.events import Inserted, Rewound
 from services.reporting.ledger import LedgerMismatch, LedgerRow, LedgerUnavailable
 from services.reporting.ledger_thread import LedgerThread
 from services.reporting.schema import BAD
@@ -23,6 +28,8 @@ from services.reporting.schema import BAD
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 5.0
 READ_MAX = 1_000
+CATCH_UP_ROUNDS = 5
+_ESCAPE = "backslashreplace"
 
 
 class SinkLimits(Struct, frozen=True, kw_only=True):
@@ -54,6 +61,8 @@ class Sink:
         self.watermarks: dict[str, int] = {}
         self.missing: dict[str, int] = {}
         self.rows = 0
+        self._last: dict[str, str] = {}
+        self._publishing: list[asyncio.Future[int]] = []
         self.unavailable_since_ns: int | None = None
 
     async def start(self) -> None:
@@ -65,8 +74,9 @@ class Sink:
             self.watermarks[name] = place.watermark
             self.missing[name] = place.missing
             self.rows += place.rows
-        for name in self.watermarks:
-            await self._check_same_run(name)
+            self._last[name] = await self._kept(name, place.watermark)
+        for stream in reversed(STREAMS):
+            await self._read(stream, 1)
 
     async def run(self) -> None:
         """Carry messages until cancelled; a database that is away is waited for."""
@@ -100,36 +110,80 @@ class Sink:
             return caught_up
 
     async def catch_up(self) -> None:
-        """Return when all that was stored at the time of the call is durable and folded."""
-        while not await self.pass_once():
-            await asyncio.sleep(0)
+        """Return when what was stored at the time of the call is durable and folded.
+
+        What the core published about it (settlements) is in too, so books read after it are
+        of one piece.
+        """
+        for _ in range(CATCH_UP_ROUNDS):
+            while not await self.pass_once():
+                await asyncio.sleep(0)
+            publishing, self._publishing = self._publishing, []
+            if not publishing:
+                return
+            await asyncio.gather(*publishing)
 
     async def _read_batch(self) -> tuple[list[Taken], bool]:
         taken: list[Taken] = []
         rows_left, bytes_left = self._limits.rows_max, self._limits.bytes_max
         caught_up = True
-        for stream in reversed(STREAMS):  # fills and orders before the bulk of the data
-            after = self.watermarks[stream.name]
-            while rows_left > 0 and bytes_left > 0:
-                limit = min(rows_left, READ_MAX)
-                batch = await self._context.bus.read(stream.name, after, limit)
-                for stored in batch:
-                    assert stored.sequence > after, "a stream is read in order"
-                    after = stored.sequence
-                    taken.append(self._take(stream.name, stored))
-                    bytes_left -= len(stored.data)
-                rows_left -= len(batch)
-                if len(batch) < limit:
-                    break
-            else:
+        for stream in reversed(STREAMS):  # fills and orders before the bulk of data
+            room = min(rows_left, READ_MAX)
+            batch = await self._read(stream, room) if rows_left > 0 and bytes_left > 0 else None
+            if batch is None or len(batch) == room:
                 caught_up = False
+            for stored in batch or ():
+                taken.append(self._take(stream.name, stored))
+                rows_left -= 1
+                bytes_left -= len(stored.data)
         return taken, caught_up
+
+    async def _read(self, stream: Stream, limit: int) -> list[Stored]:
+        """Return what follows our watermark, having made sure that the stream is the same."""
+        mark = self.watermarks[stream.name]
+        if mark == 0:
+            return await self._context.bus.read(stream.name, 0, limit)
+        found = await self._context.bus.read(stream.name, mark - 1, limit + 1)
+        if found and (found[0].sequence > mark or self._is_last(stream.name, found[0])):
+            return [stored for stored in found if stored.sequence > mark][:limit]
+        await self._rewind(stream, mark)
+        return await self._context.bus.read(stream.name, self.watermarks[stream.name], limit)
+
+    async def _rewind(self, stream: Stream, mark: int) -> None:
+        agreed, refuted = 0, mark
+        while not stream.durable_writes and refuted - agreed > 1:
+            middle = (agreed + refuted) // 2
+            found = await self._context.bus.read(stream.name, middle - 1, 1)
+            kept = await self._kept(stream.name, middle)
+            same = bool(found) and (
+                found[0].sequence > middle or found[0].data.decode("utf-8", _ESCAPE) == kept
+            )
+            agreed, refuted = (middle, refuted) if same else (agreed, middle)
+        if agreed == 0:
+            raise LedgerMismatch(
+                f"ledger: expected stream {stream.name} to hold the ledger's message {mark}, found "
+                "another one or none; the ledger is of another run: give this run a new directory"
+            )
+        self.watermarks[stream.name] = agreed
+        self._last[stream.name] = await self._kept(stream.name, agreed)
+        context = self._context
+        context.log.error("stream lost its end", stream=stream.name, held=mark, agreed=agreed)
+        context.dispatch(Rewound(now_ns=context.now_ns(), stream=stream.name, sequence=agreed))
+
+    async def _kept(self, stream: str, sequence: int) -> str:
+        answer = await self._ledger.query(
+            f"SELECT payload FROM messages FINAL WHERE stream = '{stream}' AND seq = {sequence}"  # noqa: S608
+        )
+        return str(answer.rows[0][0]) if answer.rows else ""
+
+    def _is_last(self, stream: str, stored: Stored) -> bool:
+        return stored.data.decode("utf-8", _ESCAPE) == self._last[stream]
 
     def _take(self, stream: str, stored: Stored) -> Taken:
         message, letter = self._inboxes[stream].open(stored, Service.REPORTING)
         if letter is not None:
             self._context.publish(letter)
-        payload = stored.data.decode("utf-8", "backslashreplace")
+        payload = stored.data.decode("utf-8", _ESCAPE)
         if message is None:
             row = LedgerRow(stream, stored.sequence, stored.subject, BAD, "", 0, 0, "", payload)
             return Taken(row, None)
@@ -155,6 +209,7 @@ class Sink:
                 self.missing[stream] += gap
                 context.log.warning("ledger gap", stream=stream, after=seq - gap - 1, missing=gap)
             self.watermarks[stream] = seq
+            self._last[stream] = each.row.payload
             context.metrics.ledger_rows_total.labels(stream).inc()
         self.rows += len(taken)
         now_ns = context.now_ns()
@@ -171,30 +226,3 @@ class Sink:
         news = sum(not isinstance(each.message, LedgerStatus) for each in taken)
         watermarks = dict(self.watermarks)
         context.dispatch(Inserted(now_ns=now_ns, watermarks=watermarks, rows=self.rows, news=news))
-
-    async def _check_same_run(self, stream: str) -> None:
-        # The streams' last message that we hold must still be the one that we hold.
-        mark = self.watermarks[stream]
-        if not mark:
-            return
-        kept = await self._ledger.query(_payload_at(stream, mark))
-        found = await self._context.bus.read(stream, mark - 1, 1)
-        same = _same_message(mark, str(kept.rows[0][0]), found)
-        if not same:
-            what = f"sequence {found[0].sequence}" if found else "no such message"
-            raise LedgerMismatch(
-                f"ledger: expected {stream} to hold the ledger's message {mark}, found {what} "
-                "in the stream; the ledger is of another run: give this run a new directory"
-            )
-
-
-def _payload_at(stream: str, seq: int) -> str:
-    return f"SELECT payload FROM messages WHERE stream = '{stream}' AND seq = {seq} LIMIT 1"  # noqa: S608
-
-
-def _same_message(mark: int, kept: str, found: list[Stored]) -> bool:
-    if not found:
-        return False  # the stream ends before our watermark, or is empty
-    if found[0].sequence > mark:
-        return True  # purged below: the rest of the stream goes on from here
-    return found[0].data.decode("utf-8", "backslashreplace") == kept

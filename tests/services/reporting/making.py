@@ -187,6 +187,34 @@ def heartbeat(service: str, instance: str, at_ns: int) -> m.Heartbeat:
     )
 
 
+def troubles(at_ns: int) -> tuple[m.Message, ...]:
+    """Return one of each message that says that something was not well."""
+    return (
+        m.FeedStatus(
+            **envelope("feed-1", at_ns), feed="index.ws", ok=False, newest_ns=at_ns, detail="closed"
+        ),
+        m.MonitorResult(
+            **envelope("monitor-1", at_ns, "monitors"),
+            monitor="freshness",
+            scope="index.ws",
+            state="ALERT",
+            value=3.0,
+            threshold=2.0,
+            since_ns=at_ns,
+            evidence="",
+        ),
+        m.DeadLetter(
+            **envelope("letter-1", at_ns, "risk"),
+            stream="TICKS",
+            subject="ticks.index.x",
+            sequence=7,
+            reason="undecodable: a|b",
+            payload="",
+            size_bytes=1,
+        ),
+    )
+
+
 class Streams:
     """Stored messages by stream, numbered from 1 as a server numbers them."""
 

@@ -29,6 +29,7 @@ from tests.services.reporting.making import (
     paid,
     sized,
     tick,
+    troubles,
     update,
     verdict,
 )
@@ -71,6 +72,7 @@ def traded_session() -> Streams:
     streams.add(paid(2, "no", 50, 0, 0))
     streams.add(heartbeat("broker", "broker-11", TARGET_NS - 400 * S))
     streams.add(heartbeat("broker", "broker-12", TARGET_NS - 200 * S))
+    streams.add(*troubles(TARGET_NS - 100 * S))
     streams.add(*settled_by_core(streams))
     return streams
 
