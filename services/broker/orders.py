@@ -141,9 +141,9 @@ class Order:
                 self.amend_price_e4 = self.amend_total_e2 = None
         elif answer.call == "amend":
             self._amended(answer, now_ns, reason)
-        elif answer.outcome == "accepted" and (answer.reduced_e2 or 0) > 0:
+        elif answer.outcome == "accepted" and answer.reduced_e2 == self.count_e2 - self.filled_e2:
             self.apply(Trigger.CANCEL, now_ns, reason)
-        else:  # a 404, or "cancelled" nothing: it may hide a fill, so it is looked up
+        else:  # a 404, or less cancelled than we thought rested: that hides a fill, so look it up
             self.retry_ns = now_ns + retry_after_ns
             self.apply(Trigger.LOSE, now_ns, reason)
 
