@@ -27,10 +27,14 @@ class IndexBar(Event, frozen=True, kw_only=True):
 
 
 class FeedFailed(Event, frozen=True, kw_only=True):
-    """A source can't be read now; `detail` says what came instead."""
+    """A source can't be read now; `detail` says what came instead.
+
+    `losses` is how often its connection was lost so far.
+    """
 
     feed: str
     detail: str
+    losses: int = 0
 
 
 class FeedAlive(Event, frozen=True, kw_only=True):
@@ -38,6 +42,7 @@ class FeedAlive(Event, frozen=True, kw_only=True):
 
     feed: str
     heard_ns: int
+    losses: int = 0
 
 
 class LadderSpec(Struct, frozen=True, kw_only=True):

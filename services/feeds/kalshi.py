@@ -9,6 +9,7 @@ from libs.common.clock import Clock
 from libs.common.effects import Event
 from libs.common.logs import Logger
 from libs.common.messages import PriceRange
+from libs.common.messages.base import HORIZON_NS
 from libs.common.metrics import Metrics
 from libs.common.topology import SIGN_WEBSOCKET
 from libs.domain.families import UnknownFamilyError, family_of_series
@@ -24,6 +25,7 @@ from libs.kalshi.ws import BOOKS, KalshiStream
 from libs.kalshi.ws_events import StreamEvent
 from libs.kalshi.ws_session import StreamSession
 from services.feeds.config import FeedsConfig
+from services.feeds.core import LEVEL_MAX_E4
 from services.feeds.events import (
     CLOCK,
     LADDERS,
@@ -41,6 +43,8 @@ from services.feeds.raw import RawLog
 SIGN_TIMEOUT_S = 2.0
 ALIVE_EVERY_S = 0.5
 DISCOVERY_RETRY_S = 5.0
+NAME_MAX = 128
+"""What a message may carry (messages.base.Name)."""
 
 
 class UnreadableEvent(ValueError):
@@ -109,7 +113,8 @@ class KalshiFeed:
     async def resync(self, tickers: tuple[str, ...]) -> None:
         """Take the books of these markets anew."""
         await self.session.drop(BOOKS, tickers)
-        await self.session.want(BOOKS, tuple(t for t in tickers if t in self._watched))
+        if wanted := tuple(ticker for ticker in tickers if ticker in self._watched):
+            await self.session.want(BOOKS, wanted)
 
     async def run_session(self) -> None:
         """Keep the WebSocket until cancelled."""
@@ -118,18 +123,25 @@ class KalshiFeed:
     async def run_alive(self) -> None:
         """Say until when the books are vouched for, or that they are not."""
         said: str | None = None
+        losses = 0
         while True:
             await self._clock.sleep(ALIVE_EVERY_S)
-            heard_ns = self.session.last_heard_ns
-            if self.session.is_connected and heard_ns is not None:
+            session = self.session
+            heard_ns, connected = session.last_heard_ns, session.is_connected
+            lost = session.connections_count - connected
+            self._metrics.disconnects_total.labels(LADDERS).inc(max(0, lost - losses))
+            losses = lost
+            now_ns = self._clock.now_ns()
+            if connected and heard_ns is not None:
                 said = None
                 self._dispatch(
-                    FeedAlive(now_ns=self._clock.now_ns(), feed=LADDERS, heard_ns=heard_ns)
+                    FeedAlive(now_ns=now_ns, feed=LADDERS, heard_ns=heard_ns, losses=losses)
                 )
-            elif said != self.session.last_failure:
-                said = self.session.last_failure
-                self._metrics.disconnects_total.labels(LADDERS).inc()
-                self._failed(LADDERS, said or "not connected")
+            elif said != (detail := session.last_failure or "not connected"):
+                said = detail
+                self._dispatch(
+                    FeedFailed(now_ns=now_ns, feed=LADDERS, detail=detail, losses=losses)
+                )
 
     async def run_discovery(self) -> None:
         """Look for our series' open events now and every so often, soon again if that failed."""
@@ -198,6 +210,21 @@ class KalshiFeed:
 
 def read_event(event: WireEvent) -> LadderSpec:
     """Return an event as we follow it; raise `UnreadableEvent` when it can't be traded safely."""
+    spec = _read_event(event)
+    names = (spec.event_ticker, spec.series_ticker, *(rung.ticker for rung in spec.rungs))
+    if not all(0 < len(name) <= NAME_MAX for name in names):
+        raise UnreadableEvent(f"expected names of 1 to {NAME_MAX} characters")
+    bounds = [bound for rung in spec.rungs for bound in (rung.floor_e4, rung.cap_e4)]
+    if not all(bound is None or abs(bound) <= LEVEL_MAX_E4 for bound in bounds):
+        raise UnreadableEvent("expected strikes below 10^8")
+    if not 0 <= spec.close_ns <= HORIZON_NS:
+        raise UnreadableEvent(f"expected a close before 2100, got {spec.close_ns} ns")
+    if not spec.price_ranges or not all(grid.step_e4 > 0 for grid in spec.price_ranges):
+        raise UnreadableEvent("expected a tick grid with steps above 0")
+    return spec
+
+
+def _read_event(event: WireEvent) -> LadderSpec:
     try:
         family = family_of_series(event.series_ticker)
         target_ns = parse_event_ticker(event.event_ticker).target_ns

@@ -1,5 +1,7 @@
 """One event's books: fold the stream, say what the ladder looks like."""
 
+from collections.abc import Iterable
+
 from libs.common.messages import Cause, LadderDefined, LadderSnapshot, Provenance, derived_id
 from libs.domain.book import BookError, OrderBook
 from libs.domain.money import PRICE_ONE_E4
@@ -8,6 +10,8 @@ from services.feeds.events import LadderSpec
 
 DEPTH_E4 = 500
 """Depth counts what rests within five cents of the best price."""
+COUNT_MAX_E2 = 10**10
+"""What a message may carry (messages.base.CountE2): a larger quantity is no real one."""
 
 
 class Ladder:
@@ -17,6 +21,8 @@ class Ladder:
         self.spec = spec
         self.ladder_id = derived_id(
             spec.event_ticker,
+            spec.target_ns,
+            spec.close_ns,
             *(f"{r.ticker}|{r.strike_type}|{r.floor_e4}|{r.cap_e4}" for r in spec.rungs),
             *(f"{p.start_e4}-{p.end_e4}/{p.step_e4}" for p in spec.price_ranges),
         )
@@ -24,7 +30,9 @@ class Ladder:
         self._index = {ticker: index for index, ticker in enumerate(self.tickers)}
         self._books = [OrderBook() for _ in self.tickers]
         self.stale = set(range(len(self.tickers)))
+        self._asked_ns: dict[int, int] = {}
         self.published_ns = 0
+        self.published_count = 0
         self.dirty = True
         self.flush_set = False
 
@@ -59,21 +67,40 @@ class Ladder:
         self.dirty = True
         try:
             if isinstance(event, Snapshot):
+                _check_counts(count_e2 for _, count_e2 in (*event.bids, *event.asks))
                 self._books[index].apply_snapshot(event.bids, event.asks)
                 self.stale.discard(index)
             elif index not in self.stale:
-                self._books[index].apply_delta(event.side, event.price_e4, event.change_e2)
+                book = self._books[index]
+                _check_counts((book.apply_delta(event.side, event.price_e4, event.change_e2),))
         except BookError as error:
             self.stale.add(index)
             return str(error)
         return None
 
-    def doubt(self, tickers: tuple[str, ...] | None = None) -> None:
-        """Mark books (all by default) stale until their next snapshot."""
+    def doubt(self, tickers: tuple[str, ...] | None = None) -> bool:
+        """Mark books (all by default) stale until their next snapshot; tell if one was sound."""
         chosen = self.tickers if tickers is None else tickers
         gone = {self._index[ticker] for ticker in chosen if ticker in self._index}
-        self.dirty = self.dirty or not gone <= self.stale
+        is_news = not gone <= self.stale
+        self.dirty = self.dirty or is_news
         self.stale |= gone
+        return is_news
+
+    def ask(self, tickers: tuple[str, ...], now_ns: int, every_ns: int) -> tuple[str, ...]:
+        """Return which of these to ask for now: those not asked for within `every_ns`."""
+        asked = []
+        for ticker in tickers:
+            index = self._index.get(ticker)
+            if index is None or now_ns - self._asked_ns.get(index, -every_ns) < every_ns:
+                continue
+            self._asked_ns[index] = now_ns
+            asked.append(ticker)
+        return tuple(asked)
+
+    def stale_tickers(self) -> tuple[str, ...]:
+        """Return the markets that await a snapshot, in rung order."""
+        return tuple(self.tickers[index] for index in sorted(self.stale))
 
     def crossed(self) -> tuple[str, ...]:
         """Return the markets whose book is crossed, which no book at rest is."""
@@ -96,12 +123,12 @@ class Ladder:
             if bid_e4 is None:
                 bids.append((0, 0, 0))
             else:
-                depth_e2 = book.depth_e2("bid", bid_e4 - DEPTH_E4)
+                depth_e2 = min(COUNT_MAX_E2, book.depth_e2("bid", bid_e4 - DEPTH_E4))
                 bids.append((bid_e4, book.count_e2("bid", bid_e4), depth_e2))
             if ask_e4 is None:
                 asks.append((PRICE_ONE_E4, 0, 0))
             else:
-                depth_e2 = book.depth_e2("ask", ask_e4 + DEPTH_E4)
+                depth_e2 = min(COUNT_MAX_E2, book.depth_e2("ask", ask_e4 + DEPTH_E4))
                 asks.append((ask_e4, book.count_e2("ask", ask_e4), depth_e2))
         return LadderSnapshot(
             id=message_id,
@@ -124,3 +151,9 @@ class Ladder:
             ask_depth_e2=tuple(ask[2] for ask in asks),
             stale=tuple(sorted(self.stale)),
         )
+
+
+def _check_counts(counts_e2: Iterable[int]) -> None:
+    for count_e2 in counts_e2:
+        if count_e2 > COUNT_MAX_E2:
+            raise BookError(f"book: expected at most {COUNT_MAX_E2}, got a count of {count_e2}")

@@ -58,6 +58,7 @@ class MassiveFeed:
         self._metrics = metrics
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, no secret
         self._failures = 0
+        self._losses = 0
 
     async def run(self) -> None:
         """Run until the source refuses us; network trouble is retried for ever, with bounds."""
@@ -94,9 +95,11 @@ class MassiveFeed:
             ) as socket:
                 self._measure_skew(socket, sent_ns)
                 await self._log_in(socket)
-                self._failures = 0
-                async for frame in socket:
-                    self._take(frame)
+                try:
+                    async for frame in socket:
+                        self._take(frame)
+                finally:
+                    self._losses += 1
                 return "the server closed the connection"
         except ConnectionClosed as closed:
             if closed.rcvd is not None and closed.rcvd.code == POLICY_VIOLATION:
@@ -127,6 +130,7 @@ class MassiveFeed:
         found = False
         for item in read_frame(frame):
             if isinstance(item, Aggregate):
+                self._failures = 0  # a log-in alone is no success: it may be refused again at once
                 self._dispatch(
                     IndexBar(
                         now_ns=now_ns,
@@ -164,7 +168,9 @@ class MassiveFeed:
 
     def _fail(self, detail: str) -> None:
         self._log.warning("index feed is down", why=detail)
-        self._dispatch(FeedFailed(now_ns=self._clock.now_ns(), feed=INDEX, detail=detail))
+        self._dispatch(
+            FeedFailed(now_ns=self._clock.now_ns(), feed=INDEX, detail=detail, losses=self._losses)
+        )
 
     def _backoff_s(self) -> float:
         wait_s: float = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures, 20))
