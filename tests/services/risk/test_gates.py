@@ -1,0 +1,242 @@
+"""Every gate at and around its limit, with its input missing, and failing alone."""
+
+import pytest
+
+from services.risk.gates import (
+    GATES,
+    ask_all,
+    freshness_index,
+    freshness_ladder,
+    kill_switch,
+    window,
+)
+from services.risk.gates import clock as clock_gate
+from services.risk.gates import exchange as exchange_gate
+from services.risk.gates import heartbeat as heartbeat_gate
+from services.risk.policy import GatePolicy
+from tests.services.risk.builders import (
+    MINUTE,
+    NOW,
+    TARGET,
+    S,
+    clock_sample,
+    exchange_status,
+    heartbeat,
+    question,
+)
+
+POLICY = GatePolicy()
+MS = 1_000_000
+
+
+def ask(gate, **changes):
+    return gate.ask(question(**changes), POLICY).result
+
+
+def test_with_everything_in_order_all_say_yes():
+    answers = ask_all(question(), POLICY)
+    assert [answer.result.gate for answer in answers] == [
+        "window",
+        "freshness_index",
+        "freshness_ladder",
+        "clock",
+        "kill_switch",
+        "heartbeat",
+        "exchange",
+    ]
+    assert all(answer.result.ok for answer in answers)
+
+
+def test_every_input_of_the_question_is_named_by_a_gate():
+    named = {name for gate in GATES for name in gate.INPUTS}
+    assert named == set(question().__struct_fields__)
+
+
+BEATS = question().heartbeats
+ALONE = [
+    ("window", {"target_ns": NOW + 16 * MINUTE}),
+    ("freshness_index", {"level_ns": None}),
+    ("freshness_ladder", {"books_ns": None}),
+    ("clock", {"clock_samples": {}}),
+    ("kill_switch", {"kill_switch_engaged": True}),
+    ("heartbeat", {"heartbeats": {}}),
+    ("exchange", {"exchange": None}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), ALONE)
+def test_each_gate_fails_alone_and_all_report(name, changes):
+    results = [answer.result for answer in ask_all(question(**changes), POLICY)]
+    assert [result.gate for result in results if not result.ok] == [name]
+    assert len(results) == len(GATES)
+    assert all(result.reason for result in results if not result.ok)
+
+
+def test_with_nothing_known_every_gate_but_the_window_says_no():
+    nothing = question(
+        level_ns=None,
+        books_ns=None,
+        kill_switch_engaged=None,
+        kill_switch_read_ns=None,
+        heartbeats={},
+        clock_samples={},
+        exchange=None,
+    )
+    results = [answer.result for answer in ask_all(nothing, POLICY)]
+    assert [result.ok for result in results] == [True] + [False] * 6
+
+
+@pytest.mark.parametrize(
+    ("left_ns", "reason"),
+    [
+        (15 * MINUTE + 1, "outside_window"),
+        (15 * MINUTE, ""),
+        (2 * S + 1, ""),
+        (2 * S, "outside_window"),
+        (1, "outside_window"),
+        (0, "past_target"),
+        (-S, "past_target"),
+    ],
+)
+def test_window(left_ns, reason):
+    result = ask(window, now_ns=TARGET - left_ns)
+    assert (result.ok, result.reason) == (reason == "", reason)
+    assert result.measured == pytest.approx(left_ns / S)
+
+
+@pytest.mark.parametrize("family", ["CPI", "NOVEL", ""])
+def test_a_family_without_an_index_window_is_outside_it(family):
+    assert ask(window, family=family).reason == "outside_window"
+
+
+def test_a_target_that_is_none_of_the_days_is_outside():
+    assert ask(window, target_ns=NOW + 7 * MINUTE).reason == "outside_window"
+
+
+@pytest.mark.parametrize(
+    ("left_ns", "age_ms", "standing", "ok"),
+    [
+        (10 * MINUTE, 0, False, True),
+        (10 * MINUTE, 2000, False, True),
+        (10 * MINUTE, 2001, False, False),
+        (10 * MINUTE, 2000, True, True),
+        (10 * MINUTE, 2001, True, False),
+        (MINUTE + 1, 2000, False, True),
+        (MINUTE, 700, False, True),
+        (MINUTE, 701, False, False),
+        (MINUTE, 1700, True, True),
+        (MINUTE, 1701, True, False),
+    ],
+)
+def test_freshness_of_the_index(left_ns, age_ms, standing, ok):
+    now_ns = TARGET - left_ns
+    result = ask(freshness_index, now_ns=now_ns, level_ns=now_ns - age_ms * MS, standing=standing)
+    assert (result.ok, result.reason) == (ok, "" if ok else "polygon_ws_stale")
+    assert result.measured == pytest.approx(age_ms / 1000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ok"),
+    [
+        ({"books_ns": NOW - 2 * S}, True),
+        ({"books_ns": NOW - 2 * S - 1}, False),
+        ({"gap_tickers": ("KXINXU-24AUG05H1200-T5219.9999",)}, False),
+        ({"proposal_expires_ns": NOW}, True),
+        ({"proposal_expires_ns": NOW - 1}, False),
+    ],
+)
+def test_freshness_of_the_ladder(changes, ok):
+    result = ask(freshness_ladder, **changes)
+    assert (result.ok, result.reason) == (ok, "" if ok else "STALE_FEEDS")
+
+
+@pytest.mark.parametrize(
+    ("samples", "ok"),
+    [
+        ([clock_sample(skew_ns=1500 * MS)], True),
+        ([clock_sample(skew_ns=1500 * MS + 1)], False),
+        ([clock_sample(skew_ns=-1500 * MS - 1)], False),
+        ([clock_sample(), clock_sample(skew_ns=2 * S, reference="massive")], False),
+        ([clock_sample(NOW - 120 * S)], True),
+        ([clock_sample(NOW - 120 * S - 1)], False),
+        ([clock_sample(), clock_sample(NOW - 300 * S, skew_ns=9 * S, reference="old")], True),
+    ],
+)
+def test_clock(samples, ok):
+    result = ask(clock_gate, clock_samples={sample.reference: sample for sample in samples})
+    assert (result.ok, result.reason) == (ok, "" if ok else "clock_skew_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("engaged", "read_ns", "ok"),
+    [
+        (False, NOW, True),
+        (False, NOW - 5 * S, True),
+        (False, NOW - 5 * S - 1, False),
+        (True, NOW, False),
+        (None, NOW, False),
+        (None, None, False),
+    ],
+)
+def test_kill_switch(engaged, read_ns, ok):
+    result = ask(kill_switch, kill_switch_engaged=engaged, kill_switch_read_ns=read_ns)
+    assert (result.ok, result.reason) == (ok, "" if ok else "kill_switch")
+
+
+@pytest.mark.parametrize(
+    ("beat", "ok", "detail"),
+    [
+        (heartbeat("broker", NOW - 300 * S), True, ""),
+        (heartbeat("broker", NOW - 300 * S - 1), False, "broker silent"),
+        (heartbeat("broker", NOW, state="STOPPED"), False, "broker stopped"),
+        (heartbeat("broker", NOW, state="RECOVER"), True, ""),
+    ],
+)
+def test_heartbeat(beat, ok, detail):
+    result = ask(heartbeat_gate, heartbeats={**BEATS, "broker": beat})
+    assert (result.ok, result.detail) == (ok, detail)
+
+
+@pytest.mark.parametrize("service", sorted(BEATS))
+def test_a_missing_service_is_stale(service):
+    rest = {name: beat for name, beat in BEATS.items() if name != service}
+    result = ask(heartbeat_gate, heartbeats=rest)
+    assert (result.ok, result.reason) == (False, "heartbeat_stale")
+    assert result.detail == f"{service} missing"
+
+
+@pytest.mark.parametrize(
+    ("status", "ok"),
+    [
+        (exchange_status(NOW - 60 * S), True),
+        (exchange_status(NOW - 60 * S - 1), False),
+        (exchange_status(trading=False), False),
+        (exchange_status(exchange=False), False),
+    ],
+)
+def test_exchange(status, ok):
+    result = ask(exchange_gate, exchange=status)
+    assert (result.ok, result.reason) == (ok, "" if ok else "exchange_paused")
+
+
+@pytest.mark.parametrize(
+    ("hour_utc", "ok"), [(6.99, True), (7, False), (8.99, False), (9, True), (31, True)]
+)
+def test_thursday_maintenance_is_three_to_five_in_new_york(hour_utc, ok):
+    """2024-08-08 is a Thursday in summer time: 07:00 to 09:00 UTC."""
+    now_ns = 1_723_075_200 * S + round(hour_utc * 3600) * S
+    status = exchange_status(now_ns)
+    assert ask(exchange_gate, now_ns=now_ns, exchange=status).ok is ok
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.NAME)
+def test_an_answer_turns_exactly_when_it_says(gate):
+    """Until `turns_ns` a yes stays a yes without any new input; at it, it is a no."""
+    answer = gate.ask(question(standing=True), POLICY)
+    if answer.turns_ns is None:
+        pytest.fail(f"{gate.NAME} never turns")
+    expires = answer.turns_ns + S
+    before = question(standing=True, now_ns=answer.turns_ns - 1, proposal_expires_ns=expires)
+    after = question(standing=True, now_ns=answer.turns_ns, proposal_expires_ns=expires)
+    assert gate.ask(before, POLICY).result.ok
+    assert not gate.ask(after, POLICY).result.ok
