@@ -1,0 +1,245 @@
+"""`alpha demo`: one hourly window from tick to settled ledger, and the books at its end."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from cli import books
+from cli.admin_client import AdminError, admin_channel, authorization, call
+from cli.kill_switch import release_kill_switch
+from cli.plan import ACCOUNT, Plan, choose_window, make_plan, window_clock
+from cli.run_directory import RunDirectory, new_demo_directory
+from cli.screen import contracts, dollars, draw, plain_lines
+from cli.stack import Stack, StackError
+from cli.watcher import Watcher
+from libs.common.clock import NS_PER_S, Clock
+from libs.domain.eastern import eastern_datetime, utc_text
+from proto import reporting_pb2, reporting_pb2_grpc
+
+LEAD_S = 9.0
+DRAW_EVERY_S = 0.25
+PLAIN_EVERY_S = 5.0
+SETTLE_FROM_S = 12.0
+SETTLE_LIMIT_S = 240.0
+SETTLE_POLL_S = 0.5
+EXIT_DISAGREE = 1
+EXIT_START = 3
+EXIT_INTERRUPTED = 130
+
+
+class DemoOptions(Struct, frozen=True, kw_only=True):
+    """What `alpha demo` was asked for."""
+
+    seed: int = 1
+    speed: float = 10.0
+    bars: tuple[Path, ...] = ()
+    day: date | None = None
+    hour: int | None = None
+    as_json: bool = False
+
+
+class Interrupted(Exception):
+    """The operator pressed Ctrl-C or the process was told to end."""
+
+
+async def run_demo(options: DemoOptions, console: Console) -> int:
+    """Trade one window; return the exit code: 0 only if all books agree."""
+    window = choose_window(seed=options.seed, bars=options.bars, day=options.day, hour=options.hour)
+    run = new_demo_directory(datetime.now(UTC).strftime("%Y%m%dT%H%M%S"))
+    clock_spec = window_clock(window, options.speed, LEAD_S, time.time_ns())
+    plan = make_plan(run, window, clock_spec, {})
+    _announce(console, plan, options)
+    stack = Stack(plan)
+    try:
+        async with _interruptible():
+            comparison, report = await _trade(stack, console, options)
+    except StackError as error:
+        console.print(f"[red]could not start:[/red] {error}", highlight=False)
+        return EXIT_START
+    except Interrupted:
+        console.print("interrupted: cancelling and stopping …")
+        return EXIT_INTERRUPTED
+    finally:
+        killed = await stack.stop()
+        if killed:
+            console.print(f"had to be killed: {', '.join(killed)}")
+    _conclude(console, options, plan, comparison, report)
+    return 0 if comparison.agree else EXIT_DISAGREE
+
+
+def _announce(console: Console, plan: Plan, options: DemoOptions) -> None:
+    target = eastern_datetime(plan.window.target_ns)
+    console.print(
+        f"kalshi-alpha demo: the window before {target:%a %Y-%m-%d %H:%M} ET at "
+        f"{options.speed:g}×, seed {options.seed}",
+        highlight=False,
+    )
+    for symbol, origin in plan.window.origins.items():
+        console.print(f"  {symbol}: {origin}", highlight=False)
+    console.print("starting NATS, the simulated exchange and index, and six services …")
+
+
+async def _trade(
+    stack: Stack, console: Console, options: DemoOptions
+) -> tuple[books.Comparison, Any]:
+    """Bring everything up, watch until it is settled, and compare the books."""
+    plan = stack.plan
+    await stack.start()
+    await release_kill_switch(plan.run, plan.addresses.admin["broker"], "alpha demo")
+    console.print(
+        f"all READY in {stack.ready_s:.1f} s, kill switch released; logs in {plan.run.logs}",
+        highlight=False,
+    )
+    watcher = await Watcher.connect(plan.run, plan.addresses.nats_url)
+    try:
+        clock = plan.clock.build()
+        show = _live if console.is_terminal and not options.as_json else _plain
+        watching = asyncio.create_task(show(stack, watcher, clock, console), name="view")
+        try:
+            await _until_settled(plan, clock, watching)
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        return await _close_books(plan, watcher)
+    finally:
+        await watcher.close()
+
+
+async def _live(stack: Stack, watcher: Watcher, clock: Clock, console: Console) -> None:
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            await watcher.catch_up()
+            live.update(draw(watcher.view, clock.now_ns(), _headline(stack)), refresh=True)
+            await asyncio.sleep(DRAW_EVERY_S)
+
+
+async def _plain(stack: Stack, watcher: Watcher, clock: Clock, console: Console) -> None:
+    while True:
+        await watcher.catch_up()
+        for line in plain_lines(watcher.view, clock.now_ns()):
+            console.print(line, highlight=False, soft_wrap=True)
+        if headline := _headline(stack):
+            console.print(headline, highlight=False)
+        await asyncio.sleep(PLAIN_EVERY_S)
+
+
+def _headline(stack: Stack) -> str:
+    parts = [f"{name} restarted {count}×" for name, count in stack.restarts().items()]
+    return ", ".join(parts + stack.failures())
+
+
+async def _until_settled(plan: Plan, clock: Clock, watching: "asyncio.Task[None]") -> None:
+    """Wait for the target, then until everything traded is settled or the limit is reached."""
+    target_ns = plan.window.target_ns
+    from_ns = target_ns + round(SETTLE_FROM_S * NS_PER_S)
+    waiting = asyncio.create_task(clock.sleep_until(from_ns))
+    done, _ = await asyncio.wait((waiting, watching), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if watching in done:
+        watching.result()
+    until_ns = target_ns + round(SETTLE_LIMIT_S * NS_PER_S)
+    while clock.now_ns() < until_ns:
+        with contextlib.suppress(AdminError):
+            if (await _ledger_books(plan)).markets_unsettled == 0:
+                return
+        await asyncio.sleep(SETTLE_POLL_S)
+
+
+async def _close_books(plan: Plan, watcher: Watcher) -> tuple[books.Comparison, Any]:
+    messages = [*await watcher.all_of("ORDERS"), *await watcher.all_of("FILLS")]
+    answer = await _ledger_books(plan)
+    comparison = books.compare(
+        books.exchange_books(plan.run.truth_log, ACCOUNT, plan.window.target_ns),
+        books.stream_books(messages),
+        books.ledger_books(answer),
+    )
+    session = utc_text(plan.window.target_ns)[:10]
+    async with admin_channel(plan.addresses.admin["reporting"]) as channel:
+        stub = reporting_pb2_grpc.LedgerStub(channel)
+        request = reporting_pb2.WriteReportRequest(session=session)
+        report = await call(stub.WriteReport, request, _token(plan.run), 30.0)
+    return comparison, report
+
+
+async def _ledger_books(plan: Plan) -> Any:
+    async with admin_channel(plan.addresses.admin["reporting"]) as channel:
+        stub = reporting_pb2_grpc.LedgerStub(channel)
+        return await call(stub.GetBooks, reporting_pb2.GetBooksRequest(), _token(plan.run), 30.0)
+
+
+def _token(run: RunDirectory) -> tuple[tuple[str, str], ...]:
+    return authorization(run.token("admin.token"))
+
+
+def _conclude(
+    console: Console,
+    options: DemoOptions,
+    plan: Plan,
+    comparison: books.Comparison,
+    report: Any,
+) -> None:
+    if options.as_json:
+        values = msgspec.to_builtins(comparison)
+        values |= {"agree": comparison.agree, "report": report.markdown_path}
+        Console().print_json(data=values)
+        return
+    table = Table(title="the books", title_justify="left")
+    for heading in ("", "exchange's own log", "ORDERS and FILLS", "ledger"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    three = (comparison.exchange, comparison.streams, comparison.ledger)
+    table.add_row("orders", *(str(one.orders) for one in three))
+    table.add_row("fills", *(str(one.fills) for one in three))
+    table.add_row("contracts", *(contracts(one.contracts_e2) for one in three))
+    table.add_row("price × contracts", *(dollars(one.gross_e6) for one in three))
+    table.add_row("fees", *(dollars(-one.fees_e6) for one in three))
+    table.add_row("settled P&L after fees", *(dollars(one.pnl_e6) for one in three))
+    console.print(table)
+    console.print(f"resting after T−2 s: {comparison.resting_after_t2}", highlight=False)
+    for problem in comparison.problems:
+        console.print(f"[red]differs:[/red] {problem}", highlight=False)
+    console.print(f"report: {report.markdown_path}", highlight=False, soft_wrap=True)
+    verdict = "the books agree" if comparison.agree else "THE BOOKS DO NOT AGREE"
+    console.print(f"{verdict}; everything of this run is in {plan.run.root}", soft_wrap=True)
+
+
+@asynccontextmanager
+async def _interruptible() -> AsyncIterator[None]:
+    """Turn SIGINT and SIGTERM into `Interrupted`, raised where the body waits."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None, "a demo runs in a task"
+    asked: list[int] = []
+
+    def ask(number: int) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            task.cancel()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, ask, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not asked:
+            raise
+        task.uncancel()
+        raise Interrupted from None
+    finally:
+        # A second Ctrl-C while things are being stopped changes nothing.
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)

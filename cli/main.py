@@ -1,0 +1,120 @@
+"""The `alpha` command."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli import kill_switch, up
+from cli.admin_client import AdminError
+from cli.demo import DemoOptions, run_demo
+from cli.plan import parse_day
+from cli.sim import simulators
+from cli.stack import StackError
+from cli.supervise import UpOptions
+from libs.common.config import ConfigError
+from libs.common.nats_server import NatsServerError
+
+EXIT_USAGE = 2
+EXIT_OPERATING = 3
+
+app = typer.Typer(
+    help="Trade strike ladders on the Kalshi exchange, maker-only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(simulators, name="sim")
+app.add_typer(kill_switch.commands, name="kill-switch")
+
+Seed = Annotated[int, typer.Option(help="Repeats the synthetic index and the other participants.")]
+Bars = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Parquet file of real minute bars; a sibling of the other index is found beside it."
+    ),
+]
+Day = Annotated[str | None, typer.Option("--date", help="Trading day, YYYY-MM-DD.")]
+Hour = Annotated[int | None, typer.Option(min=10, max=16, help="Target hour, Eastern time.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def demo(
+    seed: Seed = 1,
+    speed: Annotated[float, typer.Option(min=0.1, max=60, help="Times real time.")] = 10.0,
+    bars: Bars = None,
+    day: Day = None,
+    hour: Hour = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trade one hourly window, T−15 min to settlement, against the simulated exchange.
+
+    Exit code 0: the exchange's own log, the order streams and the ledger agree to the
+    micro-dollar and nothing rested after T−2 s. 1: they don't. 3: it could not start.
+    """
+    options = DemoOptions(
+        seed=seed,
+        speed=speed,
+        bars=tuple(bars or ()),
+        day=parse_day(day) if day else None,
+        hour=hour,
+        as_json=as_json,
+    )
+    # With --json the result alone goes to standard output, what happens on the way to the other.
+    raise typer.Exit(asyncio.run(run_demo(options, Console(stderr=as_json))))
+
+
+@app.command("up")
+def start(
+    seed: Seed = 1,
+    speed: Annotated[float | None, typer.Option(min=0.1, max=60, help="Times real time.")] = None,
+    bars: Bars = None,
+    day: Day = None,
+    hour: Hour = None,
+    release: Annotated[bool, typer.Option(help="Release the kill switch once READY.")] = False,
+) -> None:
+    """Run all services in the background, against the simulated exchange and index.
+
+    Without --date, --bars or --speed it follows the wall clock and the next hourly event.
+    The kill switch stays engaged until `alpha kill-switch off` (or --release).
+    """
+    if day:
+        parse_day(day)
+    options = UpOptions(
+        seed=seed,
+        speed=speed,
+        bars=tuple(str(path.resolve()) for path in bars or ()),
+        day=day,
+        hour=hour,
+        release=release,
+    )
+    raise typer.Exit(up.up(options, Console()))
+
+
+@app.command("down")
+def stop() -> None:
+    """End what `alpha up` started: orders cancelled first, nothing left behind."""
+    raise typer.Exit(up.down(Console()))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show every process. Exit code 0: all well; 1: not all; 3: nothing is up."""
+    raise typer.Exit(up.status(Console(), as_json=as_json))
+
+
+def main() -> None:
+    """Run the command; an error of the user or the surroundings is one line, not a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    except (StackError, AdminError, NatsServerError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_OPERATING)

@@ -1,0 +1,144 @@
+"""`alpha up`, `alpha down`, `alpha status`."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import msgspec
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from cli.plan import ROOT
+from cli.run_directory import RunDirectory
+from cli.runs import RunningRun, running, up_directory
+from cli.supervise import UpOptions
+from cli.supervisor import last_line
+from libs.common.admin import probe_health
+from libs.common.topology import SERVICES
+
+UP_TIMEOUT_S = 45.0
+DOWN_TIMEOUT_S = 45.0
+EXIT_DEGRADED = 1
+EXIT_NOT_RUNNING = 3
+
+
+def up(options: UpOptions, console: Console) -> int:
+    """Start everything in the background; return 0 once all services are READY."""
+    if (known := running()) is not None:
+        console.print(
+            f"already up: process {known.supervisor_pid}, {known.run.root}; "
+            "see `alpha status`, end it with `alpha down`",
+            soft_wrap=True,
+        )
+        return EXIT_DEGRADED
+    run = RunDirectory.create(up_directory().root)
+    run.state_file.unlink(missing_ok=True)
+    log_file = run.logs / "supervisor.log"
+    began = time.monotonic()
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [
+                sys.executable,
+                "-m",
+                "cli.supervise",
+                "--options",
+                msgspec.json.encode(options).decode(),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "ALPHA_HOME": str(run.root.parent)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    with console.status("starting …"):
+        while time.monotonic() - began < UP_TIMEOUT_S:
+            if process.poll() is not None:
+                console.print(last_line(log_file) or "it ended at once", soft_wrap=True)
+                return EXIT_NOT_RUNNING
+            state = run.read_state()
+            if state is not None and set(_health(state).values()) == {"SERVING"}:
+                console.print(f"all READY in {time.monotonic() - began:.1f} s", highlight=False)
+                return status(console, as_json=False)
+            time.sleep(0.1)
+    console.print(f"not READY within {UP_TIMEOUT_S:.0f} s; see {run.logs}", soft_wrap=True)
+    return EXIT_DEGRADED
+
+
+def down(console: Console) -> int:
+    """End the run; return 0 when nothing of it is left."""
+    known = running()
+    if known is None:
+        console.print("nothing is up")
+        return 0
+    pids = [known.supervisor_pid, *(row["pid"] for row in known.state["processes"] if row["pid"])]
+    processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    os.kill(known.supervisor_pid, signal.SIGTERM)
+    with console.status("cancelling orders and stopping …"):
+        _, alive = psutil.wait_procs(processes, timeout=DOWN_TIMEOUT_S)
+    if alive:
+        console.print(f"still running: {', '.join(str(process.pid) for process in alive)}")
+        return EXIT_DEGRADED
+    console.print("down")
+    return 0
+
+
+def status(console: Console, *, as_json: bool) -> int:
+    """Show every process; return 0 when all are well, 1 when not, 3 when nothing is up."""
+    known = running()
+    if known is None:
+        if as_json:
+            console.print_json(data={"running": False})
+        else:
+            console.print("nothing is up; start it with `alpha up`")
+        return EXIT_NOT_RUNNING
+    rows = _rows(known)
+    well = all(row["health"] in ("SERVING", "running") for row in rows)
+    if as_json:
+        console.print_json(data={"running": True, "well": well, "processes": rows})
+        return 0 if well else EXIT_DEGRADED
+    table = Table(title=str(known.run.root), title_justify="left")
+    for heading in ("process", "pid", "health", "restarts", "memory", "log"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        memory = f"{row['memory_mb']:.0f} MB" if row["memory_mb"] else "–"
+        table.add_row(
+            row["name"],
+            str(row["pid"] or "–"),
+            row["health"],
+            str(row["restarts"]),
+            memory,
+            row["log"],
+        )
+    console.print(table)
+    return 0 if well else EXIT_DEGRADED
+
+
+def _rows(known: RunningRun) -> list[dict[str, Any]]:
+    health = _health(known.state)
+    rows = []
+    for row in known.state["processes"]:
+        alive = row["pid"] is not None and psutil.pid_exists(row["pid"])
+        shown = health.get(row["name"], "running" if alive else "gone")
+        rows.append({**row, "health": shown, "memory_mb": _memory_mb(row["pid"])})
+    return rows
+
+
+def _memory_mb(pid: int | None) -> float | None:
+    try:
+        return float(psutil.Process(pid).memory_info().rss / 1e6) if pid else None
+    except psutil.Error:
+        return None
+
+
+def _health(state: dict[str, Any]) -> dict[str, str]:
+    async def ask() -> list[str]:
+        probes = [probe_health(f"127.0.0.1:{state['admin'][name]}", 1.0) for name in SERVICES]
+        return await asyncio.gather(*probes)
+
+    return dict(zip((str(name) for name in SERVICES), asyncio.run(ask()), strict=True))
