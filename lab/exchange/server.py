@@ -26,6 +26,7 @@ from lab.exchange.errors import (
     v1_gone,
 )
 from lab.exchange.feed import Feed
+from lab.exchange.http import ShapedServer
 from lab.exchange.ladders import build_ladder
 from lab.exchange.limits import Limits
 from lab.exchange.model import NS_PER_S, Event, MarketStatus
@@ -99,9 +100,8 @@ class ExchangeServer:
         for account in sorted(set(self._accounts.values())):
             self.engine.open_account(account, self._config.balance_e6)
         self._next_step_ns = -(-now_ns // self._step_ns) * self._step_ns
-        self._runner = web.ServerRunner(
-            web.Server(self._answer, access_log=None), handle_signals=False
-        )
+        http = ShapedServer(self._answer, lambda: self._date_text(self._clock.now_ns()))
+        self._runner = web.ServerRunner(http, handle_signals=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._config.host, self._config.port)
         await site.start()

@@ -4,8 +4,8 @@ import functools
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from tests.shared_data import shared_file
@@ -45,9 +45,10 @@ def _accept_null(node: Any) -> None:
 @functools.cache
 def _registry(kind: str) -> Registry[Any]:
     document = openapi() if kind == "openapi" else asyncapi()
-    return Registry().with_resource(
-        f"urn:{kind}", Resource(contents=document, specification=DRAFT202012)
-    )
+    empty: Registry[Any] = Registry()
+    resource = DRAFT202012.create_resource(document)
+    filled: Registry[Any] = empty.with_resource(f"urn:{kind}", resource)
+    return filled
 
 
 def _check(kind: str, pointer: str, value: Any) -> None:

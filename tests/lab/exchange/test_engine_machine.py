@@ -13,8 +13,9 @@ from tests.lab.exchange.harness import EVENT, MARKET, START_NS, TARGET_NS, S, sm
 
 ACCOUNTS = st.sampled_from(["a", "b", "c"])
 SIDES: st.SearchStrategy[Side] = st.sampled_from(["bid", "ask"])
-PRICES = st.integers(20, 80).map(lambda cents: cents * 100)
-COUNTS = st.integers(1, 30_000)
+# Few prices and counts, so that orders meet and share levels
+PRICES = st.sampled_from([3_000, 4_800, 4_900, 5_000, 5_100, 7_000])
+COUNTS = st.sampled_from([1, 33, 100, 100, 250, 30_000, 120_000])
 PICKS = st.integers(0, 10**6)
 OTHER = f"{EVENT}-T7879.9999"
 TICKERS = st.sampled_from([MARKET, OTHER])
@@ -75,7 +76,6 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.engine = small_engine()
         self.books = NaiveBooks()
         self.now_ns = START_NS
-        self.fills = 0
 
     @rule(
         account=ACCOUNTS,
@@ -214,5 +214,5 @@ class ExchangeMachine(RuleBasedStateMachine):
         assert cash_e6 + state.fees_e6 == DEPOSITS_E6
 
 
-ExchangeMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+ExchangeMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
 TestExchangeMachine = ExchangeMachine.TestCase

@@ -39,7 +39,9 @@ def assert_as_recorded(answer: httpx.Response, name: str) -> None:
     assert (answer.status_code, answer.json()) == recorded(name)
 
 
-def assert_same_shape(answer: httpx.Response, name: str, newer: set[str] = frozenset()) -> None:
+def assert_same_shape(
+    answer: httpx.Response, name: str, newer: frozenset[str] | set[str] = frozenset()
+) -> None:
     """Compare status and keys; `newer` are keys that the exchange shows since the recording."""
     status, body = recorded(name)
     assert answer.status_code == status
