@@ -179,6 +179,7 @@ class NatsBus:
     async def round_trip(self) -> None:
         """Return when the server has answered a ping; raise TimeoutError otherwise."""
         async with asyncio.timeout(ROUND_TRIP_TIMEOUT_S):
+            await asyncio.sleep(0)  # what nats-py has buffered goes out before its ping
             while not self._client.is_closed:
                 if self._client.is_connected:
                     # Never cancelled while connected: a late pong to a cancelled ping would

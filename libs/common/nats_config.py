@@ -14,6 +14,7 @@ from libs.common.jetstream import API, JETSTREAM_API, MAX_PAYLOAD_BYTES, bucket_
 from libs.common.topology import (
     BUCKETS,
     REQUESTS,
+    SERVICES,
     STREAMS,
     SUBJECTS,
     Service,
@@ -57,11 +58,7 @@ def rights_of(service: Service) -> Rights:
     own_inbox = f"{inbox_prefix(service)}.>"
     if service is Service.PROVISION:
         return Rights((f"{JETSTREAM_API}.>",), (own_inbox,))
-    publish = [
-        subject.pattern.replace("{service}", service)
-        for subject in SUBJECTS
-        if service in subject.writers
-    ]
+    publish = _said_by(service)
     publish += [request.subject for request in REQUESTS if service in request.clients]
     served = [request.subject for request in REQUESTS if service is request.server]
     for durable in durables_of(service):
@@ -77,7 +74,9 @@ def rights_of(service: Service) -> Rights:
     for name in reads + [bucket_stream(bucket.name) for bucket in buckets]:
         publish += [f"{API}.DIRECT.GET.{name}", f"{API}.DIRECT.GET.{name}.>"]
     publish += [f"$KV.{bucket.name}.>" for bucket in buckets if service in bucket.writers]
-    watched = _watched() if service is Service.CONSOLE else ()
+    watched: list[str] = []
+    if service is Service.CONSOLE:
+        watched = [pattern for stream in STREAMS for pattern in stream.subjects]
     return Rights(tuple(publish), (own_inbox, *served, *watched), bool(served))
 
 
@@ -93,11 +92,7 @@ def render_accounts(passwords: Mapping[Service, str]) -> str:
     lines += [*_user(Service.PROVISION, passwords), *_exports(services), "  }"]
     for service in services:
         lines += [f"  {service.upper()} {{", *_user(service, passwords), *_imports(service)]
-        served = [request for request in REQUESTS if request.server is service]
-        if served:
-            rows = [_export("service", r.subject, r.clients) for r in served]
-            lines += ["    exports: [", *rows, "    ]"]
-        lines.append("  }")
+        lines += [*_own_exports(service), "  }"]
     return "\n".join([*lines, "}", ""])
 
 
@@ -125,8 +120,19 @@ def _exports(services: Sequence[Service]) -> list[str]:
             if subject not in asked:
                 users.setdefault(_on_bus(subject), []).append(service)
     rows = [_export("service", subject, by) for subject, by in users.items()]
-    rows += [_export("stream", pattern, [Service.CONSOLE]) for pattern in _watched()]
     return ["    exports: [", *rows, "    ]"]
+
+
+def _own_exports(service: Service) -> list[str]:
+    """Return what a service answers, and what the console hears of it.
+
+    The console hears the speaker, not the bus account: nats-server does not hand on what came
+    in as a service import (its issue 8338). So it may see what the bus then refused.
+    """
+    served = [request for request in REQUESTS if request.server is service]
+    rows = [_export("service", request.subject, request.clients) for request in served]
+    rows += [_export("stream", subject, [Service.CONSOLE]) for subject in _said_by(service)]
+    return ["    exports: [", *rows, "    ]"] if rows else []
 
 
 def _export(kind: str, subject: str, services: Sequence[Service]) -> str:
@@ -145,14 +151,19 @@ def _imports(service: Service) -> list[str]:
         rows.append(f"      {{ service: {{ account: {account}, subject: {_quoted(there)} }}{to} }}")
     if service is Service.CONSOLE:
         rows += [
-            f"      {{ stream: {{ account: {BUS_ACCOUNT}, subject: {_quoted(pattern)} }} }}"
-            for pattern in _watched()
+            f"      {{ stream: {{ account: {speaker.upper()}, subject: {_quoted(subject)} }} }}"
+            for speaker in SERVICES
+            for subject in _said_by(speaker)
         ]
     return ["    imports: [", *rows, "    ]"]
 
 
-def _watched() -> list[str]:
-    return [pattern for stream in STREAMS for pattern in stream.subjects]
+def _said_by(service: Service) -> list[str]:
+    return [
+        subject.pattern.replace("{service}", service)
+        for subject in SUBJECTS
+        if service in subject.writers
+    ]
 
 
 def _on_bus(subject: str) -> str:
