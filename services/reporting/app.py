@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 
 from libs.common.admin import AddServicer
+from libs.common.bus import BusError
 from libs.common.clock import NS_PER_S
 from libs.common.config import read_secret
 from libs.common.effects import Core, Received
@@ -28,7 +29,7 @@ class ReportingApp(AppBase):
     service = Service.REPORTING
 
     def __init__(self, config: ReportingConfig) -> None:
-        self._config = config
+        self.config = config
         self._core = ReportingCore(Service.REPORTING, config.settlement)
         self.core: Core = self._core
         self._ledger = LedgerThread(self._open)
@@ -36,7 +37,7 @@ class ReportingApp(AppBase):
         self._admin = LedgerAdmin(self._ledger, config.reports_dir, self._core.differences)
 
     def _open(self) -> Ledger:
-        config, password = self._config, ""
+        config, password = self.config, ""
         if config.ledger_password_file:
             password = read_secret(config.ledger_password_file, "ledger_password_file")
         return Ledger(
@@ -46,11 +47,11 @@ class ReportingApp(AppBase):
     async def recover(self, context: Context) -> None:
         """Open the ledger, fold what it holds, then what the streams hold beyond it."""
         limits = SinkLimits(
-            rows_max=self._config.insert_rows_max,
-            bytes_max=self._config.insert_bytes_max,
-            poll_s=self._config.poll_s,
+            rows_max=self.config.insert_rows_max,
+            bytes_max=self.config.insert_bytes_max,
+            poll_s=self.config.poll_s,
         )
-        since_ns = max(0, context.now_ns() - self._config.recover_days * DAY_NS)
+        since_ns = max(0, context.now_ns() - self.config.recover_days * DAY_NS)
         try:
             await self._ledger.open()
             sink = Sink(context, self._ledger, limits)
@@ -84,8 +85,9 @@ class ReportingApp(AppBase):
         try:
             if self._sink is not None:
                 await self._sink.catch_up()
-        except LedgerError as error:
-            context.log.error("ledger left behind the streams", error=str(error))
+        except (LedgerError, BusError, TimeoutError) as error:
+            # Nothing is lost: the next start goes on from the ledger's own watermark.
+            context.log.warning("ledger left behind the streams", error=str(error))
         finally:
             await self._ledger.close()
 

@@ -239,7 +239,7 @@ def quote_text(text: str) -> str:
 def _reader_settings(limits: QueryLimits) -> dict[str, str | int]:
     return {
         "max_threads": 1,
-        "max_block_size": 8_192,
+        "max_block_size": 2_048,
         "max_result_rows": limits.rows_max,
         "max_result_bytes": limits.bytes_max,
         "result_overflow_mode": "throw",
@@ -248,6 +248,8 @@ def _reader_settings(limits: QueryLimits) -> dict[str, str | int]:
         "output_format_json_quote_64bit_integers": 0,
         "output_format_json_quote_denormals": 1,
         "join_use_nulls": 1,
+        # One (stream, seq) has one type, so choosing rows before payloads are read is safe.
+        "optimize_move_to_prewhere_if_final": 1,
         "readonly": 1,  # last: from here on the handle's settings can't be changed either
     }
 

@@ -27,12 +27,12 @@ COUNTS = (
 )
 
 
-def config(directory: Path, **changed: Any) -> ReportingConfig:
+def config(directory: Path, admin_token_file: str = "", **changed: Any) -> ReportingConfig:
     return ReportingConfig(
         service="reporting",
         nats_url="",
         nats_password_file="",
-        admin_token_file="",
+        admin_token_file=admin_token_file,
         log_level="error",
         ledger=str(directory / "ledger"),
         reports_dir=str(directory / "reports"),
