@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from libs.common.messages import LadderDefined, PriceRange  # noqa: E402
 from libs.domain.eastern import NS_PER_MINUTE  # noqa: E402
-from services.pricer.calibration import load_calibration  # noqa: E402
+from services.pricer.artifacts import load_calibration  # noqa: E402
 from services.pricer.ev import ladder_value  # noqa: E402
 from services.pricer.ladder import Books, PricedLadder  # noqa: E402
 from services.pricer.models.index_hourly import HourlyInputs, distribution  # noqa: E402

@@ -1,0 +1,211 @@
+"""Time a tick's way to a signed order on the simulator's socket, beside a null pipeline.
+
+    python tests/bench/bench_pipeline.py [--json OUT] [--seconds 30] [--rate 500]
+
+The source sends `rate` bars a second over the Massive protocol. Real: feeds → pricer → risk →
+broker (all six services run), until the simulated exchange has verified the signature and taken
+the order. Null: as many processes and hops that do nothing but decode, encode and publish over
+core NATS, with the same sockets at both ends. Both in one run, one after the other; the aim
+(issue 2) is p50 within 1.5 times the null pipeline, p99 within 3 times.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import msgspec  # noqa: E402
+import numpy as np  # noqa: E402
+
+from cli.kill_switch import release_kill_switch  # noqa: E402
+from cli.plan import Plan, choose_window, make_plan, window_clock  # noqa: E402
+from cli.run_directory import RunDirectory, free_ports  # noqa: E402
+from cli.stack import Stack  # noqa: E402
+from cli.supervisor import ProcessSpec, Supervisor  # noqa: E402
+from cli.watcher import Watcher  # noqa: E402
+from libs.common import messages as m  # noqa: E402
+
+PARTS = Path(__file__).with_name("pipeline_parts.py")
+WARM_UP_S = 4.0
+STAGES = 4
+# Every tick may move the quotes: the policy's patience is what this does not measure.
+IMPATIENT: dict[str, dict[str, Any]] = {
+    "pricer": {
+        "policy": {
+            "min_rest_s": 0.02,
+            "books_settle_s": 0.0001,
+            "quotes": {"requote_gain_e6": 0, "ev_entry_margin_e6": 0},
+        }
+    }
+}
+
+
+def part(run: RunDirectory, name: str, *arguments: str) -> ProcessSpec:
+    """Return one of the benchmark's own processes."""
+    return ProcessSpec(
+        name=name,
+        arguments=(sys.executable, str(PARTS), *arguments),
+        log_file=run.logs / f"{name}.log",
+        restart=False,
+    )
+
+
+def plan_run(root: Path, rate: float) -> tuple[Plan, Path]:
+    """Plan a window at real speed whose index is the benchmark's own source."""
+    run = RunDirectory.create(root)
+    window = choose_window(seed=1, bars=(), day=None, hour=None)
+    clock = window_clock(window, 1.0, -30.0, time.time_ns())
+    plan = make_plan(run, window, clock, IMPATIENT)
+    config = json.loads((run.configs / "exchange.yaml").read_text())
+    config["exchange"]["tier"] = "prestige"
+    run.write_config("exchange", config)
+    sent = root / "sent.txt"
+    clock_json = msgspec.json.encode(clock).decode()
+    source = part(
+        run,
+        "index",
+        "source",
+        str(plan.addresses.index),
+        str(rate),
+        str(sent),
+        clock_json,
+        "I:SPX,I:NDX",
+    )
+    infrastructure = tuple(source if s.name == "index" else s for s in plan.infrastructure)
+    return msgspec.structs.replace(plan, infrastructure=infrastructure), sent
+
+
+async def real(root: Path, rate: float, seconds: float) -> list[float]:
+    """Return milliseconds from a bar's leaving to the exchange's acceptance of its order."""
+    plan, sent = plan_run(root, rate)
+    stack = Stack(plan)
+    try:
+        await stack.start()
+        await release_kill_switch(plan.run, plan.addresses.admin["broker"], "bench")
+        await asyncio.sleep(WARM_UP_S)
+        from_wall_ns = time.time_ns()
+        await asyncio.sleep(seconds)
+        watcher = await Watcher.connect(plan.run, plan.addresses.nats_url)
+        orders = await watcher.all_of("ORDERS")
+        await watcher.close()
+    finally:
+        await stack.stop()
+    left = {}
+    for line in sent.read_text().splitlines():
+        symbol, end_ns, wall_ns = line.split()
+        left[m.derived_id("bar", f"{symbol}|{end_ns}")] = int(wall_ns)
+    chains = {
+        message.client_order_id: message.correlation_id
+        for message in orders
+        if isinstance(message, m.OrderIntent) and message.action == "place"
+    }
+    wall_anchor, virtual_anchor = plan.clock.wall_anchor_ns, plan.clock.virtual_anchor_ns
+    assert wall_anchor is not None, "a window's clock is anchored"
+    assert virtual_anchor is not None, "a window's clock is anchored"
+    found = []
+    for line in plan.run.truth_log.read_text().splitlines():
+        row = json.loads(line)
+        if row["kind"] == "order" and row["account"] == "alpha":
+            left_ns = left.get(chains.get(row["client_order_id"], ""))
+            came_ns = row["at_ns"] - virtual_anchor + wall_anchor
+            if left_ns is not None and left_ns >= from_wall_ns:
+                found.append((came_ns - left_ns) / 1e6)
+    return found
+
+
+async def null(root: Path, rate: float, seconds: float) -> list[float]:
+    """Return milliseconds through the null pipeline, over a core NATS of its own."""
+    run = RunDirectory.create(root)
+    nats_port, source_port, sink_port = free_ports(3)
+    nats_url, log, sent = f"nats://127.0.0.1:{nats_port}", root / "came.txt", root / "sent.txt"
+    supervisor = Supervisor(ROOT, {"PYTHONPATH": str(ROOT), "PATH": ""})
+    server = Path(sys.executable).parent / "nats-server"
+    specs = [
+        ProcessSpec(
+            name="nats",
+            arguments=(str(server), "-a", "127.0.0.1", "-p", str(nats_port)),
+            log_file=run.logs / "nats.log",
+        ),
+        part(run, "sink", "sink", str(sink_port), str(log)),
+        part(run, "source", "source", str(source_port), str(rate), str(sent), "{}", "I:SPX"),
+    ]
+    url = f"http://127.0.0.1:{sink_port}/"
+    last = part(run, "post", "post", nats_url, f"hop.{STAGES - 1}", url)
+    middle = [
+        part(run, f"stage{n}", "stage", nats_url, f"hop.{n}", f"hop.{n + 1}")
+        for n in range(1, STAGES - 1)
+    ]
+    first = part(run, "stage0", "stage", nats_url, "-", "hop.1", f"ws://127.0.0.1:{source_port}")
+    try:
+        for spec in specs:
+            await supervisor.start(spec)
+        await asyncio.sleep(1.5)
+        for spec in (last, *middle):
+            await supervisor.start(spec)
+        await asyncio.sleep(1.5)
+        await supervisor.start(first)
+        await asyncio.sleep(WARM_UP_S + seconds)
+    finally:
+        await supervisor.stop()
+    left = [int(line.split()[2]) for line in sent.read_text().splitlines() if line.count(" ") == 2]
+    found = []
+    for line in log.read_text().splitlines():
+        number, came_ns = (int(word) for word in line.split())
+        if number >= rate * WARM_UP_S and number < len(left):
+            found.append((came_ns - left[number]) / 1e6)
+    return found
+
+
+def summary(milliseconds: list[float]) -> dict[str, float | int]:
+    """Return the count, p50 and p99."""
+    if not milliseconds:
+        return {"n": 0}
+    p50, p99 = (float(value) for value in np.percentile(milliseconds, (50, 99)))
+    return {"n": len(milliseconds), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3)}
+
+
+async def measure(rate: float, seconds: float) -> dict[str, Any]:
+    """Run both and compare."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = summary(await null(Path(folder) / "null", rate, seconds))
+        two = summary(await real(Path(folder) / "real", rate, seconds))
+    ratios = {
+        f"ratio_{name}": round(two[f"{name}_ms"] / one[f"{name}_ms"], 2)
+        for name in ("p50", "p99")
+        if one["n"] and two["n"]
+    }
+    return {
+        "rate_per_s": rate,
+        "seconds": seconds,
+        "null": one,
+        "tick_to_order": two,
+        **ratios,
+        "ratio_p50_max": 1.5,
+        "ratio_p99_max": 3.0,
+    }
+
+
+def main() -> int:
+    """Measure, print and write; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=500.0)
+    options = parser.parse_args()
+    values = asyncio.run(measure(options.rate, options.seconds))
+    found = json.dumps({"bench": "pipeline", **values}, indent=1)
+    sys.stdout.write(found + "\n")
+    if options.json:
+        options.json.write_text(found + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
