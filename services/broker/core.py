@@ -89,6 +89,7 @@ class BrokerCore:
         self._desk.epoch = event.epoch
         for order in self.state.open_orders():
             before = self._desk.look(order)
+            order.filled_e2 = max(order.filled_e2, order.fills_e2)
             if order.filled_e2 and order.filled_e2 >= order.total_max_e2:
                 if order.state == "intent":  # it was sent after all, or there were no fills
                     order.apply(Trigger.LOSE, event.now_ns, "restart")

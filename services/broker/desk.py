@@ -72,9 +72,11 @@ class Desk:
     def settle(self, order: Order, before: Seen) -> None:
         """Publish what a fact changed, keep the indexes, draw what follows from an end."""
         state, face, filled_e2 = before
-        self.state.note_used(order.key, order.filled_e2 - filled_e2, self.now_ns)
         self.touched[order.event_ticker] = None
         self.state.index(order)
+        order.saw_filled(order.fills_e2, self.now_ns, "fills booked before it was known")
+        self.state.index(order)
+        self.state.note_used(order.key, order.filled_e2 - filled_e2, self.now_ns)
         if order.face() == face:
             return
         update = reports.update(order, state, self.epoch, self.now_ns)

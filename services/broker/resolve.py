@@ -161,13 +161,11 @@ class Resolver:
         A fill is a position, whoever placed the order.
         """
         desk, state = self._desk, self._desk.state
-        for key, (seen, due_ns) in list(state.orphans.items()):
+        for seen, due_ns in list(state.orphans.values()):
             order = state.find(seen.client_order_id, seen.order_id)
             if order is not None and (order.ticker, order.side) == (seen.ticker, seen.side):
-                del state.orphans[key]
                 self._book(seen, order)
             elif due_ns <= desk.now_ns:
-                del state.orphans[key]
                 desk.alert("foreign_fill", f"{seen.trade_id} of order {seen.order_id}")
                 self._book(seen, None)
         for event_ticker in {event_of(seen.ticker)[1] for seen, _ in state.orphans.values()}:
@@ -185,6 +183,8 @@ class Resolver:
         if order is not None:
             place = (order.series_ticker, order.event_ticker)
         message = reports.fill(seen, order, place, desk.now_ns)
+        assert message.id not in state.fills, "a fill is booked once"
+        state.orphans.pop(message.id, None)
         state.record_fill(message, order)
         desk.effects.append(Publish(message=message))
         desk.touched[message.event_ticker] = None
