@@ -48,6 +48,7 @@ class MassiveFeed:
         raw: RawLog,
         log: Logger,
         metrics: Metrics,
+        refused_wait_s: float = REFUSED_WAIT_S,
     ) -> None:
         self._config = config
         self._key = key
@@ -57,6 +58,7 @@ class MassiveFeed:
         self._log = log
         self._metrics = metrics
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, no secret
+        self._refused_wait_s = refused_wait_s
         self._failures = 0
         self._losses = 0
 
@@ -73,7 +75,7 @@ class MassiveFeed:
                     self._fail(f"ended: {error}")
                     return
                 self._fail(str(error))
-                await asyncio.sleep(REFUSED_WAIT_S)
+                await asyncio.sleep(self._refused_wait_s)
                 continue
             except FeedRefused as error:
                 self._fail(f"ended: {error}")
