@@ -5,6 +5,7 @@ flight counts at the larger of its two sizes, and a fill that an order update re
 then on, whether its `Fill` has come yet or not (the two streams have no common order).
 """
 
+from collections import deque
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -23,6 +24,9 @@ from libs.common.messages import (
 from libs.domain.money import PRICE_ONE_E4
 
 _SIGN = {"bid": 1, "ask": -1}
+ENDED_KEPT = 2_000
+"""Ended orders remembered per event, for late words about them; the oldest are forgotten."""
+
 _UNRESOLVED = frozenset({"intent", "submitted", "unknown"})
 """States that say nothing of what became of an amendment in flight."""
 
@@ -81,13 +85,19 @@ class OwnOrders:
     def __init__(self) -> None:
         self._orders: dict[str, OwnOrder] = {}
         self._client_of_order: dict[str, str] = {}
-        self._by_event: dict[str, dict[str, None]] = {}
+        self._open: dict[str, dict[str, None]] = {}
+        self._ended: dict[str, deque[str]] = {}
+        self._missing: dict[str, dict[str, None]] = {}
         self._event_of: dict[str, str] = {}
         self._booked: dict[str, Position] = {}
         self._fills_seen_e2: dict[str, int] = {}
         self._trades: dict[str, set[str]] = {}
         self._changed_ns: dict[str, int] = {}
         self._last_sequence: dict[str, int] = {}
+
+    def order_count(self) -> int:
+        """Return how many orders are remembered, ended ones included."""
+        return len(self._orders)
 
     def apply(self, message: Message, stream: str, sequence: int) -> bool:
         """Fold one stored message; return False if it was folded before or is not about orders."""
@@ -112,9 +122,9 @@ class OwnOrders:
 
     def open_orders(self, event_ticker: str) -> Iterator[OpenOrder]:
         """Yield what may still fill of each order of an event, oldest first."""
-        for client_order_id in self._by_event.get(event_ticker, ()):
+        for client_order_id in self._open.get(event_ticker, ()):
             order = self._orders[client_order_id]
-            if order.is_open and (remaining_e2 := self._remaining_e2(order)) > 0:
+            if (remaining_e2 := self._remaining_e2(order)) > 0:
                 yield OpenOrder(
                     client_order_id=client_order_id,
                     ticker=order.ticker,
@@ -127,9 +137,9 @@ class OwnOrders:
     def resting_e2(self, event_ticker: str) -> dict[tuple[str, Side, int], int]:
         """Return the counts that the exchange's books may show as ours, by ticker, side, price."""
         found: dict[tuple[str, Side, int], int] = {}
-        for client_order_id in self._by_event.get(event_ticker, ()):
+        for client_order_id in self._open.get(event_ticker, ()):
             order = self._orders[client_order_id]
-            if order.is_open and order.state != "intent":
+            if order.state != "intent":
                 left_e2 = max(0, order.count_e2 - self._filled_e2(order))
                 key = (order.ticker, order.side, order.price_e4)
                 found[key] = found.get(key, 0) + left_e2
@@ -139,30 +149,28 @@ class OwnOrders:
         """Return a market's position with fills that were reported but have not come yet."""
         booked = self._booked.get(ticker, Position())
         count_e2, cash_e6 = booked.count_e2, booked.cash_e6
-        for client_order_id in self._by_event.get(self._event_of.get(ticker, ""), ()):
+        for client_order_id in self._missing.get(ticker, ()):
             order = self._orders[client_order_id]
             seen_e2 = self._fills_seen_e2.get(client_order_id, 0)
-            if order.ticker == ticker and order.filled_e2 > seen_e2:
-                missing_e2 = _SIGN[order.side] * (order.filled_e2 - seen_e2)
-                count_e2 += missing_e2
-                cash_e6 -= missing_e2 * order.price_e4
+            missing_e2 = _SIGN[order.side] * (order.filled_e2 - seen_e2)
+            count_e2 += missing_e2
+            cash_e6 -= missing_e2 * order.price_e4
         return Position(count_e2, cash_e6)
 
     def unknown_orders(self) -> list[OwnOrder]:
         """Return the orders of which nobody knows whether they rest."""
-        return [order for order in self._orders.values() if order.state == "unknown"]
+        opened = (self._orders[client] for clients in self._open.values() for client in clients)
+        return [order for order in opened if order.state == "unknown"]
 
     def forget(self, event_ticker: str) -> None:
         """Let go of an event that is over, so that a reader of months of orders stays small."""
-        for client in self._by_event.pop(event_ticker, {}):
-            order = self._orders.pop(client)
-            self._client_of_order.pop(order.order_id, None)
-            self._fills_seen_e2.pop(client, None)
+        self._drop([o for o in self._orders.values() if o.event_ticker == event_ticker])
         for ticker in [t for t, event in self._event_of.items() if event == event_ticker]:
             del self._event_of[ticker]
             self._booked.pop(ticker, None)
-        self._trades.pop(event_ticker, None)
-        self._changed_ns.pop(event_ticker, None)
+            self._missing.pop(ticker, None)
+        for table in (self._trades, self._changed_ns, self._open, self._ended):
+            table.pop(event_ticker, None)
 
     def changed_ns(self, event_ticker: str) -> int:
         """Return when an order of this event last changed, 0 for never."""
@@ -229,19 +237,23 @@ class OwnOrders:
         if client:
             seen_e2 = self._fills_seen_e2.get(client, 0)
             self._fills_seen_e2[client] = seen_e2 + message.count_e2
+            if client in self._orders:
+                self._weigh(self._orders[client])
         self._changed_ns[message.event_ticker] = message.ts_event_ns
 
     def _settle(self, message: ExchangeSettlement) -> None:
         """Forget a settled market: nothing of it is at risk any more."""
         self._booked.pop(message.ticker, None)
-        clients = self._by_event.get(message.event_ticker, {})
-        for client in [c for c in clients if self._orders[c].ticker == message.ticker]:
-            order = self._orders.pop(client)
+        self._drop([order for order in self._orders.values() if order.ticker == message.ticker])
+
+    def _drop(self, orders: list[OwnOrder]) -> None:
+        for order in orders:
+            client = order.client_order_id
+            del self._orders[client]
             self._client_of_order.pop(order.order_id, None)
             self._fills_seen_e2.pop(client, None)
-            del clients[client]
-        if not clients:
-            self._by_event.pop(message.event_ticker, None)
+            self._open.get(order.event_ticker, {}).pop(client, None)
+            self._missing.get(order.ticker, {}).pop(client, None)
 
     def _known(self, client_order_id: str, order_id: str) -> OwnOrder | None:
         known = self._orders.get(client_order_id)
@@ -253,19 +265,48 @@ class OwnOrders:
         # An amendment may give an order a new client id; its fills go with it.
         old = known.client_order_id
         del self._orders[old]
-        self._by_event[known.event_ticker].pop(old, None)
+        self._open.get(known.event_ticker, {}).pop(old, None)
+        self._missing.get(known.ticker, {}).pop(old, None)
         if old in self._fills_seen_e2:
             moved_e2 = self._fills_seen_e2.pop(old)
             seen_e2 = self._fills_seen_e2.get(client_order_id, 0)
             self._fills_seen_e2[client_order_id] = seen_e2 + moved_e2
 
     def _keep(self, order: OwnOrder) -> None:
-        self._orders[order.client_order_id] = order
-        self._by_event.setdefault(order.event_ticker, {})[order.client_order_id] = None
-        self._event_of[order.ticker] = order.event_ticker
-        self._changed_ns[order.event_ticker] = order.changed_ns
+        client, event_ticker = order.client_order_id, order.event_ticker
+        known = self._orders.get(client)
+        self._orders[client] = order
+        self._event_of[order.ticker] = event_ticker
+        self._changed_ns[event_ticker] = order.changed_ns
         if order.order_id:
-            self._client_of_order[order.order_id] = order.client_order_id
+            self._client_of_order[order.order_id] = client
+        if order.is_open:
+            self._open.setdefault(event_ticker, {})[client] = None
+        elif known is None or known.is_open:
+            self._open.get(event_ticker, {}).pop(client, None)
+            self._end(event_ticker, client)
+        self._weigh(order)
+
+    def _weigh(self, order: OwnOrder) -> None:
+        """Keep the list of orders whose reported fills have not all come."""
+        client = order.client_order_id
+        if order.filled_e2 > self._fills_seen_e2.get(client, 0):
+            self._missing.setdefault(order.ticker, {})[client] = None
+        else:
+            self._missing.get(order.ticker, {}).pop(client, None)
+
+    def _end(self, event_ticker: str, client: str) -> None:
+        ended = self._ended.setdefault(event_ticker, deque())
+        ended.append(client)
+        if len(ended) <= ENDED_KEPT:
+            return
+        oldest = self._orders.get(ended.popleft())
+        if oldest is not None and not oldest.is_open:
+            if oldest.client_order_id in self._missing.get(oldest.ticker, {}):
+                ended.append(oldest.client_order_id)
+                return
+            del self._orders[oldest.client_order_id]
+            self._client_of_order.pop(oldest.order_id, None)
 
 
 def _intended(message: OrderIntent) -> OwnOrder:

@@ -10,7 +10,8 @@ from libs.common.config import ConfigError
 from libs.common.messages import Message
 from libs.common.runner import AppBase, Context
 from libs.common.topology import Service
-from services.pricer.calibration import CalibrationError, HourlyCalibration, load_calibration
+from services.pricer.artifacts import load_calibration
+from services.pricer.calibration import CalibrationError, HourlyCalibration
 from services.pricer.config import PricerConfig
 from services.pricer.core import PricerCore
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from math import isfinite
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -13,6 +12,7 @@ from libs.domain.families import FAMILIES
 MINUTES_MAX = 240
 KAPPA_MAX = 1.65
 MAX_FILE_BYTES = 1_000_000
+ADVICE = "fit it again with tools/fit_index_baseline.py"
 
 
 class CalibrationError(ValueError):
@@ -78,32 +78,24 @@ def encode_calibration(calibration: HourlyCalibration) -> bytes:
     return msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n"
 
 
-def load_calibration(path: Path, family: str) -> HourlyCalibration:
-    """Read and check the artifact of a family; raises CalibrationError in one line."""
-    advice = "fit it again with tools/fit_index_baseline.py"
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        found = error.strerror
-        raise CalibrationError(
-            f"{path}: expected a calibration, found: {found}; {advice}"
-        ) from None
+def decode_calibration(raw: bytes, where: str, family: str) -> HourlyCalibration:
+    """Return the checked artifact of a family in these bytes of a file; raises CalibrationError."""
     if len(raw) > MAX_FILE_BYTES:
-        raise CalibrationError(f"{path}: expected at most {MAX_FILE_BYTES} bytes, got {len(raw)}")
+        raise CalibrationError(f"{where}: expected at most {MAX_FILE_BYTES} bytes, got {len(raw)}")
     try:
         calibration = msgspec.json.decode(raw, type=HourlyCalibration)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise CalibrationError(f"{path}: expected an index_hourly.1: {error}; {advice}") from None
+        raise CalibrationError(f"{where}: expected an index_hourly.1: {error}; {ADVICE}") from None
     expected = checksum_of(calibration)
     if calibration.sha256 != expected:
         found = calibration.sha256[:12] or "none"
         raise CalibrationError(
-            f"{path}: expected sha256 {expected[:12]}… of its content, found {found}; {advice}"
+            f"{where}: expected sha256 {expected[:12]}… of its content, found {found}; {ADVICE}"
         )
     if calibration.family != family:
-        raise CalibrationError(f"{path}: expected family {family}, found {calibration.family}")
+        raise CalibrationError(f"{where}: expected family {family}, found {calibration.family}")
     symbols = {row.name: row.index_symbol for row in FAMILIES}
     if calibration.symbol != symbols.get(family):
         wanted = symbols.get(family)
-        raise CalibrationError(f"{path}: expected symbol {wanted}, found {calibration.symbol}")
+        raise CalibrationError(f"{where}: expected symbol {wanted}, found {calibration.symbol}")
     return calibration

@@ -104,6 +104,7 @@ class PricerCore:
             if state.definition.target_ns < now_ns - NS_PER_HOUR
         ]:
             del self._events[name]
+            self.own.forget(name)
         known = self._events.get(definition.event_ticker)
         if known is not None and known.definition.ladder_id == definition.ladder_id:
             return []
@@ -162,7 +163,7 @@ class PricerCore:
         inputs = HourlyInputs(
             level_e4=tick.level_e4,
             target_ns=target_ns,
-            event_day=eastern_date(target_ns) in self.policy.event_dates,
+            event_day=eastern_date(target_ns).isoformat() in self.policy.event_dates,
         )
         model = distribution(inputs, calibration, now_ns)
         return Forecast(model, state.ladder.edges.probabilities(model.cdf))

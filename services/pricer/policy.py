@@ -1,6 +1,6 @@
 """The pricer's policy numbers; `configs/pricer.yaml` gives the values and their sources."""
 
-from datetime import date
+import re
 
 from msgspec import Struct
 
@@ -29,7 +29,7 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     fair_interval_s: float = 0.25
     fair_idle_interval_s: float = 5.0
     fair_horizon_s: float = 3_600.0
-    event_dates: tuple[date, ...] = ()
+    event_dates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.cancel_buffer_s < 2.0:
@@ -38,3 +38,6 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("renew_lead_s: expected above 0 and below proposal_ttl_s")
         if min(self.level_age_s_max, self.books_age_s_max, self.level_age_last_minute_s_max) <= 0:
             raise ValueError("ages: expected limits above 0")
+        for day in self.event_dates:
+            if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
+                raise ValueError(f"event_dates: expected days like '2024-09-18', got {day!r}")

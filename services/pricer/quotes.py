@@ -51,11 +51,13 @@ class QuotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Candidate(Struct, frozen=True):
-    """A quote with its rung and what it is expected to bring: fill probability times EV."""
+    """A quote with its rung and what it is expected to bring: fill probability times EV,
+    in micro-dollars.
+    """
 
     rung: int
     quote: Quote
-    score_e6: float
+    score: float
 
 
 def choose_quotes(
@@ -76,7 +78,7 @@ def choose_quotes(
     else:
         rungs = ladder.mode_rungs(probabilities, policy.mode_reach)
     best: dict[int, tuple[float, Candidate]] = {
-        candidate.rung: (candidate.score_e6 + policy.requote_gain_e6, candidate)
+        candidate.rung: (candidate.score + policy.requote_gain_e6, candidate)
         for candidate in kept
         if candidate.rung in rungs and candidate.quote.fill_probability >= policy.alpha_min
     }
@@ -84,8 +86,8 @@ def choose_quotes(
         rival = best.get(candidate.rung)
         if candidate.quote.fill_probability < policy.alpha_min:
             continue
-        if rival is None or candidate.score_e6 > rival[0]:
-            best[candidate.rung] = (candidate.score_e6, candidate)
+        if rival is None or candidate.score > rival[0]:
+            best[candidate.rung] = (candidate.score, candidate)
     ranked = sorted(best.values(), key=lambda entry: (-entry[0], entry[1].rung))
     chosen = sorted((entry[1] for entry in ranked[: policy.rungs_max]), key=lambda c: c.rung)
     return tuple(candidate.quote for candidate in chosen)

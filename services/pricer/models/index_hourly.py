@@ -6,7 +6,6 @@ same moves as σ, drift is fitted as zero, and a target in the past is an error.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from math import sqrt
 
 import numpy as np
@@ -14,7 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 
-from libs.domain.eastern import NS_PER_MINUTE
+from libs.domain.eastern import NS_PER_MINUTE, eastern_date
 from libs.domain.money import LEVEL_ONE_E4
 from libs.domain.windows import seconds_to_target
 from services.pricer.calibration import HourlyCalibration, sealed
@@ -115,7 +114,9 @@ def fit(
         rms = float(np.sqrt(np.mean(moves**2)))
         sigma.append(max(rms, sigma[-1]))
         samples.append(int(moves.size))
-    days = sorted({_day(int(at)) for series in history for at in series.known_ns})
+    days = sorted(
+        {eastern_date(int(at)).isoformat() for series in history for at in series.known_ns}
+    )
     return sealed(
         HourlyCalibration(
             family=family,
@@ -138,7 +139,3 @@ def _moves(series: MinuteSeries, minutes: int) -> Floats:
     moves = series.levels[minutes:] - series.levels[:-minutes]
     found: Floats = moves[spans_ns == minutes * NS_PER_MINUTE]
     return found
-
-
-def _day(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).date().isoformat()

@@ -1,7 +1,5 @@
 """Gate `exchange`: trading active, said so within 60 s, outside Thursday's maintenance."""
 
-from datetime import datetime
-
 from libs.common.messages import GateResult
 from libs.domain.eastern import eastern_datetime
 from services.risk.gates.contract import Answer, Question, seconds
@@ -27,7 +25,7 @@ def ask(question: Question, policy: GatePolicy) -> Answer:
         detail = "trading is not active"
     elif age_ns > seconds_ns(limit_s):
         detail = "its status is old"
-    elif in_maintenance(eastern_datetime(question.now_ns)):
+    elif in_maintenance(question.now_ns):
         detail = "weekly maintenance"
     else:
         detail = ""
@@ -43,6 +41,7 @@ def ask(question: Question, policy: GatePolicy) -> Answer:
     return Answer(result, status.ts_event_ns + seconds_ns(limit_s) + 1)
 
 
-def in_maintenance(local: datetime) -> bool:
-    """Return whether a New York time lies in Thursday 03:00 to 05:00."""
+def in_maintenance(now_ns: int) -> bool:
+    """Return whether it is Thursday 03:00 to 05:00 in New York."""
+    local = eastern_datetime(now_ns)
     return local.weekday() == THURSDAY and local.hour in MAINTENANCE_HOURS

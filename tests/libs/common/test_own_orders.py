@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.messages import ExchangeSettlement, Fill, Message, OrderIntent, OrderUpdate
-from libs.common.own_orders import OwnOrders, Position
+from libs.common.own_orders import ENDED_KEPT, OwnOrders, Position
 
 EVENT = "KXINXU-24AUG05H1200"
 TICKER = f"{EVENT}-T5219.9999"
@@ -229,3 +229,17 @@ def test_position_plus_open_is_the_order_at_any_interleaving(parts, order):
         own.apply(message, stream, sequences[stream])
         assert own.position(TICKER).count_e2 + sum(remaining(own)) == total
     assert own.position(TICKER) == Position(total, -total * 4500)
+
+
+def test_many_ended_orders_are_not_kept_for_ever():
+    own = OwnOrders()
+    for number in range(ENDED_KEPT + 50):
+        name = {"client": f"c{number}", "order_id": f"o{number}"}
+        own.apply(update("resting", **name), "ORDERS", 2 * number + 1)
+        own.apply(update("cancelled", **name), "ORDERS", 2 * number + 2)
+    assert remaining(own) == []
+    assert own.order_count() == ENDED_KEPT
+    # A late word about a forgotten order still counts once.
+    own.apply(update("filled", client="c0", order_id="o0", filled=1000), "ORDERS", 10**6)
+    own.apply(fill(1000, client="c0", order_id="o0"), "FILLS", 1)
+    assert own.position(TICKER).count_e2 == 1000

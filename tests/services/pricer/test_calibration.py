@@ -5,11 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.pricer.calibration import (
-    CalibrationError,
-    encode_calibration,
-    load_calibration,
-)
+from services.pricer.artifacts import load_calibration
+from services.pricer.calibration import CalibrationError, encode_calibration
 from tests.services.pricer.builders import calibration
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "calibration"

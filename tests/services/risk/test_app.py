@@ -1,0 +1,98 @@
+"""Risk's shell on the in-memory bus: the kill switch is read, exposure is recovered."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from libs.common.bus import KeyValue
+from libs.common.clock import ManualClock
+from libs.common.effects import Received
+from libs.common.memory_bus import MemoryBus, MemoryHub
+from libs.common.messages import KillSwitch, encode
+from libs.common.runner import Context
+from libs.common.topology import KILL_SWITCH_KEY, Service, subject_of
+from services.risk.app import RiskApp, read_kill_switch
+from services.risk.config import RiskConfig
+from tests.services.risk.builders import NOW, TICKERS, fill, order, proposal
+
+CONFIG = RiskConfig(service="risk", nats_url="", nats_password_file="none", admin_token_file="none")
+
+
+def switch(engaged: bool) -> bytes:
+    return msgspec.json.encode(KillSwitch(engaged=engaged, reason="", by="test", at_ns=1))
+
+
+@pytest.fixture
+def hub() -> MemoryHub:
+    return MemoryHub(lambda: NOW)
+
+
+def risk_bus(hub: MemoryHub, value: bytes | None = None) -> MemoryBus:
+    if value is not None:
+        hub.put("control", KILL_SWITCH_KEY, value, 0)
+    return hub.bus(Service.RISK)
+
+
+@pytest.mark.parametrize(
+    ("value", "engaged"),
+    [
+        (switch(engaged=False), False),
+        (switch(engaged=True), True),
+        (None, None),
+        (b"", None),
+        (b"{}", None),
+        (b"\xff", None),
+        (b'{"type":"kill_switch.9","engaged":false}', None),
+    ],
+)
+async def test_what_cannot_be_read_is_not_released(hub, value, engaged):
+    assert await read_kill_switch(risk_bus(hub, value)) is engaged
+
+
+async def test_a_bus_that_does_not_answer_is_not_released(hub):
+    class Silent(MemoryBus):
+        async def get(self, bucket: str, key: str) -> KeyValue | None:
+            await asyncio.Event().wait()
+            raise AssertionError("unreachable")
+
+    assert await read_kill_switch(Silent(hub, Service.RISK)) is None
+
+
+async def test_recovery_counts_orders_and_fills_once(hub):
+    broker = hub.bus(Service.BROKER)
+    for message in (order("unknown", count_e2=400), fill(600, client="c9")):
+        await broker.publish(subject_of(message), encode(message), message_id=message.id)
+    app = RiskApp(CONFIG)
+    context = Context(app, risk_bus(hub), ManualClock(NOW), CONFIG)
+    await app.recover(context)
+    assert app.core.own.position(TICKERS[1]).count_e2 == 600
+    assert len(app.core.own.unknown_orders()) == 1
+    assert (app.core.own.last_sequence("ORDERS"), app.core.own.last_sequence("FILLS")) == (1, 1)
+
+
+async def test_a_proposal_through_the_shell_is_answered_on_the_bus(hub):
+    bus = risk_bus(hub)
+    app = RiskApp(CONFIG)
+    context = Context(app, bus, ManualClock(NOW), CONFIG)
+    received = Received(now_ns=NOW, message=proposal(), stream="PROPOSALS", sequence=1)
+    published = context.dispatch(received)
+    assert [await future for future in published] == [1]
+    assert len(hub.log("VERDICTS").after(0)) == 1
+
+
+async def test_the_switch_is_read_again_and_again(hub):
+    clock = ManualClock(NOW)
+    app = RiskApp(CONFIG)
+    context = Context(app, risk_bus(hub, switch(engaged=False)), clock, CONFIG)
+    running = asyncio.create_task(app.run(context))
+    async with asyncio.timeout(10):
+        while app.core.inputs.kill_switch is None:
+            await asyncio.sleep(0)
+        assert app.core.inputs.kill_switch.engaged is False
+        hub.put("control", KILL_SWITCH_KEY, switch(engaged=True), 1)
+        while app.core.inputs.kill_switch.engaged is not True:
+            await clock.advance_to(clock.now_ns() + 500_000_000)
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
