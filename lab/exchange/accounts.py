@@ -6,9 +6,11 @@ A contract pair (one YES, one NO) is backed by one dollar. Buying YES at p pays 
 
 from collections.abc import Iterable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lab.exchange.model import ONE_DOLLAR_E4, Order, Side
+
+SIDES: tuple[Side, Side] = ("bid", "ask")
 
 
 class Position(Struct, kw_only=True):
@@ -31,44 +33,62 @@ class Position(Struct, kw_only=True):
     def trade(self, side: Side, price_e4: int, count_e2: int) -> int:
         """Take a fill into the position and return the change of cash before fees, in e6."""
         sign = 1 if side == "bid" else -1
-        paid_e4 = price_e4 if side == "bid" else ONE_DOLLAR_E4 - price_e4
+        cost_e4 = paid_e4(side, price_e4)
         closing_e2 = min(count_e2, max(0, -sign * self.count_e2))
         opening_e2 = count_e2 - closing_e2
         if closing_e2:
             released_e6 = self.cost_e6 * closing_e2 // abs(self.count_e2)
             self.cost_e6 -= released_e6
-            self.realized_e6 += (ONE_DOLLAR_E4 - paid_e4) * closing_e2 - released_e6
-        self.cost_e6 += paid_e4 * opening_e2
+            self.realized_e6 += (ONE_DOLLAR_E4 - cost_e4) * closing_e2 - released_e6
+        self.cost_e6 += cost_e4 * opening_e2
         self.count_e2 += sign * count_e2
-        self.traded_e6 += paid_e4 * count_e2
+        self.traded_e6 += cost_e4 * count_e2
         self.volume_e2 += count_e2
         if side == "bid":
             self.yes_bought_e2 += count_e2
-            self.yes_cost_e6 += paid_e4 * count_e2
+            self.yes_cost_e6 += cost_e4 * count_e2
         else:
             self.no_bought_e2 += count_e2
-            self.no_cost_e6 += paid_e4 * count_e2
-        return ONE_DOLLAR_E4 * closing_e2 - paid_e4 * count_e2
+            self.no_cost_e6 += cost_e4 * count_e2
+        return ONE_DOLLAR_E4 * closing_e2 - cost_e4 * count_e2
+
+
+class SideLock(Struct, kw_only=True, eq=False):
+    """One account's resting orders on one side of one market, and the collateral they lock."""
+
+    side: Side
+    orders: dict[str, Order] = field(default_factory=dict)
+    gross_e6: int = 0
+    lock_e6: int = 0
 
 
 class Account:
     """One member: cash, positions, resting orders by market, and used client order ids."""
 
-    __slots__ = ("cash_e6", "client_ids", "locked_e6", "locks", "name", "positions", "resting")
+    __slots__ = ("_sides", "cash_e6", "client_ids", "locked_e6", "name", "positions")
 
     def __init__(self, name: str, cash_e6: int) -> None:
         self.name = name
         self.cash_e6 = cash_e6
         self.locked_e6 = 0
-        self.locks: dict[str, int] = {}
         self.positions: dict[str, Position] = {}
-        self.resting: dict[str, dict[str, Order]] = {}
         self.client_ids: set[str] = set()
+        self._sides: dict[tuple[str, Side], SideLock] = {}
 
     @property
     def available_e6(self) -> int:
         """Cash that no resting order locks."""
         return self.cash_e6 - self.locked_e6
+
+    def resting(self, ticker: str | None = None) -> list[Order]:
+        """Return the resting orders, of one market or of all, oldest first."""
+        orders = [
+            order
+            for (of_ticker, _), side in self._sides.items()
+            if ticker is None or of_ticker == ticker
+            for order in side.orders.values()
+        ]
+        return sorted(orders, key=lambda order: order.number)
 
     def position(self, ticker: str) -> Position:
         """Return the position in that market, a new empty one if there was none."""
@@ -84,56 +104,80 @@ class Account:
 
     def rest(self, order: Order) -> None:
         """Remember a resting order and lock its collateral."""
-        self.resting.setdefault(order.ticker, {})[order.order_id] = order
-        self.relock(order.ticker)
+        key = (order.ticker, order.side)
+        side = self._sides.get(key)
+        if side is None:
+            side = self._sides[key] = SideLock(side=order.side)
+        side.orders[order.order_id] = order
+        side.gross_e6 += paid_e4(order.side, order.price_e4) * order.remaining_e2
+        self._relock(order.ticker, side)
+
+    def shrink(self, order: Order, by_e2: int) -> None:
+        """Free the collateral of a resting order that has just lost `by_e2`."""
+        side = self._sides[order.ticker, order.side]
+        side.gross_e6 -= paid_e4(order.side, order.price_e4) * by_e2
+        if order.remaining_e2 == 0:
+            del side.orders[order.order_id]
+        self._relock(order.ticker, side)
 
     def unrest(self, order: Order) -> None:
-        """Forget an order that no longer rests and free its collateral."""
-        orders = self.resting[order.ticker]
-        del orders[order.order_id]
-        if not orders:
-            del self.resting[order.ticker]
-        self.relock(order.ticker)
+        """Forget an order that leaves the book with what remains of it."""
+        side = self._sides[order.ticker, order.side]
+        side.gross_e6 -= paid_e4(order.side, order.price_e4) * order.remaining_e2
+        del side.orders[order.order_id]
+        self._relock(order.ticker, side)
 
     def relock(self, ticker: str) -> None:
-        """Compute one market's lock again after an order or the position changed."""
-        orders = self.resting.get(ticker)
-        lock_e6 = required_lock_e6(orders.values(), self.count_e2(ticker)) if orders else 0
-        self.locked_e6 += lock_e6 - self.locks.get(ticker, 0)
-        if lock_e6:
-            self.locks[ticker] = lock_e6
-        else:
-            self.locks.pop(ticker, None)
+        """Compute a market's locks again after the position changed."""
+        for name in SIDES:
+            side = self._sides.get((ticker, name))
+            if side is not None:
+                self._relock(ticker, side)
 
     def lock_with_e6(self, order: Order) -> int:
         """Return the whole account's lock if `order` rested too, or in its own place."""
-        orders = {**self.resting.get(order.ticker, {}), order.order_id: order}
-        lock_e6 = required_lock_e6(orders.values(), self.count_e2(order.ticker))
-        return self.locked_e6 - self.locks.get(order.ticker, 0) + lock_e6
-
-
-def required_lock_e6(orders: Iterable[Order], position_e2: int) -> int:
-    """Return the collateral of one account's resting orders in one market, in e6.
-
-    Both sides lock in full. On each side the orders that trade first close the opposite position
-    first, and what closes needs no collateral.
-    """
-    bids: list[tuple[int, int]] = []
-    asks: list[tuple[int, int]] = []
-    for order in orders:
-        if order.side == "bid":
-            bids.append((ONE_DOLLAR_E4 - order.price_e4, order.remaining_e2))
+        side = self._sides.get((order.ticker, order.side))
+        cost_e6 = paid_e4(order.side, order.price_e4) * order.remaining_e2
+        closing_e2 = self._closing_e2(order.ticker, order.side)
+        if closing_e2:
+            orders = {**(side.orders if side else {}), order.order_id: order}
+            lock_e6 = side_lock_e6(order.side, orders.values(), closing_e2)
         else:
-            asks.append((order.price_e4, order.remaining_e2))
-    return _side_lock_e6(bids, max(0, -position_e2)) + _side_lock_e6(asks, max(0, position_e2))
+            lock_e6 = cost_e6 + (side.gross_e6 if side else 0)
+            own = side.orders.get(order.order_id) if side else None
+            if own is not None:
+                lock_e6 -= paid_e4(own.side, own.price_e4) * own.remaining_e2
+        return self.locked_e6 - (side.lock_e6 if side else 0) + lock_e6
+
+    def _closing_e2(self, ticker: str, side: Side) -> int:
+        """Return how much that side's orders can close before they open anything."""
+        held_e2 = self.count_e2(ticker)
+        return max(0, -held_e2 if side == "bid" else held_e2)
+
+    def _relock(self, ticker: str, side: SideLock) -> None:
+        closing_e2 = self._closing_e2(ticker, side.side)
+        if closing_e2:
+            lock_e6 = side_lock_e6(side.side, side.orders.values(), closing_e2)
+        else:
+            lock_e6 = side.gross_e6
+        self.locked_e6 += lock_e6 - side.lock_e6
+        side.lock_e6 = lock_e6
 
 
-def _side_lock_e6(orders: list[tuple[int, int]], closing_e2: int) -> int:
-    if closing_e2:
-        orders.sort()
+def side_lock_e6(side: Side, orders: Iterable[Order], closing_e2: int) -> int:
+    """Return the collateral of one side's orders, of which `closing_e2` close a position.
+
+    The orders that trade first close first, and what closes needs no collateral.
+    """
     lock_e6 = 0
-    for kept_e4, count_e2 in orders:
-        closes_e2 = min(closing_e2, count_e2)
+    sign = -1 if side == "bid" else 1
+    for order in sorted(orders, key=lambda order: sign * order.price_e4):
+        closes_e2 = min(closing_e2, order.remaining_e2)
         closing_e2 -= closes_e2
-        lock_e6 += (ONE_DOLLAR_E4 - kept_e4) * (count_e2 - closes_e2)
+        lock_e6 += paid_e4(side, order.price_e4) * (order.remaining_e2 - closes_e2)
     return lock_e6
+
+
+def paid_e4(side: Side, price_e4: int) -> int:
+    """Return what one contract costs its buyer: p for YES (bid), 1 - p for NO (ask)."""
+    return price_e4 if side == "bid" else ONE_DOLLAR_E4 - price_e4

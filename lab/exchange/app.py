@@ -22,11 +22,7 @@ async def serve(
     Raises KeysError, TruthLogError, or OSError when the port is taken.
     """
     server = ExchangeServer(config, clock, flow=flow, settlement_level=settlement_level)
-    try:
-        await server.start()
-    except BaseException:
-        await server.stop()
-        raise
+    await server.start()
     return server
 
 

@@ -251,9 +251,7 @@ class Engine:
 
     def resting(self, account: str, ticker: str | None = None) -> list[Order]:
         """Return an account's resting orders, oldest first."""
-        by_ticker = self.state.accounts[account].resting
-        chosen = [by_ticker.get(ticker, {})] if ticker is not None else list(by_ticker.values())
-        return sorted((o for orders in chosen for o in orders.values()), key=lambda o: o.number)
+        return self.state.accounts[account].resting(ticker)
 
     def position(self, account: str, ticker: str) -> Position:
         """Return an account's position in a market; all zero when there is none."""

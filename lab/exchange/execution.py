@@ -1,5 +1,6 @@
 """Matching, resting and ending of orders: every change of a book or a balance happens here."""
 
+from lab.exchange.accounts import paid_e4
 from lab.exchange.charges import charge
 from lab.exchange.model import (
     ONE_DOLLAR_E4,
@@ -8,7 +9,6 @@ from lab.exchange.model import (
     Order,
     OrderChanged,
     Reason,
-    Side,
     Traded,
 )
 from lab.exchange.state import Market, State
@@ -53,7 +53,7 @@ class Execution:
         assert by_e2 < order.remaining_e2, f"cannot leave {order.remaining_e2} - {by_e2} resting"
         market = self._state.markets[order.ticker]
         market.book.side(order.side).reduce(order, by_e2)
-        self._state.accounts[order.account].relock(order.ticker)
+        self._state.accounts[order.account].shrink(order, by_e2)
         self._book_changed(market, order, order.price_e4, -by_e2)
 
     def end(self, order: Order, reason: Reason) -> int:
@@ -87,6 +87,7 @@ class Execution:
         trade_id = state.next_id("trade")
         paired_before = self._open_longs(taker, maker)
         market.book.side(maker.side).reduce(maker, count_e2)
+        state.accounts[maker.account].shrink(maker, count_e2)
         taker.remaining_e2 -= count_e2
         self._book_changed(market, maker, price_e4, -count_e2)
         market.last_price_e4 = price_e4
@@ -107,14 +108,13 @@ class Execution:
         self._fill(taker, market, traded, is_taker=True)
         market.open_interest_e2 += self._open_longs(taker, maker) - paired_before
         state.emit(traded)
+        for name in (maker.account, taker.account):
+            state.accounts[name].relock(maker.ticker)
         if maker.remaining_e2:
             maker.updated_ns = now_ns
-            state.accounts[maker.account].relock(maker.ticker)
             self.changed(maker, Reason.TRADE)
         else:
-            state.accounts[maker.account].unrest(maker)
             self.finish(maker, Reason.TRADE)
-        state.accounts[taker.account].relock(taker.ticker)
 
     def _fill(self, order: Order, market: Market, traded: Traded, *, is_taker: bool) -> None:
         state = self._state
@@ -124,7 +124,7 @@ class Execution:
         revenue_e6 = position.trade(order.side, price_e4, count_e2)
         role: Role = "taker" if is_taker else "maker"
         fee_e6 = charge(state.schedule(market), order, role, price_e4, count_e2)
-        cost_e6 = _paid_e4(order.side, price_e4) * count_e2
+        cost_e6 = paid_e4(order.side, price_e4) * count_e2
         order.filled_e2 += count_e2
         if is_taker:
             order.taker_cost_e6 += cost_e6
@@ -181,7 +181,3 @@ class Execution:
                 at_ns=state.now_ns,
             )
         )
-
-
-def _paid_e4(side: Side, price_e4: int) -> int:
-    return price_e4 if side == "bid" else ONE_DOLLAR_E4 - price_e4

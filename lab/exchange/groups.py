@@ -59,9 +59,7 @@ class Groups:
 
     def orders(self, group: Group) -> list[str]:
         """Return the ids of the group's resting orders, oldest first."""
-        account = self._state.accounts[group.account]
-        orders = [o for by_id in account.resting.values() for o in by_id.values()]
-        orders.sort(key=lambda order: order.number)
+        orders = self._state.accounts[group.account].resting()
         return [order.order_id for order in orders if order.group_id == group.group_id]
 
     def delete(self, group: Group) -> None:

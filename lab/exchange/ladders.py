@@ -35,6 +35,9 @@ class LadderConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             raise ValueError(f"step_e4: expected a positive multiple of 100, got {self.step_e4}")
         if self.lowest_e4 <= 0:
             raise ValueError(f"centre_e4: {self.centre_e4} is too low for {self.rungs} rungs")
+        if family_of_series(self.series).index_symbol is None:
+            raise ValueError(f"series: expected one that settles on an index, got {self.series}")
+        format_event_ticker(self.series, self.target_ns)
 
     @property
     def lowest_e4(self) -> int:

@@ -91,7 +91,18 @@ class ExchangeServer:
         self.port = 0
 
     async def start(self) -> None:
-        """List the ladders, open the accounts, listen. Raises OSError when the port is taken."""
+        """List the ladders, open the accounts, listen.
+
+        Raises OSError when the port is taken, and then leaves nothing behind.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            self._truth.remove()
+            raise
+
+    async def _start(self) -> None:
         self.engine.listen(self._take)
         now_ns = self._clock.now_ns()
         self.engine.advance(now_ns)

@@ -40,6 +40,7 @@ class TruthLog:
             raise TruthLogError(
                 f"truth log: expected to create {path}, got {error.strerror}; name a new file"
             ) from error
+        self._path = path
         self._count = 0
         self._closed = False
 
@@ -62,6 +63,11 @@ class TruthLog:
             self._closed = True
             os.fsync(self._descriptor)
             os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """Close and delete the log of an exchange that never began to serve."""
+        self.close()
+        self._path.unlink(missing_ok=True)
 
     def _line(self, at_ns: int, fields: dict[str, Any]) -> None:
         self._count += 1

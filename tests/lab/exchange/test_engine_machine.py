@@ -7,8 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from lab.exchange.accounts import required_lock_e6
-from lab.exchange.model import Amendment, NewOrder, Placed, Rejected, Side
+from lab.exchange.model import Amendment, NewOrder, Order, Placed, Rejected, Side
 from tests.lab.exchange.harness import EVENT, MARKET, START_NS, TARGET_NS, S, small_engine
 
 ACCOUNTS = st.sampled_from(["a", "b", "c"])
@@ -68,6 +67,20 @@ class NaiveBooks:
 
     def find(self, order_id: str) -> NaiveOrder:
         return next(order for order in self.resting if order.order_id == order_id)
+
+
+def naive_lock_e6(side: str, orders: list[Order], closing_e2: int) -> int:
+    """Collateral contract by contract (of 0.01): the best-priced ones close the position."""
+    prices = [order.price_e4 for order in orders for _ in range(order.remaining_e2 // 100)]
+    loose = [(order.price_e4, order.remaining_e2 % 100) for order in orders]
+    units = [(price, 100) for price in prices] + [unit for unit in loose if unit[1]]
+    units.sort(key=lambda unit: -unit[0] if side == "bid" else unit[0])
+    total_e6 = 0
+    for price_e4, count_e2 in units:
+        opens_e2 = count_e2 - min(count_e2, max(0, closing_e2))
+        closing_e2 -= count_e2
+        total_e6 += (price_e4 if side == "bid" else 10_000 - price_e4) * opens_e2
+    return total_e6
 
 
 class ExchangeMachine(RuleBasedStateMachine):
@@ -195,11 +208,13 @@ class ExchangeMachine(RuleBasedStateMachine):
     @invariant()
     def locks_are_right_and_covered(self) -> None:
         for account in self.engine.state.accounts.values():
-            locks = {
-                ticker: required_lock_e6(orders.values(), account.count_e2(ticker))
-                for ticker, orders in account.resting.items()
-            }
-            assert account.locked_e6 == sum(locks.values())
+            lock_e6 = 0
+            for ticker in (MARKET, OTHER):
+                held_e2 = account.count_e2(ticker)
+                for side, closing_e2 in (("bid", -held_e2), ("ask", held_e2)):
+                    mine = [o for o in account.resting(ticker) if o.side == side]
+                    lock_e6 += naive_lock_e6(side, mine, closing_e2)
+            assert account.locked_e6 == lock_e6
             fills = len(self.engine.state.histories[account.name].fills)
             assert account.available_e6 >= -ROUNDING_E6 * fills
 
