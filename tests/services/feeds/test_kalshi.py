@@ -1,0 +1,293 @@
+"""The whole service against the simulated exchange: discovery, books, doubt and recovery."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from lab.exchange.ladders import LadderConfig, build_ladder
+from libs.common.bus import Fence
+from libs.common.memory_bus import MemoryHub
+from libs.common.messages import (
+    ClockSample,
+    ExchangeStatus,
+    FeedStatus,
+    LadderDefined,
+    LadderSnapshot,
+    Message,
+    decode,
+)
+from libs.common.runner import Runner
+from libs.common.topology import SIGN_WEBSOCKET, Service
+from libs.kalshi.rest import KalshiClient
+from libs.kalshi.transport import AiohttpTransport
+from services.feeds.app import FeedsApp
+from services.feeds.config import FeedsConfig
+from services.feeds.kalshi import KalshiFeed, UnreadableEvent, read_event
+from tests.lab.exchange.harness import (
+    EVENT,
+    MARKET,
+    TARGET_NS,
+    WS_PATH,
+    Exchange,
+    S,
+    running_exchange,
+    sign_headers,
+)
+from tests.services.feeds.feeding import delta, heard
+
+M = TypeVar("M", bound=Message)
+RUNG = 2  # the middle one of five: MARKET
+
+
+class WatchedHub(MemoryHub):
+    """A hub that tells when something was stored."""
+
+    stored = asyncio.Event()
+
+    def append(self, subject: str, data: bytes, message_id: str, fence: Fence | None) -> int:
+        sequence = super().append(subject, data, message_id, fence)
+        self.stored.set()
+        return sequence
+
+
+class Rig:
+    """Feeds under its runner, an exchange, a broker that signs, on one clock set by hand."""
+
+    def __init__(self, exchange: Exchange, directory: Path) -> None:
+        self.exchange = exchange
+        self.clock = exchange.clock
+        self.hub = WatchedHub(self.clock.now_ns)
+        self.hub.stored = asyncio.Event()
+        secret = directory / "secret"
+        secret.write_text("a-token-for-tests")
+        base = f"127.0.0.1:{exchange.server.port}"
+        config = FeedsConfig(
+            service="feeds",
+            nats_url="nats://127.0.0.1:1",
+            nats_password_file=str(secret),
+            admin_token_file=str(secret),
+            index_url="ws://127.0.0.1:1/indices",
+            index_key_file=str(secret),
+            exchange_rest_url=f"http://{base}/trade-api/v2",
+            exchange_ws_url=f"ws://{base}{WS_PATH}",
+            raw_directory=str(directory / "raw"),
+            provenance="synthetic",
+            series=("KXINXU",),
+        )
+        self.app = FeedsApp(config)
+        bus = self.hub.bus(Service.FEEDS)
+        self.runner = Runner(self.app, bus, self.clock, config)
+        self.task = asyncio.create_task(self.runner.run())
+
+    async def sign(self) -> None:
+        """Let the broker answer from now on."""
+
+        async def answer(_: bytes) -> bytes:
+            return msgspec.json.encode(sign_headers("GET", WS_PATH, self.clock.now_ns()))
+
+        await self.hub.bus(Service.BROKER).serve(SIGN_WEBSOCKET, answer)
+
+    @property
+    def feed(self) -> KalshiFeed:
+        feed = self.app._kalshi
+        assert feed is not None, "not started yet"
+        return feed
+
+    def said(self, stream: str, kind: type[M]) -> list[M]:
+        found = [decode(stored.data) for stored in self.hub.log(stream).after(0)]
+        return [message for message in found if isinstance(message, kind)]
+
+    async def until(
+        self, stream: str, kind: type[M], wanted: Callable[[M], bool] = lambda _: True, after=0
+    ) -> M:
+        """Return the first wanted message, time passing meanwhile."""
+        async with asyncio.timeout(20):
+            while True:
+                assert not self.task.done(), self.task.exception()
+                for message in self.said(stream, kind)[after:]:
+                    if wanted(message):
+                        return message
+                self.hub.stored.clear()
+                await self.clock.advance_to(self.clock.now_ns() + S // 4)
+                try:
+                    async with asyncio.timeout(0.02):
+                        await self.hub.stored.wait()
+                except TimeoutError:
+                    continue
+
+    async def snapshot(self, wanted: Callable[[LadderSnapshot], bool]) -> LadderSnapshot:
+        """Return a wanted snapshot that is newer than this call."""
+        known = len(self.said("LADDERS", LadderSnapshot))
+        return await self.until("LADDERS", LadderSnapshot, wanted, known)
+
+    async def whole(self) -> LadderSnapshot:
+        return await self.snapshot(lambda one: not one.stale)
+
+    async def books_status(self, wanted: Callable[[FeedStatus], bool]) -> FeedStatus:
+        known = len(self.said("STATUS", FeedStatus))
+        return await self.until(
+            "STATUS", FeedStatus, lambda s: s.feed == "kalshi.ladders" and wanted(s), known
+        )
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with running_exchange(tmp_path) as exchange:
+        rig = Rig(exchange, tmp_path)
+        yield rig
+        rig.runner.stop()
+        await asyncio.gather(rig.task, return_exceptions=True)
+
+
+async def test_a_listed_event_is_defined_and_its_books_follow_the_exchange(rig: Rig) -> None:
+    await rig.sign()
+    definition = await rig.until("LADDERS", LadderDefined)
+    assert (definition.event_ticker, definition.series_ticker) == (EVENT, "KXINXU")
+    assert (definition.family, definition.symbol, definition.kind) == ("INXU", "I:SPX", "nested")
+    assert definition.target_ns == TARGET_NS
+    assert definition.tickers[RUNG] == MARKET
+    assert definition.strike_types == ("greater",) * 5
+    assert definition.floors_e4[RUNG] == 78_699_999
+    empty = await rig.whole()
+    assert empty.ladder_id == definition.ladder_id
+    assert empty.bid_count_e2 == empty.ask_count_e2 == (0,) * 5
+    rig.exchange.other_places("bid", 4000, 1500)
+    rig.exchange.other_places("ask", 4500, 700)
+    full = await rig.snapshot(lambda one: one.ask_count_e2[RUNG] > 0)
+    assert (full.bid_price_e4[RUNG], full.bid_count_e2[RUNG]) == (4000, 1500)
+    assert (full.ask_price_e4[RUNG], full.ask_count_e2[RUNG]) == (4500, 700)
+    assert full.recv_ns <= full.ts_pub_ns
+    status = await rig.books_status(lambda s: s.ok)
+    assert status.failures == 0
+
+
+async def test_without_signed_headers_the_books_are_unknown_until_the_broker_answers(
+    rig: Rig,
+) -> None:
+    status = await rig.books_status(lambda s: "no signed headers" in s.detail)
+    assert not status.ok
+    for _ in range(20):  # many failed attempts later it is still not well
+        await rig.clock.advance_to(rig.clock.now_ns() + S)
+    told = [s for s in rig.said("STATUS", FeedStatus) if s.feed == "kalshi.ladders"]
+    assert not any(s.ok for s in told)
+    await rig.sign()
+    assert (await rig.whole()).stale == ()
+
+
+async def test_a_lost_connection_is_told_at_once_and_mended_by_new_snapshots(rig: Rig) -> None:
+    await rig.sign()
+    await rig.whole()
+    rig.exchange.other_places("bid", 4000, 1500)
+    await rig.snapshot(lambda one: one.bid_count_e2[RUNG] == 1500)
+    known = len(rig.said("LADDERS", LadderSnapshot))
+    for connection in list(rig.exchange.server._connections):
+        await connection.close()
+    rig.exchange.other_places("bid", 4100, 500)  # nobody tells us
+    first = await rig.until("LADDERS", LadderSnapshot, after=known)
+    assert first.stale == (0, 1, 2, 3, 4)
+    assert first.bid_count_e2 == (0,) * 5
+    mended = await rig.whole()
+    assert (mended.bid_price_e4[RUNG], mended.bid_count_e2[RUNG]) == (4100, 500)
+    assert (await rig.books_status(lambda s: s.ok)).failures == 1
+
+
+async def test_a_book_that_cannot_be_right_is_taken_anew(rig: Rig) -> None:
+    await rig.sign()
+    await rig.whole()
+    rig.exchange.other_places("bid", 4000, 1500)
+    await rig.snapshot(lambda one: one.bid_count_e2[RUNG] == 1500)
+    known = len(rig.said("LADDERS", LadderSnapshot))
+    bad = delta(MARKET, change=-100_000)
+    rig.runner.context.dispatch(heard(bad, now_ns=rig.clock.now_ns()))
+    doubted = await rig.until("LADDERS", LadderSnapshot, lambda one: one.stale != (), known)
+    assert doubted.stale == (RUNG,)
+    mended = await rig.whole()
+    assert (mended.bid_price_e4[RUNG], mended.bid_count_e2[RUNG]) == (4000, 1500)
+    rig.exchange.other_places("bid", 4100, 100)  # and it is followed again
+    await rig.snapshot(lambda one: one.bid_price_e4[RUNG] == 4100)
+
+
+async def test_an_event_that_is_listed_late_is_found(rig: Rig) -> None:
+    await rig.sign()
+    await rig.whole()
+    later = LadderConfig(
+        series="KXINXU",
+        target_ns=TARGET_NS + 3600 * S,
+        centre_e4=78_700_000,
+        step_e4=100_000,
+        rungs=3,
+    )
+    rig.exchange.engine.add_ladder(build_ladder(later), rig.clock.now_ns())
+    found = await rig.until(
+        "LADDERS", LadderSnapshot, lambda one: one.event_ticker != EVENT and not one.stale
+    )
+    assert found.event_ticker == "KXINXU-26OCT02H1200"
+    assert len(found.bid_price_e4) == 3
+
+
+async def test_resync_of_markets_that_are_gone_asks_for_nothing(rig: Rig) -> None:
+    await rig.sign()
+    await rig.whole()
+    await rig.feed.drop((MARKET,))
+    await rig.feed.resync((MARKET, "never-heard-of"))
+    await rig.feed.resync(())
+    assert not rig.task.done()
+
+
+async def test_the_exchange_s_word_and_its_clock_come(rig: Rig) -> None:
+    assert (await rig.until("STATUS", ExchangeStatus)).trading_active
+    sample = await rig.until("TICKS", ClockSample)
+    assert sample.reference == "exchange"
+    assert abs(sample.skew_ns) <= sample.uncertainty_ns <= S
+    rig.exchange.engine.set_pause(
+        exchange_active=True, trading_active=False, now_ns=rig.clock.now_ns()
+    )
+    await rig.until("STATUS", ExchangeStatus, lambda s: not s.trading_active)
+
+
+async def test_an_event_that_cannot_be_traded_safely_is_refused(tmp_path: Path) -> None:
+    async with running_exchange(tmp_path) as exchange:
+        url = f"http://127.0.0.1:{exchange.server.port}/trade-api/v2"
+        client = KalshiClient(url, AiohttpTransport(), exchange.clock)
+        (event,) = await client.events("KXINXU", status="open")
+        await client.close()
+    assert read_event(event).event_ticker == EVENT
+    assert event.markets is not None
+    first, *rest = event.markets
+    for changed in (
+        replace(event, markets=None),
+        replace(event, markets=()),
+        replace(event, event_ticker="KXINXU-26XXX02H1100"),
+        replace(event, series_ticker="KXNOBODY"),
+        replace(event, markets=tuple(replace(m, status="closed") for m in event.markets)),
+    ):
+        with pytest.raises(UnreadableEvent):
+            read_event(changed)
+    for damage in (
+        {"strike_type": None},
+        {"strike_type": "functional"},
+        {"strike_type": "between"},
+        {"floor_e4": None},
+        {"floor_e4": rest[0].floor_e4},
+        {"floor_e4": -(10**14)},
+        {"ticker": rest[0].ticker},
+        {"ticker": ""},
+        {"ticker": "T" * 200},
+        {"close_ns": -1},
+        {"price_ranges": ()},
+        {"price_ranges": (replace(first.price_ranges[0], step_e4=50),)},
+    ):
+        with pytest.raises(UnreadableEvent):
+            read_event(replace(event, markets=(replace(first, **damage), *rest)))
+    for grid in ((), (replace(first.price_ranges[0], step_e4=0),)):
+        same = tuple(replace(market, price_ranges=grid) for market in event.markets)
+        with pytest.raises(UnreadableEvent, match="tick grid"):
+            read_event(replace(event, markets=same))
+    far = tuple(replace(market, close_ns=2**62) for market in event.markets)
+    with pytest.raises(UnreadableEvent, match="2100"):
+        read_event(replace(event, markets=far))
