@@ -32,7 +32,12 @@ from libs.common.jetstream import (
     stream_config,
 )
 from libs.common.nats_config import inbox_prefix, streams_seen_by
-from libs.common.nats_connection import RECONNECT_WAIT_S, connect_client, is_refusal
+from libs.common.nats_connection import (
+    CONNECT_TIMEOUT_S,
+    RECONNECT_WAIT_S,
+    connect_client,
+    is_refusal,
+)
 from libs.common.nats_consumer import DurableConsumer
 from libs.common.nats_publisher import BUDGET_S, Publisher
 from libs.common.nats_reader import DirectReader
@@ -58,39 +63,46 @@ class NatsBus:
         self.service = service
         self.fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.fatal.add_done_callback(lambda future: future.cancelled() or future.exception())
-        self._budget_s = budget_s
         self._inbox = f"{inbox_prefix(service)}.{uuid.uuid4().hex}"
         self._consumers: set[DurableConsumer] = set()
         self._consumer_count = 0
         self._answering: set[asyncio.Task[None]] = set()
         self._pings: set[asyncio.Task[None]] = set()
-        self._closing = False
-        self._client: Client
-        self._publisher: Publisher
-        self._reader: DirectReader
+        self._closing = True  # nothing is fatal before the first connection
+        self._client = Client()
+        self._reader = DirectReader(self._client, f"{self._inbox}.read")
+        self._publisher = Publisher(
+            self._client, f"{self._inbox}.publish", self._find_stored, budget_s=budget_s
+        )
 
     @classmethod
     async def connect(
-        cls, url: str, service: Service, password: str, *, budget_s: float = BUDGET_S
+        cls,
+        url: str,
+        service: Service,
+        password: str,
+        *,
+        budget_s: float = BUDGET_S,
+        timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> "NatsBus":
         """Return a connected bus; raise BusUnavailable. `url` may list servers with commas.
 
-        `budget_s` is how long a publish is retried before it counts as unknown.
+        `budget_s` is how long a publish is retried before it counts as unknown, `timeout_s`
+        how long the first connection may take.
         """
         bus = cls(service, budget_s)
-        bus._client = await connect_client(
+        await connect_client(
             url,
             service,
             password,
+            client=bus._client,
             on_error=bus._on_error,
             on_disconnected=bus._on_disconnected,
             on_reconnected=bus._on_reconnected,
             on_closed=bus._on_closed,
+            timeout_s=timeout_s,
         )
-        bus._reader = DirectReader(bus._client, f"{bus._inbox}.read")
-        bus._publisher = Publisher(
-            bus._client, f"{bus._inbox}.publish", bus._find_stored, budget_s=budget_s
-        )
+        bus._closing = False
         await bus._reader.start()
         await bus._publisher.start()
         return bus

@@ -27,6 +27,7 @@ async def connect_client(
     service: Service,
     password: str,
     *,
+    client: Client | None = None,
     on_error: ErrorHandler | None = None,
     on_disconnected: Hook | None = None,
     on_reconnected: Hook | None = None,
@@ -38,7 +39,7 @@ async def connect_client(
     The first connection is bounded: raise BusUnavailable when there is no server within
     `timeout_s`, at once when it refuses the user.
     """
-    client = Client()
+    client = client or Client()
     refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     last: list[Exception] = []
 

@@ -328,4 +328,4 @@ def _settle(future: asyncio.Future[int], outcome: int | BusError) -> None:
 def _retrieve(future: asyncio.Future[int]) -> None:
     """Look at a failure even if nobody else does: not every publisher waits for the answer."""
     if not future.cancelled() and (error := future.exception()) is not None:
-        _log.warning("%s", error)
+        _log.debug("%s", error)
