@@ -21,7 +21,7 @@ from libs.common.messages import (
     derived_id,
 )
 from libs.common.own_orders import OwnOrders
-from libs.domain.eastern import NS_PER_HOUR, eastern_date
+from libs.domain.eastern import NS_PER_HOUR, NS_PER_MINUTE, eastern_date
 from libs.domain.windows import index_window
 from services.pricer import event_state as reasons_of
 from services.pricer.calibration import HourlyCalibration
@@ -201,7 +201,7 @@ class PricerCore:
         changed = _orders_of(quotes) != _orders_of(state.quotes)
         if not changed:
             if quotes:
-                due = state.expires_ns - now_ns <= seconds_ns(policy.renew_lead_s)
+                due = now_ns >= self._renewal_ns(state, now_ns)
             else:
                 apart_ns = now_ns - state.proposed_ns
                 due = reasons != state.reasons and apart_ns >= seconds_ns(policy.empty_repeat_s)
@@ -214,6 +214,13 @@ class PricerCore:
         state.expires_ns = max(state.expires_ns, now_ns)
         state.quotes, state.reasons, state.proposed_ns = quotes, reasons, now_ns
         return [Publish(message=self._proposal(state, cause, index))]
+
+    def _renewal_ns(self, state: EventState, now_ns: int) -> int:
+        """Return when a standing set is due to be said again."""
+        due_ns = state.expires_ns - seconds_ns(self.policy.renew_lead_s)
+        if state.definition.target_ns - now_ns <= NS_PER_MINUTE:
+            due_ns = min(due_ns, state.proposed_ns + seconds_ns(self.policy.renew_last_minute_s))
+        return due_ns
 
     def _proposal(self, state: EventState, cause: Cause, index: int) -> Proposal:
         definition = state.definition

@@ -23,6 +23,7 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     books_age_s_max: float = 2.0
     proposal_ttl_s: float = 8.0
     renew_lead_s: float = 4.0
+    renew_last_minute_s: float = 0.9
     min_rest_s: float = 2.0
     books_settle_s: float = 0.3
     empty_repeat_s: float = 1.0

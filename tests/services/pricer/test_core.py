@@ -78,6 +78,15 @@ def test_it_renews_before_it_expires():
     assert all(p.quotes[0].price_e4 == first.quotes[0].price_e4 for p in said)
 
 
+def test_in_the_last_minute_it_renews_on_every_bar():
+    start = TARGET - 50 * S
+    bench = ready(start)
+    bench.send(tick(start))
+    for second in range(1, 4):
+        bench.send(snapshot(start + second * S - 1))
+        assert len(proposals(bench.send(tick(start + second * S)))) == 1
+
+
 def test_no_proposal_outlives_the_cancel_buffer():
     bench = ready(TARGET - 5 * S)
     (proposal,) = proposals(bench.send(tick(TARGET - 5 * S)))
