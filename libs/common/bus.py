@@ -106,6 +106,10 @@ class Bus(Protocol):
         handler returned is done; the first failure of that ends `consume` with it, and what
         was not acknowledged is delivered again to the next one. On a conflated durable only
         the newest message of each subject in a batch reaches the handler.
+
+        After a server crash a stream without `durable_writes` may have lost its newest
+        messages and give their sequences to others: its conflated durables then start over
+        with the newest of each subject, at lower sequences.
         """
         ...
 
