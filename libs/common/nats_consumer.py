@@ -126,7 +126,9 @@ class DurableConsumer:
         """Wait for something to do; pull anew when even the heartbeats have stopped."""
         self._wake.clear()
         try:
-            await asyncio.wait_for(self._wake.wait(), IDLE_HEARTBEAT_S / 2)
+            # Not wait_for: on 3.11 it forgets a cancellation that comes with the wake-up.
+            async with asyncio.timeout(IDLE_HEARTBEAT_S / 2):
+                await self._wake.wait()
         except TimeoutError:
             if self._loop.time() - self._heard_s > SILENCE_MAX_S:
                 self._start_over()

@@ -193,7 +193,9 @@ class DirectReader:
             answer = self._answers[number] = _Answer(subject, single)
             try:
                 await self._client.publish(subject, body, reply=f"{self._inbox}.{number}")
-                end = await asyncio.wait_for(asyncio.shield(answer.done), TRY_TIMEOUT_S)
+                # Not wait_for: on 3.11 it forgets a cancellation that comes with the answer.
+                async with asyncio.timeout(TRY_TIMEOUT_S):
+                    end = await asyncio.shield(answer.done)
                 status = (end.headers or {}).get("Status")
                 if status != _NO_RESPONDERS and (single or answer.whole()):
                     return answer.messages, end
