@@ -209,9 +209,10 @@ class PricerCore:
                 return []
         else:
             state.changed_ns = now_ns
-        last_ns = state.definition.target_ns - seconds_ns(policy.cancel_buffer_s)
-        state.expires_ns = min(now_ns + seconds_ns(policy.proposal_ttl_s), last_ns)
-        state.expires_ns = max(state.expires_ns, now_ns)
+        state.expires_ns = now_ns + seconds_ns(policy.proposal_ttl_s)
+        if quotes:
+            last_ns = state.definition.target_ns - seconds_ns(policy.cancel_buffer_s)
+            state.expires_ns = min(state.expires_ns, last_ns)
         state.quotes, state.reasons, state.proposed_ns = quotes, reasons, now_ns
         return [Publish(message=self._proposal(state, cause, index))]
 

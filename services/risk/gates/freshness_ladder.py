@@ -5,7 +5,7 @@ from services.risk.gates.contract import Answer, Question, seconds
 from services.risk.policy import GatePolicy, seconds_ns
 
 NAME = "freshness_ladder"
-INPUTS: tuple[str, ...] = ("now_ns", "books_ns", "gap_tickers", "proposal_expires_ns")
+INPUTS: tuple[str, ...] = ("now_ns", "books_ns", "gap_tickers", "proposal_expires_ns", "standing")
 REASON = "STALE_FEEDS"
 
 
@@ -20,7 +20,7 @@ def ask(question: Question, policy: GatePolicy) -> Answer:
         detail = "the books are old"
     elif question.gap_tickers:
         detail = f"gap in {len(question.gap_tickers)}, first {question.gap_tickers[0]}"
-    elif now_ns > question.proposal_expires_ns:
+    elif not question.standing and now_ns > question.proposal_expires_ns:
         detail = "the proposal has expired"
     result = GateResult(
         gate=NAME,

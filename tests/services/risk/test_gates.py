@@ -143,6 +143,7 @@ def test_freshness_of_the_index(left_ns, age_ms, standing, ok):
         ({"gap_tickers": ("KXINXU-24AUG05H1200-T5219.9999",)}, False),
         ({"proposal_expires_ns": NOW}, True),
         ({"proposal_expires_ns": NOW - 1}, False),
+        ({"proposal_expires_ns": NOW - 1, "standing": True}, True),
     ],
 )
 def test_freshness_of_the_ladder(changes, ok):
