@@ -65,13 +65,14 @@ class SideLock(Struct, kw_only=True, eq=False):
 class Account:
     """One member: cash, positions, resting orders by market, and used client order ids."""
 
-    __slots__ = ("_sides", "cash_e6", "client_ids", "locked_e6", "name", "positions")
+    __slots__ = ("_sides", "cash_e6", "client_ids", "locked_e6", "name", "positions", "resting")
 
     def __init__(self, name: str, cash_e6: int) -> None:
         self.name = name
         self.cash_e6 = cash_e6
         self.locked_e6 = 0
         self.positions: dict[str, Position] = {}
+        self.resting: dict[str, dict[str, Order]] = {}
         self.client_ids: set[str] = set()
         self._sides: dict[tuple[str, Side], SideLock] = {}
 
@@ -80,14 +81,10 @@ class Account:
         """Cash that no resting order locks."""
         return self.cash_e6 - self.locked_e6
 
-    def resting(self, ticker: str | None = None) -> list[Order]:
+    def resting_orders(self, ticker: str | None = None) -> list[Order]:
         """Return the resting orders, of one market or of all, oldest first."""
-        orders = [
-            order
-            for (of_ticker, _), side in self._sides.items()
-            if ticker is None or of_ticker == ticker
-            for order in side.orders.values()
-        ]
+        chosen = self.resting.values() if ticker is None else [self.resting.get(ticker, {})]
+        orders = [order for by_id in chosen for order in by_id.values()]
         return sorted(orders, key=lambda order: order.number)
 
     def position(self, ticker: str) -> Position:
@@ -108,6 +105,7 @@ class Account:
         side = self._sides.get(key)
         if side is None:
             side = self._sides[key] = SideLock(side=order.side)
+        self.resting.setdefault(order.ticker, {})[order.order_id] = order
         side.orders[order.order_id] = order
         side.gross_e6 += paid_e4(order.side, order.price_e4) * order.remaining_e2
         self._relock(order.ticker, side)
@@ -117,14 +115,14 @@ class Account:
         side = self._sides[order.ticker, order.side]
         side.gross_e6 -= paid_e4(order.side, order.price_e4) * by_e2
         if order.remaining_e2 == 0:
-            del side.orders[order.order_id]
+            self._forget(order, side)
         self._relock(order.ticker, side)
 
     def unrest(self, order: Order) -> None:
         """Forget an order that leaves the book with what remains of it."""
         side = self._sides[order.ticker, order.side]
         side.gross_e6 -= paid_e4(order.side, order.price_e4) * order.remaining_e2
-        del side.orders[order.order_id]
+        self._forget(order, side)
         self._relock(order.ticker, side)
 
     def relock(self, ticker: str) -> None:
@@ -148,6 +146,13 @@ class Account:
             if own is not None:
                 lock_e6 -= paid_e4(own.side, own.price_e4) * own.remaining_e2
         return self.locked_e6 - (side.lock_e6 if side else 0) + lock_e6
+
+    def _forget(self, order: Order, side: SideLock) -> None:
+        del side.orders[order.order_id]
+        of_market = self.resting[order.ticker]
+        del of_market[order.order_id]
+        if not of_market:
+            del self.resting[order.ticker]
 
     def _closing_e2(self, ticker: str, side: Side) -> int:
         """Return how much that side's orders can close before they open anything."""

@@ -251,7 +251,7 @@ class Engine:
 
     def resting(self, account: str, ticker: str | None = None) -> list[Order]:
         """Return an account's resting orders, oldest first."""
-        return self.state.accounts[account].resting(ticker)
+        return self.state.accounts[account].resting_orders(ticker)
 
     def position(self, account: str, ticker: str) -> Position:
         """Return an account's position in a market; all zero when there is none."""

@@ -59,7 +59,7 @@ class Groups:
 
     def orders(self, group: Group) -> list[str]:
         """Return the ids of the group's resting orders, oldest first."""
-        orders = self._state.accounts[group.account].resting()
+        orders = self._state.accounts[group.account].resting_orders()
         return [order.order_id for order in orders if order.group_id == group.group_id]
 
     def delete(self, group: Group) -> None:

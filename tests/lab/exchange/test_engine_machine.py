@@ -212,7 +212,7 @@ class ExchangeMachine(RuleBasedStateMachine):
             for ticker in (MARKET, OTHER):
                 held_e2 = account.count_e2(ticker)
                 for side, closing_e2 in (("bid", -held_e2), ("ask", held_e2)):
-                    mine = [o for o in account.resting(ticker) if o.side == side]
+                    mine = [o for o in account.resting_orders(ticker) if o.side == side]
                     lock_e6 += naive_lock_e6(side, mine, closing_e2)
             assert account.locked_e6 == lock_e6
             fills = len(self.engine.state.histories[account.name].fills)
