@@ -22,9 +22,11 @@ from libs.common.messages import (
     Settlement,
     derived_id,
 )
-from libs.domain.strikes import Rung, StrikeError, StrikeType
+from libs.domain.families import family_of_series
+from libs.domain.settlement import Fixing, to_grid
+from libs.domain.strikes import Rung, StrikeType
 from services.reporting.events import Inserted, Recovered, Rewound
-from services.reporting.levels import Found, LevelTrack
+from services.reporting.levels import LevelTrack
 from services.reporting.positions import Position, difference
 
 NS_PER_S = 1_000_000_000
@@ -219,19 +221,17 @@ class ReportingCore:
                 effects.append(Publish(message=settlement))
         return effects
 
-    def _final_level(self, defined: LadderDefined, now_ns: int) -> tuple[Found | None, str]:
+    def _final_level(self, defined: LadderDefined, now_ns: int) -> tuple[Fixing | None, str]:
         track = self._tracks.get(defined.symbol)
-        found = None if track is None else track.at(defined.target_ns)
         past_grace = now_ns >= defined.target_ns + round(self._policy.grace_s * NS_PER_S)
         if not past_grace and (track is None or track.newest_ns < defined.target_ns):
             return None, "waits_for_print"
         age_max_ns = round(self._policy.level_age_max_s * NS_PER_S)
-        if found is None or defined.target_ns - found.level_ns > age_max_ns:
-            return None, NO_LEVEL
-        return found, ""
+        found = None if track is None else track.fix(defined.target_ns, age_max_ns)
+        return found, "" if found is not None else NO_LEVEL
 
     def _settlement(
-        self, defined: LadderDefined, index: int, found: Found, cause: Cause
+        self, defined: LadderDefined, index: int, found: Fixing, cause: Cause
     ) -> Settlement | None:
         ticker = defined.tickers[index]
         try:
@@ -241,14 +241,15 @@ class ReportingCore:
                 defined.floors_e4[index],
                 defined.caps_e4[index],
             )
-        except (StrikeError, ValueError) as error:
+            grid_e4 = family_of_series(defined.series_ticker).grid_e4
+        except ValueError as error:  # StrikeError, UnknownFamilyError or a foreign strike type
             self.unsettled[defined.event_ticker] = f"{ticker}: {error}"
             return None
-        result = "yes" if rung.settles_yes(found.level_e4) else "no"
+        result = "yes" if rung.settles_yes(to_grid(found.level_e4, grid_e4)) else "no"
         held = self.positions.get(ticker) or Position(
             event_ticker=defined.event_ticker, series_ticker=defined.series_ticker, ticker=ticker
         )
-        content = (found.level_e4, found.level_ns, held.position_e2, held.cost_e6, held.fee_e6)
+        content = (found.level_e4, found.printed_ns, held.position_e2, held.cost_e6, held.fee_e6)
         return Settlement(
             id=derived_id("settlement", ticker, result, *content),
             ts_event_ns=defined.target_ns,
@@ -261,8 +262,8 @@ class ReportingCore:
             ticker=ticker,
             result="yes" if result == "yes" else "no",
             level_e4=found.level_e4,
-            level_ns=found.level_ns,
-            fallback=found.fallback,
+            level_ns=found.printed_ns,
+            fallback=found.fallback or "",
             position_e2=held.position_e2,
             cost_e6=held.cost_e6,
             fee_e6=held.fee_e6,

@@ -40,15 +40,12 @@ def tick(end_ns: int, level_e4: int, *, long_ns: int = S) -> m.IndexTick:
     )
 
 
-def ladder(strike_types: tuple[str, ...] = ("greater",) * 3) -> m.LadderDefined:
-    caps_e4 = tuple(
-        floor_e4 + 99_999 if kind in ("between", "less", "less_or_equal") else None
-        for floor_e4, kind in zip(FLOORS_E4, strike_types, strict=True)
-    )
-    floors_e4 = tuple(
-        None if kind in ("less", "less_or_equal") else floor_e4
-        for floor_e4, kind in zip(FLOORS_E4, strike_types, strict=True)
-    )
+def ladder(
+    first_type: str = "greater", floor_e4: int | None = FLOORS_E4[0], cap_e4: int | None = None
+) -> m.LadderDefined:
+    strike_types = (first_type, "greater", "greater")
+    floors_e4 = (floor_e4, *FLOORS_E4[1:])
+    caps_e4 = (cap_e4, None, None)
     return m.LadderDefined(
         **envelope("ladder", TARGET_NS - 900 * S),
         **MARKET,

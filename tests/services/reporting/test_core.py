@@ -86,27 +86,33 @@ def test_on_before_golden_case() -> None:
     assert made.level_ns == TARGET_NS - 60 * S
 
 
+FLOOR_E4, CAP_E4 = 51_500_000, 51_600_000  # 5150.00 and 5160.00, on the grid of 0.01
+
+
 @pytest.mark.parametrize(
     ("strike_type", "level_e4", "result"),
     [
-        ("greater", 51_499_999, "no"),  # strictly above the floor
-        ("greater", 51_500_000, "yes"),
-        ("greater_or_equal", 51_499_999, "yes"),
-        ("greater_or_equal", 51_499_998, "no"),
-        ("less", 51_599_998, "no"),  # cap 51_599_998: the cap itself does not pay
-        ("less", 51_599_997, "yes"),
-        ("less_or_equal", 51_599_998, "yes"),
-        ("less_or_equal", 51_599_999, "no"),
-        ("between", 51_499_999, "yes"),  # both ends pay
-        ("between", 51_599_998, "yes"),
-        ("between", 51_499_998, "no"),
-        ("between", 51_599_999, "no"),
+        ("greater", 51_500_000, "no"),  # strictly above the floor
+        ("greater", 51_500_100, "yes"),
+        ("greater", 51_500_049, "no"),  # reported as 5150.00
+        ("greater", 51_500_050, "yes"),  # reported as 5150.01
+        ("greater_or_equal", 51_500_000, "yes"),
+        ("greater_or_equal", 51_499_900, "no"),
+        ("less", 51_600_000, "no"),  # strictly below the cap
+        ("less", 51_599_900, "yes"),
+        ("less_or_equal", 51_600_000, "yes"),
+        ("less_or_equal", 51_600_100, "no"),
+        ("between", 51_500_000, "yes"),  # both ends pay
+        ("between", 51_600_000, "yes"),
+        ("between", 51_499_900, "no"),
+        ("between", 51_600_100, "no"),
     ],
 )
 def test_result_by_strike_type(strike_type: str, level_e4: int, result: str) -> None:
     session = Session()
-    defined = ladder((strike_type, "greater", "greater"))
-    session.tell(defined, ONE, now_ns=TARGET_NS - 300 * S)
+    floor_e4 = None if strike_type.startswith("less") else FLOOR_E4
+    cap_e4 = None if strike_type.startswith("greater") else CAP_E4
+    session.tell(ladder(strike_type, floor_e4, cap_e4), ONE, now_ns=TARGET_NS - 300 * S)
     made = settled(session.tell(tick(TARGET_NS, level_e4), now_ns=TARGET_NS + S))
     assert made[RUNGS[0]].result == result
 
