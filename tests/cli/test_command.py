@@ -1,0 +1,58 @@
+"""The `alpha` command as a person meets it: help, wrong arguments, nothing running."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ALPHA = Path(sys.executable).parent / "alpha"
+
+
+def alpha(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ALPHA_HOME": str(home), "COLUMNS": "200"}
+    return subprocess.run(
+        [str(ALPHA), *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["demo", "-h"], ["up", "--help"], ["sim", "exchange", "--help"]]
+)
+def test_help(tmp_path: Path, words: list[str]) -> None:
+    shown = alpha(tmp_path, *words)
+    assert shown.returncode == 0
+    assert "Usage" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["demo", "--date", "someday"], 2, "--date: expected YYYY-MM-DD, given 'someday'"),
+        (["demo", "--date", "2026-10-03"], 2, "2026-10-03 has no hourly event"),
+        (["demo", "--bars", "none.parquet"], 2, "expected a readable Parquet file"),
+        (["demo", "--speed", "0"], 2, "--speed"),
+        (["demo", "--colour"], 2, "No such option"),
+        (["sim", "exchange", "--keys", "nowhere"], 2, "nowhere"),
+        (["sim", "exchange", "--keys", ".", "--tier", "gold"], 2, "gold"),
+        (["sim", "index", "--key-file", "none"], 2, "expected a readable file at none"),
+        (["kill-switch", "on"], 3, "nothing is up"),
+        (["kill-switch", "status"], 3, "nothing is up"),
+    ],
+)
+def test_one_line_says_what_was_expected(
+    tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    shown = alpha(tmp_path, *words)
+    assert said in shown.stderr
+    assert shown.returncode == code
+    assert "Traceback" not in shown.stderr
+    assert not list(tmp_path.glob("demo/*/state.json"))
+
+
+def test_nothing_is_up(tmp_path: Path) -> None:
+    shown = alpha(tmp_path, "status", "--json")
+    assert (shown.returncode, json.loads(shown.stdout)) == (3, {"running": False})
+    assert alpha(tmp_path, "down").returncode == 0
