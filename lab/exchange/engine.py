@@ -116,6 +116,12 @@ class Engine:
                 if order.cancel_on_pause:
                     self._execution.end(order, Reason.HALT)
 
+    def set_market_active(self, ticker: str, *, active: bool, now_ns: int) -> None:
+        """Stop or resume one market; resuming cancels everything that rests in it."""
+        self.advance(now_ns)
+        self._new_action()
+        self._lifecycle.set_active(ticker, active=active)
+
     # Orders
 
     def place(self, account: str, new: NewOrder, now_ns: int) -> Placed | Rejected:

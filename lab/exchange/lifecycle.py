@@ -78,6 +78,18 @@ class Lifecycle:
             self._schedule(state.now_ns + timer_ns, _PAY, market.spec.ticker)
         self.advance(state.now_ns)
 
+    def set_active(self, ticker: str, *, active: bool) -> None:
+        """Stop or resume one market; resuming cancels everything that rests in it."""
+        market = self._state.markets[ticker]
+        now, then = MarketStatus.INACTIVE, MarketStatus.ACTIVE
+        if not active:
+            now, then = then, now
+        assert market.status is now, f"{ticker}: expected {now}, got {market.status}"
+        if active:
+            self._cancel_book(market, Reason.HALT)
+        market.status = then
+        self._tell(market, "activated" if active else "deactivated")
+
     def _schedule(self, at_ns: int, kind: int, key: str) -> None:
         heapq.heappush(self._due, (at_ns, kind, self._state.next_number(), key))
 
@@ -104,9 +116,12 @@ class Lifecycle:
         )
         market.status = MarketStatus.CLOSED
         self._tell(market, "closed")
+        self._cancel_book(market, Reason.CLOSE)
+
+    def _cancel_book(self, market: Market, reason: Reason) -> None:
         for side in (market.book.bids, market.book.asks):
             for order in sorted(side.in_priority(), key=lambda order: order.number):
-                self._execution.end(order, Reason.CLOSE)
+                self._execution.end(order, reason)
 
     def _pay(self, market: Market) -> None:
         state = self._state

@@ -398,6 +398,18 @@ def test_pause_cancels_only_the_orders_that_ask_for_it() -> None:
     assert len(engine.cancel_all("a", NOW)) == 1
 
 
+def test_a_market_that_comes_back_has_lost_its_orders() -> None:
+    engine = small_engine()
+    kept = place(engine, "a", "bid", 4_000, 100)
+    engine.set_market_active(MARKET, active=False, now_ns=NOW)
+    assert engine.book(MARKET).bids == ((4_000, 100),)
+    assert refusal(engine, "b", "bid", 4_000, 100)[1] == "MARKET_INACTIVE"
+    engine.set_market_active(MARKET, active=True, now_ns=NOW)
+    assert engine.state.orders[kept.order_id].status == "canceled"
+    assert engine.account("a").available_e6 == 1_000_000_000
+    place(engine, "b", "bid", 4_000, 100)
+
+
 def test_order_group_stops_after_its_limit_within_fifteen_seconds() -> None:
     engine = small_engine()
     group = engine.groups.create("a", 200)
