@@ -1,0 +1,355 @@
+"""Each monitor by itself: what makes it OK, ALERT or NO_DATA (domain.md §5)."""
+
+import pytest
+
+from libs.common.messages import ExchangeSettlement
+from libs.common.topology import SERVICES
+from services.monitors.events import KillSwitchRead
+from services.monitors.ladders import LADDERS_MAX
+from tests.services.monitors.watching import (
+    EVENT,
+    FEEDS,
+    NIGHT,
+    NOW,
+    TARGET,
+    TICKER,
+    S,
+    Watched,
+    beat,
+    envelope,
+    feed,
+    ladder,
+    letter,
+    order,
+    skew,
+    status,
+    tick,
+)
+
+# heartbeats
+
+
+def test_a_service_that_was_never_heard_of_is_missing_after_the_limit() -> None:
+    watched = Watched().told(*(beat(service) for service in SERVICES if service != "risk"))
+    assert watched.state("heartbeats", NOW + 300 * S) == "NO_DATA"
+    reading = watched.reading("heartbeats", NOW + 301 * S)
+    assert reading.state == "ALERT"
+    assert "risk was never heard of" in reading.evidence
+
+
+def test_a_silent_service_is_named() -> None:
+    watched = Watched(NOW - 300 * S).all_well(NOW - 200 * S)
+    for service in ("feeds", "pricer", "risk", "monitors", "reporting"):
+        watched.told(beat(service, NOW + 100 * S))
+    reading = watched.reading("heartbeats", NOW + 101 * S)
+    assert (reading.state, reading.value, reading.threshold) == ("ALERT", 301.0, 300.0)
+    assert reading.evidence == "broker 301.0 s old, limit 300 s"
+
+
+@pytest.mark.parametrize("state", ["CONNECT", "VERIFY", "RECOVER", "DRAIN", "STOPPED"])
+def test_a_service_that_lives_but_is_not_ready_for_long_is_named(state) -> None:
+    watched = Watched().all_well()
+    watched.told(beat("pricer", NOW + 60 * S, state, since_ns=NOW))
+    assert watched.state("heartbeats", NOW + 60 * S) == "OK"
+    reading = watched.reading("heartbeats", NOW + 61 * S)
+    assert reading.state == "ALERT"
+    assert reading.evidence == f"pricer {state} for 61 s"
+
+
+def test_a_foreign_service_is_not_watched() -> None:
+    watched = Watched().all_well().told(beat("console", NOW - 9_000 * S))
+    assert watched.state("heartbeats", NOW + S) == "OK"
+
+
+# freshness
+
+
+def test_freshness_has_no_data_until_all_feeds_reported() -> None:
+    watched = Watched().told(tick("I:SPX"), tick("I:NDX"), feed("index.ws"))
+    reading = watched.reading("freshness", NOW + S)
+    assert (reading.state, reading.value) == ("NO_DATA", None)
+    assert reading.evidence == "not heard of yet: kalshi.ladders; kalshi.status; clock"
+    assert watched.state("freshness", NOW + 16 * S) == "ALERT"
+
+
+def test_a_feed_that_is_not_well_alerts_with_its_own_words() -> None:
+    watched = Watched().all_well().told(feed("kalshi.status", ok=False, detail="503"))
+    reading = watched.reading("freshness", NOW + S)
+    assert reading.state == "ALERT"
+    assert reading.evidence == "kalshi.status: 503"
+
+
+def test_a_feed_that_stops_reporting_alerts() -> None:
+    at_ns = NOW + 20 * S
+    watched = Watched().told(*(feed(name, at_ns) for name in FEEDS[:3]), feed("clock", NOW))
+    watched.told(tick("I:SPX", at_ns), tick("I:NDX", at_ns))
+    reading = watched.reading("freshness", NOW + 20 * S)
+    assert reading.state == "ALERT"
+    assert reading.evidence == "report of clock 20.0 s old, limit 15 s"
+    assert (reading.value, reading.threshold) == (20.0, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "with_ladder", "state"),
+    [
+        (2.0, True, "OK"),
+        (2.1, True, "ALERT"),  # > 2 s in a window
+        (15.0, False, "OK"),
+        (15.1, False, "ALERT"),  # > 15 s outside
+    ],
+)
+def test_an_index_level_may_be_so_old(age_s: float, with_ladder: bool, state: str) -> None:
+    now_ns = NOW + round(age_s * S)
+    watched = Watched(NOW - 60 * S).all_well()
+    watched.told(*(feed(name, now_ns) for name in ("index.ws", "kalshi.ladders")))
+    watched.told(*(feed(name, now_ns) for name in ("kalshi.status", "clock")))
+    if with_ladder:
+        watched.told(ladder(now_ns))
+    else:
+        watched.told(ladder(now_ns, target_ns=now_ns))
+    assert watched.state("freshness", now_ns) == state
+
+
+def test_one_silent_index_of_two_is_named() -> None:
+    watched = Watched(NOW - 60 * S).all_well().told(tick("I:SPX", NOW + 3 * S), ladder(NOW + 3 * S))
+    reading = watched.reading("freshness", NOW + 3 * S)
+    assert reading.state == "ALERT"
+    assert reading.evidence == "I:NDX 3.0 s old, limit 2 s"
+
+
+def test_at_night_a_silent_index_is_normal() -> None:
+    watched = Watched(NIGHT - 9 * S).told(*(feed(n, NIGHT) for n in ("kalshi.status", "clock")))
+    watched.told(feed("kalshi.ladders", NIGHT))
+    watched.told(feed("index.ws", NIGHT, ok=False, detail="nothing new within 2 s"))
+    reading = watched.reading("freshness", NIGHT + S)
+    assert reading.state == "OK"
+    assert reading.evidence.endswith("the cash session is closed")
+    watched.told(feed("kalshi.status", NIGHT, ok=False, detail="503"))
+    assert watched.state("freshness", NIGHT + S) == "ALERT"
+
+
+def test_a_day_beyond_the_calendar_has_no_session() -> None:
+    far = 4_000_000_000 * S  # 2096
+    watched = Watched(far).told(*(feed(n, far) for n in ("index.ws", "clock")))
+    watched.told(*(feed(n, far) for n in ("kalshi.ladders", "kalshi.status")))
+    assert watched.state("freshness", far + S) == "OK"
+
+
+def test_an_old_ladder_alerts_until_its_target() -> None:
+    late = TARGET - S
+    watched = Watched(NOW).all_well(late)
+    watched.told(ladder(late, event="KXNASDAQ100U-24AUG05H1200", recv_ns=late - 3 * S))
+    reading = watched.reading("freshness", late)
+    assert reading.state == "ALERT"
+    assert reading.evidence == "KXNASDAQ100U-24AUG05H1200 3.0 s old, limit 2 s"
+    assert watched.state("freshness", TARGET) == "OK"
+
+
+# kill switch
+
+
+def test_the_kill_switch_alerts_while_it_is_on() -> None:
+    watched = Watched()
+    assert watched.state("kill_switch", NOW + 10 * S) == "NO_DATA"
+    watched.core.handle(KillSwitchRead(now_ns=NOW, engaged=False, detail="released by me: go"))
+    reading = watched.reading("kill_switch", NOW + S)
+    assert (reading.state, reading.value, reading.evidence) == ("OK", 0.0, "released by me: go")
+    watched.core.handle(KillSwitchRead(now_ns=NOW + S, engaged=True, detail="engaged by me: x"))
+    reading = watched.reading("kill_switch", NOW + 2 * S)
+    assert (reading.state, reading.value) == ("ALERT", 1.0)
+
+
+def test_a_kill_switch_that_nobody_reads_counts_as_on() -> None:
+    watched = Watched()
+    assert watched.state("kill_switch", NOW + 11 * S) == "ALERT"
+    watched.core.handle(KillSwitchRead(now_ns=NOW + 11 * S, engaged=False, detail="released"))
+    assert watched.state("kill_switch", NOW + 21 * S) == "OK"
+    assert watched.state("kill_switch", NOW + 22 * S) == "ALERT"
+
+
+# ladder gap
+
+
+def test_a_gap_alerts_when_no_snapshot_mends_it_in_time() -> None:
+    watched = Watched().told(ladder(NOW, stale=(0, 2)))
+    assert watched.state("ladder_gap", NOW + 2 * S) == "OK"
+    watched.told(ladder(NOW + 2 * S, stale=(2,)))  # partly mended: the gap goes on
+    reading = watched.reading("ladder_gap", NOW + 3 * S)
+    assert (reading.state, reading.value, reading.threshold) == ("ALERT", 1.0, 0.0)
+    assert reading.evidence == f"books in doubt: {EVENT} 1 of 3 rungs"
+    watched.told(ladder(NOW + 4 * S))
+    assert watched.state("ladder_gap", NOW + 4 * S) == "OK"
+    watched.told(ladder(NOW + 5 * S, stale=(1,)))  # a new gap has its own time
+    assert watched.state("ladder_gap", NOW + 7 * S) == "OK"
+
+
+def test_a_past_ladder_is_no_gap_and_no_ladder_is_no_data() -> None:
+    watched = Watched().told(ladder(NOW, stale=(0,)))
+    assert watched.state("ladder_gap", TARGET - S) == "ALERT"
+    assert watched.state("ladder_gap", TARGET) == "NO_DATA"
+
+
+def test_ladders_are_bounded() -> None:
+    watched = Watched()
+    for n in range(3 * LADDERS_MAX):
+        watched.told(ladder(event=f"KXINXU-{n}", target_ns=TARGET + n))
+    assert len(list(watched.core._ladders.trading(NOW))) == LADDERS_MAX
+
+
+# our orders
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("unknown", "ALERT"), ("resting", "OK"), ("cancelled", "OK"), ("submitted", "OK")],
+)
+def test_an_order_of_unknown_outcome_alerts(state, expected: str) -> None:
+    reading = Watched().told(order(state)).reading("unknown_orders", NOW)
+    assert reading.state == expected
+    if expected == "ALERT":
+        assert (reading.value, reading.evidence) == (1.0, f"{TICKER} c1")
+
+
+def test_an_unknown_order_that_is_resolved_is_ok_again() -> None:
+    watched = Watched().told(order("unknown"), order("cancelled"))
+    assert watched.state("unknown_orders", NOW) == "OK"
+
+
+@pytest.mark.parametrize("state", ["resting", "partially_filled", "submitted", "unknown"])
+def test_an_order_that_is_open_after_its_time_alerts(state) -> None:
+    watched = Watched().told(order(state))
+    assert watched.state("resting_after_t2", TARGET) == "OK"  # T-2 s and two seconds of grace
+    reading = watched.reading("resting_after_t2", TARGET + 1)
+    assert (reading.state, reading.value) == ("ALERT", 1.0)
+    assert reading.evidence == f"{TICKER} {state} c1"
+    watched.told(order("cancelled"))
+    assert watched.state("resting_after_t2", TARGET + S) == "OK"
+
+
+@pytest.mark.parametrize("state", ["filled", "cancelled", "rejected", "expired"])
+def test_an_order_that_ended_does_not_alert(state) -> None:
+    watched = Watched().told(order(state))
+    assert watched.state("resting_after_t2", TARGET + 60 * S) == "OK"
+
+
+def test_an_order_of_an_event_with_no_readable_target_counts_as_past() -> None:
+    watched = Watched().told(order("resting", event="WHAT-IS-THIS"))
+    assert watched.state("resting_after_t2", NOW) == "ALERT"
+
+
+def test_an_order_that_was_folded_before_changes_nothing() -> None:
+    watched = Watched().told(order("unknown"), order("cancelled"))
+    watched.sequence = 0
+    watched.told(order("unknown"))
+    assert watched.state("unknown_orders", NOW) == "OK"
+
+
+def test_events_that_are_over_are_let_go_but_not_their_open_orders() -> None:
+    watched = Watched()
+    for n in range(24):
+        event = f"KXINXU-24AUG05H{n:02d}00"
+        watched.told(order("cancelled", f"a{n}", event), order("filled", f"b{n}", event))
+    watched.told(order("unknown", "c", "KXINXU-24AUG05H1200"))
+    watched.look(TARGET + 48 * 3600 * S)
+    own = watched.core._orders.own
+    assert set(own._orders) == {"a12", "b12", "c"}
+    assert set(own._event_of.values()) == {EVENT}
+    assert watched.state("unknown_orders", TARGET + 48 * 3600 * S) == "ALERT"
+    watched.told(order("expired", "c"))
+    watched.look(TARGET + 49 * 3600 * S)
+    assert not own._orders
+    assert not own._event_of
+    assert not own._changed_ns
+
+
+def test_a_settled_market_leaves_nothing_open() -> None:
+    watched = Watched().told(order("unknown"))
+    settled = ExchangeSettlement(
+        **envelope(TARGET, "broker"),
+        event_ticker=EVENT,
+        series_ticker="KXINXU",
+        ticker=TICKER,
+        result="yes",
+        yes_count_e2=0,
+        no_count_e2=0,
+        revenue_e6=0,
+        fee_e6=0,
+        settled_ns=TARGET,
+    )
+    watched.told(settled, stream="FILLS")
+    assert watched.state("unknown_orders", TARGET + S) == "OK"
+
+
+# clock, exchange
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(1.5, "OK"), (-1.5, "OK"), (1.51, "ALERT"), (-1.51, "ALERT")]
+)
+def test_the_clock_may_be_so_far_off(seconds: float, state: str) -> None:
+    reading = Watched().told(skew(seconds)).reading("clock_skew", NOW + S)
+    assert (reading.state, reading.value, reading.threshold) == (state, abs(seconds), 1.5)
+
+
+def test_the_worst_recent_reference_counts_and_old_ones_do_not() -> None:
+    watched = Watched().told(skew(3.0, NOW - 50 * S, "massive"), skew(0.2))
+    assert watched.state("clock_skew", NOW) == "ALERT"
+    assert watched.state("clock_skew", NOW + 11 * S) == "OK"
+    assert watched.state("clock_skew", NOW + 61 * S) == "NO_DATA"
+
+
+def test_references_are_bounded() -> None:
+    watched = Watched().told(*(skew(0.1, reference=f"r{n}") for n in range(100)))
+    reading = watched.reading("clock_skew", NOW)
+    assert reading.evidence.endswith("and 10 more")  # six are shown of sixteen
+    watched.told(skew(2.0, reference="r3"))
+    assert watched.state("clock_skew", NOW) == "ALERT"
+
+
+@pytest.mark.parametrize(
+    ("trading", "exchange", "state"),
+    [(True, True, "OK"), (False, True, "ALERT"), (True, False, "ALERT")],
+)
+def test_a_closed_exchange_alerts(trading: bool, exchange: bool, state: str) -> None:
+    watched = Watched().told(status(trading, exchange))
+    assert watched.state("exchange", NOW + 60 * S) == state
+    assert watched.state("exchange", NOW + 61 * S) == "NO_DATA"
+
+
+# counts
+
+
+def test_a_dead_letter_alerts_for_ten_minutes() -> None:
+    watched = Watched().told(letter(NOW), stream="DEAD")
+    reading = watched.reading("dead_letters", NOW + S)
+    assert (reading.state, reading.value, reading.threshold) == ("ALERT", 1.0, 0.0)
+    assert reading.evidence == "last: risk refused TICKS 5: undecodable: it is no JSON"
+    assert watched.state("dead_letters", NOW + 599 * S) == "ALERT"
+    assert watched.state("dead_letters", NOW + 600 * S) == "OK"
+
+
+def test_dead_letters_are_counted_up_to_a_bound() -> None:
+    watched = Watched().told(*(letter(NOW + n) for n in range(5_000)), stream="DEAD")
+    assert watched.reading("dead_letters", NOW + S).value == 1_000.0
+
+
+def test_more_than_one_lost_connection_an_hour_over_six_hours_alerts() -> None:
+    watched = Watched()
+    for n in range(7):
+        watched.told(feed("index.ws", NOW + n * S, failures=n))
+    reading = watched.reading("ws_disconnect_rate", NOW + 10 * S)
+    assert (reading.state, reading.value, reading.threshold) == ("OK", 1.0, 1.0)
+    watched.told(feed("index.ws", NOW + 10 * S, failures=7))
+    assert watched.state("ws_disconnect_rate", NOW + 10 * S) == "ALERT"
+    assert watched.state("ws_disconnect_rate", NOW + 6 * 3600 * S + S) == "OK"
+
+
+def test_losses_between_two_reports_and_over_a_restart_are_all_counted() -> None:
+    watched = Watched().told(feed("kalshi.ladders", NOW, failures=40))  # before our time
+    watched.told(feed("kalshi.ladders", NOW + S, failures=44))
+    watched.told(feed("kalshi.ladders", NOW + 2 * S, failures=2))  # feeds started anew
+    assert watched.reading("ws_disconnect_rate", NOW + 3 * S).value == 1.0
+
+
+def test_without_reports_there_is_no_rate() -> None:
+    assert Watched().told(feed("clock")).state("ws_disconnect_rate", NOW) == "NO_DATA"

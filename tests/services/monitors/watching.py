@@ -1,0 +1,184 @@
+"""Builders for the monitors' tests: a Monday noon window with everything well."""
+
+from typing import Any
+
+from libs.common.effects import Effect, Publish, Received, TimerFired
+from libs.common.messages import (
+    ClockSample,
+    DeadLetter,
+    ExchangeStatus,
+    FeedStatus,
+    Heartbeat,
+    IndexTick,
+    LadderSnapshot,
+    Message,
+    MonitorResult,
+    OrderState,
+    OrderUpdate,
+)
+from libs.common.topology import SERVICES
+from services.monitors.core import LOOK, MonitorsCore
+from services.monitors.events import KillSwitchRead, Started
+from services.monitors.policy import MonitorsPolicy
+
+S = 1_000_000_000
+TARGET = 1_722_873_600 * S  # Monday 2024-08-05 12:00 in New York
+NOW = TARGET - 600 * S
+NIGHT = TARGET - 8 * 3600 * S
+EVENT = "KXINXU-24AUG05H1200"
+TICKER = f"{EVENT}-T5219.9999"
+FEEDS = ("index.ws", "kalshi.ladders", "kalshi.status", "clock")
+_STREAMS = {"orders": "ORDERS", "dead": "DEAD", "ticks": "TICKS", "ladders": "LADDERS"}
+
+
+def envelope(at_ns: int, source: str = "feeds") -> dict[str, Any]:
+    return {
+        "id": "x",
+        "ts_event_ns": at_ns,
+        "ts_pub_ns": at_ns,
+        "cause_id": "",
+        "correlation_id": "x",
+        "source": source,
+    }
+
+
+def beat(service: str, at_ns=NOW, state="READY", since_ns=0) -> Heartbeat:
+    return Heartbeat(
+        **envelope(at_ns, service),
+        service=service,
+        instance=f"{service}-1",
+        state=state,
+        since_ns=since_ns,
+        loop_lag_ns=0,
+    )
+
+
+def feed(name: str, at_ns=NOW, ok=True, detail="", failures=0, newest_ns=None) -> FeedStatus:
+    newest = at_ns if newest_ns is None else newest_ns
+    return FeedStatus(
+        **envelope(at_ns), feed=name, ok=ok, newest_ns=newest, detail=detail, failures=failures
+    )
+
+
+def tick(symbol: str, end_ns=NOW) -> IndexTick:
+    return IndexTick(
+        **envelope(end_ns),
+        symbol=symbol,
+        level_e4=52_000_000,
+        bar_start_ns=end_ns - S,
+        bar_end_ns=end_ns,
+        recv_ns=end_ns,
+        provenance="synthetic",
+    )
+
+
+def ladder(at_ns=NOW, stale=(), event=EVENT, target_ns=TARGET, recv_ns=None) -> LadderSnapshot:
+    none, count = (0, 0, 0), (0, 0, 0)
+    return LadderSnapshot(
+        **envelope(at_ns),
+        ladder_id="l",
+        event_ticker=event,
+        series_ticker=event.split("-")[0],
+        target_ns=target_ns,
+        recv_ns=at_ns if recv_ns is None else recv_ns,
+        provenance="synthetic",
+        bid_price_e4=none,
+        bid_count_e2=count,
+        bid_depth_e2=count,
+        ask_price_e4=(10_000,) * 3,
+        ask_count_e2=count,
+        ask_depth_e2=count,
+        stale=tuple(stale),
+    )
+
+
+def skew(seconds: float, at_ns=NOW, reference="exchange") -> ClockSample:
+    return ClockSample(
+        **envelope(at_ns), reference=reference, skew_ns=round(seconds * S), uncertainty_ns=S // 2
+    )
+
+
+def status(trading=True, exchange=True, at_ns=NOW) -> ExchangeStatus:
+    return ExchangeStatus(**envelope(at_ns), exchange_active=exchange, trading_active=trading)
+
+
+def letter(at_ns=NOW, sequence=5) -> DeadLetter:
+    return DeadLetter(
+        **envelope(at_ns, "risk"),
+        stream="TICKS",
+        subject="ticks.clock",
+        sequence=sequence,
+        reason="undecodable: it is no JSON",
+        payload="?",
+        size_bytes=1,
+    )
+
+
+def order(state: OrderState, client="c1", event=EVENT, at_ns=NOW) -> OrderUpdate:
+    return OrderUpdate(
+        **envelope(at_ns, "broker"),
+        client_order_id=client,
+        order_id=f"o-{client}",
+        event_ticker=event,
+        series_ticker=event.split("-")[0],
+        ticker=f"{event}-T5219.9999",
+        side="bid",
+        price_e4=4500,
+        count_e2=1000,
+        filled_count_e2=0,
+        remaining_count_e2=1000,
+        previous_state="submitted",
+        state=state,
+        trigger="t",
+        reason="",
+        exchange_ns=at_ns,
+    )
+
+
+class Watched:
+    """A core that is told things and asked for its opinion."""
+
+    def __init__(self, started_ns: int = NOW, **policy) -> None:
+        self.core = MonitorsCore(MonitorsPolicy(**policy))
+        self.sequence = 0
+        self.effects: list[Effect] = self.core.handle(Started(now_ns=started_ns))
+
+    def told(self, *messages: Message, stream: str = "") -> "Watched":
+        for message in messages:
+            self.sequence += 1
+            name = stream or ("ORDERS" if isinstance(message, OrderUpdate) else "STATUS")
+            self.core.handle(
+                Received(
+                    now_ns=message.ts_pub_ns,
+                    message=message,
+                    stream=name,
+                    sequence=self.sequence,
+                )
+            )
+        return self
+
+    def all_well(self, at_ns=NOW) -> "Watched":
+        self.told(*(beat(service, at_ns) for service in SERVICES))
+        self.told(*(feed(name, at_ns) for name in FEEDS))
+        self.told(tick("I:SPX", at_ns), tick("I:NDX", at_ns), ladder(at_ns))
+        self.told(skew(0.1, at_ns), status(at_ns=at_ns))
+        self.core.handle(KillSwitchRead(now_ns=at_ns, engaged=False, detail="released by x"))
+        return self
+
+    def look(self, now_ns: int) -> list[Effect]:
+        self.effects = self.core.handle(TimerFired(now_ns=now_ns, key=LOOK, at_ns=now_ns))
+        return self.effects
+
+    def reading(self, name: str, now_ns: int):
+        (monitor,) = [one for one in self.core.monitors if one.name == name]
+        return monitor.look(now_ns)
+
+    def state(self, name: str, now_ns: int) -> str:
+        return str(self.reading(name, now_ns).state)
+
+    def results(self) -> dict[str, MonitorResult]:
+        return {
+            effect.message.monitor: effect.message
+            for effect in self.effects
+            if isinstance(effect, Publish) and isinstance(effect.message, MonitorResult)
+        }
