@@ -7,12 +7,13 @@ from typing import Any
 
 import grpc
 
+from cli.errors import OperatingError
 from libs.common.config import read_secret
 
 Metadata = tuple[tuple[str, str], ...]
 
 
-class AdminError(Exception):
+class AdminError(OperatingError):
     """A service did not do what it was asked; one line that says which and why."""
 
 

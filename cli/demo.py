@@ -18,7 +18,7 @@ from rich.table import Table
 
 from cli import books
 from cli.admin_client import AdminError, admin_channel, authorization, call
-from cli.kill_switch import release_kill_switch
+from cli.broker_admin import release_kill_switch
 from cli.plan import ACCOUNT, Plan, choose_window, make_plan, window_clock
 from cli.run_directory import RunDirectory, new_demo_directory
 from cli.screen import contracts, dollars, draw, plain_lines

@@ -8,15 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import kill_switch, up
-from cli.admin_client import AdminError
-from cli.demo import DemoOptions, run_demo
-from cli.plan import parse_day
-from cli.sim import simulators
-from cli.stack import StackError
-from cli.supervise import UpOptions
+from cli import kill_switch, sim
+from cli.errors import OperatingError
 from libs.common.config import ConfigError
-from libs.common.nats_server import NatsServerError
+
+# What a command needs beyond this it imports itself: `alpha --help` answers at once.
 
 EXIT_USAGE = 2
 EXIT_OPERATING = 3
@@ -28,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(simulators, name="sim")
+app.add_typer(sim.commands, name="sim")
 app.add_typer(kill_switch.commands, name="kill-switch")
 
 Seed = Annotated[int, typer.Option(help="Repeats the synthetic index and the other participants.")]
@@ -57,6 +53,9 @@ def demo(
     Exit code 0: the exchange's own log, the order streams and the ledger agree to the
     micro-dollar and nothing rested after T−2 s. 1: they don't. 3: it could not start.
     """
+    from cli.demo import DemoOptions, run_demo
+    from cli.plan import parse_day
+
     options = DemoOptions(
         seed=seed,
         speed=speed,
@@ -83,6 +82,10 @@ def start(
     Without --date, --bars or --speed it follows the wall clock and the next hourly event.
     The kill switch stays engaged until `alpha kill-switch off` (or --release).
     """
+    from cli import up
+    from cli.plan import parse_day
+    from cli.supervise import UpOptions
+
     if day:
         parse_day(day)
     options = UpOptions(
@@ -99,12 +102,16 @@ def start(
 @app.command("down")
 def stop() -> None:
     """End what `alpha up` started: orders cancelled first, nothing left behind."""
+    from cli import up
+
     raise typer.Exit(up.down(Console()))
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show every process. Exit code 0: all well; 1: not all; 3: nothing is up."""
+    from cli import up
+
     raise typer.Exit(up.status(Console(), as_json=as_json))
 
 
@@ -115,6 +122,6 @@ def main() -> None:
     except ConfigError as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_USAGE)
-    except (StackError, AdminError, NatsServerError) as error:
+    except OperatingError as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_OPERATING)

@@ -20,6 +20,7 @@ from lab.market.path import IndexPath
 from libs.common.clock import NS_PER_S, ClockSpec
 from libs.common.config import ConfigError
 from libs.common.nats_config import render_server
+from libs.common.nats_server import NatsServerError, find_nats_server
 from libs.common.topology import SERVICES, Service
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import eastern_date, eastern_datetime
@@ -206,9 +207,10 @@ def window_clock(window: Window, speed: float, lead_s: float, wall_ns: int) -> C
 
 
 def _nats_program() -> Path:
-    from libs.common.nats_server import find_nats_server
-
-    return find_nats_server()
+    try:
+        return find_nats_server()
+    except NatsServerError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _write_nats(run: RunDirectory, addresses: Addresses) -> Path:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from cli.errors import OperatingError
 from cli.plan import ROOT, Plan
 from cli.supervisor import Child, Supervisor, last_line
 from libs.common.admin import probe_health
@@ -19,7 +20,7 @@ POLL_S = 0.1
 STATE_EVERY_S = 1.0
 
 
-class StackError(Exception):
+class StackError(OperatingError):
     """The system could not be brought up; one line that says what and where to look."""
 
 

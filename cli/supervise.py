@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from cli.kill_switch import release_kill_switch
+from cli.broker_admin import release_kill_switch
 from cli.plan import Plan, choose_window, make_plan, window_clock
 from cli.run_directory import RunDirectory
 from cli.runs import up_directory

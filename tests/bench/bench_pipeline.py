@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 import msgspec  # noqa: E402
 import numpy as np  # noqa: E402
 
-from cli.kill_switch import release_kill_switch  # noqa: E402
+from cli.broker_admin import release_kill_switch  # noqa: E402
 from cli.plan import Plan, choose_window, make_plan, window_clock  # noqa: E402
 from cli.run_directory import RunDirectory, free_ports  # noqa: E402
 from cli.stack import Stack  # noqa: E402

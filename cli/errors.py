@@ -1,0 +1,5 @@
+"""What ends a command with one line instead of a traceback."""
+
+
+class OperatingError(Exception):
+    """The surroundings did not allow what was asked; the text says what and what to do."""
