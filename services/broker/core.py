@@ -65,6 +65,16 @@ class BrokerCore:
         """Return how many orders reached each state in this life."""
         return self._desk.reached
 
+    @property
+    def booked(self) -> dict[str, int]:
+        """Return how many fills of each series were booked in this life."""
+        return self._desk.booked
+
+    @property
+    def epoch(self) -> int:
+        """Return the epoch under which we write."""
+        return self._desk.epoch
+
     def handle(self, event: Event) -> list[Effect]:
         """Fold one event into the state and return what is to be done about it, in order."""
         self._desk.begin(event.now_ns)

@@ -35,6 +35,8 @@ class Desk:
         self.touched: dict[str, None] = {}
         self.reached: dict[str, int] = {}
         """How many orders reached each state in this life: for the metrics."""
+        self.booked: dict[str, int] = {}
+        """How many fills of each series were booked in this life."""
 
     def begin(self, now_ns: int) -> None:
         """Start collecting the effects of one event. Time never runs back within the core."""

@@ -186,6 +186,7 @@ class Resolver:
         assert message.id not in state.fills, "a fill is booked once"
         state.orphans.pop(message.id, None)
         state.record_fill(message, order)
+        desk.booked[message.series_ticker] = desk.booked.get(message.series_ticker, 0) + 1
         desk.effects.append(Publish(message=message))
         desk.touched[message.event_ticker] = None
         if seen.is_taker:

@@ -1,0 +1,289 @@
+"""The broker as a process: the only holder of keys, and the only one who asks the exchange."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from libs.common.admin import AddServicer
+from libs.common.config import ConfigError
+from libs.common.effects import Effect
+from libs.common.messages import KillSwitch
+from libs.common.runner import AppBase, Context, Fatal
+from libs.common.topology import SIGN_WEBSOCKET, Service
+from libs.domain.families import UnknownFamilyError, family_of_series
+from libs.kalshi.errors import KalshiError
+from libs.kalshi.rest import KalshiClient
+from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH
+from libs.kalshi.transport import AiohttpTransport, Timeouts
+from services.broker import events as e
+from services.broker import recovery
+from services.broker.admin import BrokerAdmin
+from services.broker.config import BrokerConfig
+from services.broker.core import BrokerCore
+from services.broker.exchange import Exchange
+from services.broker.killswitch import KillSwitchKeeper
+from services.broker.lease import Holder, Lease, LeaseLost
+from services.broker.policy import to_ns
+from services.broker.signing import KeyFileError, load_signer
+from services.broker.verdicts import requires_live_inputs
+from services.broker.watch import AccountWatch
+from services.broker.writer import Writer
+
+GAUGES_EVERY_S = 0.5
+DRAIN_CHECK_S = 0.02
+SIGN_REQUEST_BYTES_MAX = 1_000
+NS_PER_MS = 1_000_000
+
+
+class BrokerApp(AppBase):
+    """Make what rests at the exchange equal to the newest verdicts."""
+
+    service = Service.BROKER
+
+    def __init__(self, config: BrokerConfig) -> None:
+        self.config = config
+        try:
+            self._signer = load_signer(config.key_id, Path(config.key_file))
+        except KeyFileError as error:
+            raise ConfigError(f"key_file: {error}") from None
+        urls = (config.exchange_rest_url, config.exchange_ws_url)
+        self.core = BrokerCore(config.policy, live_only=any(map(requires_live_inputs, urls)))
+        self._admin = BrokerAdmin(config.confirm_s, config.confirm_every_s)
+        self._context: Context | None = None
+        self._writer: Writer | None = None
+        self._counted: dict[tuple[str, str], int] = {}
+
+    # The life of the service
+
+    async def recover(self, context: Context) -> None:
+        """Take lease and epoch, read log and exchange back, resolve every difference."""
+        config = self.config
+        self._build(context)
+        await self.lease.take()
+        context.spawn(self._keep_lease(), "lease")
+        epoch, self.fence = await recovery.take_epoch(
+            context, config.account, config.instance or f"broker-{os.getpid()}"
+        )
+        self._watch.fills_since_ns = await recovery.fold_log(context, self.core, self.fence)
+        self._watch.overlap_ns = to_ns(config.fills_overlap_s)
+        context.spawn(self.switch.run(), "kill switch")
+        await self.switch.read()
+        context.dispatch(e.EpochTaken(now_ns=context.now_ns(), epoch=epoch))
+        await recovery.reconcile(
+            context, self.core, self.exchange, self._watch, config.read_retry_s
+        )
+        await recovery.standing_verdicts(context)
+        context.dispatch(e.RecoveryDone(now_ns=context.now_ns()))
+        await context.bus.serve(SIGN_WEBSOCKET, self._sign_websocket)
+        self._admin.attach(self)
+
+    def _build(self, context: Context) -> None:
+        config = self.config
+        self._context = context
+        timeouts = Timeouts(connect_s=config.connect_timeout_s, total_s=config.answer_timeout_s)
+        client = KalshiClient(
+            config.exchange_rest_url, AiohttpTransport(timeouts), context.clock, self._signer
+        )
+        self.exchange = Exchange(
+            client,
+            context.clock,
+            context.metrics,
+            context.log,
+            cancel_reserve_tokens=config.cancel_reserve_tokens,
+            token_wait_s=config.token_wait_s,
+        )
+        self.switch = KillSwitchKeeper(
+            context.bus,
+            context.clock,
+            self._switch_changed,
+            every_s=config.kill_switch_every_s,
+            age_s_max=config.kill_switch_age_s_max,
+            read_s_max=config.kill_switch_read_s_max,
+        )
+        self.lease = Lease(
+            context.bus,
+            context.log,
+            _holder(config),
+            ttl_s=config.lease_ttl_s,
+            every_s=config.lease_every_s,
+        )
+        self._watch = AccountWatch(
+            context, self.exchange, self._signer, config.exchange_ws_url, poll_s=config.poll_s
+        )
+        self._writer = Writer(
+            context,
+            self.exchange,
+            self.switch,
+            self.lease,
+            urgent_wait_s=config.urgent_wait_s,
+            fills_since=lambda: self._watch.fills_since_ns,
+        )
+
+    async def run(self, context: Context) -> None:
+        """Watch the account until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch.run_socket())
+            group.create_task(self._watch.run_poller())
+            group.create_task(self._show_gauges(context))
+
+    def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
+        assert self._writer is not None, "nothing is asked for before recovery"
+        self._writer.perform(effect, after)
+
+    async def drain(self, context: Context) -> None:
+        """Cancel all that rests, see it confirmed, close the connections.
+
+        A broker that another one has deposed leaves the account alone: it is the other's.
+        """
+        writer = self._writer
+        if writer is None:
+            return
+        try:
+            if self.fence is not None and not self._is_deposed(context, writer):
+                await self._cancel_and_confirm(context, writer)
+        finally:
+            await self.exchange.client.close()
+
+    async def _cancel_and_confirm(self, context: Context, writer: Writer) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self.config.drain_s
+        writer.draining = True
+        context.dispatch(e.DrainAsked(now_ns=context.now_ns(), reason="stopping"))
+        resting = -1
+        swept = False
+        while loop.time() < until_s:
+            waiting = self.core.state.open_orders()
+            if not waiting or (swept and not any(order.in_flight for order in waiting)):
+                try:
+                    resting = len(await self.exchange.resting_orders())
+                except KalshiError as error:
+                    context.log.warning("drain: exchange unread", why=str(error))
+                if resting == 0:
+                    break
+            # The core may be past working (its own failure ended us): the account call is not.
+            if resting > 0 or loop.time() > until_s - self.config.drain_s / 2:
+                attempt = await self.exchange.cancel_everything(lambda: "")
+                swept = attempt.outcome == "accepted"
+            await asyncio.sleep(DRAIN_CHECK_S)
+        context.log.info("drained", resting=resting, open=len(self.core.state.open_orders()))
+
+    def _is_deposed(self, context: Context, writer: Writer) -> bool:
+        ended = context.fatal.exception() if context.fatal.done() else None
+        fenced = ended is not None and "FenceRefused" in str(ended)
+        if writer.deposed or fenced or self._lease_taken:
+            context.log.warning("deposed: nothing is cancelled, the account is another broker's")
+            return True
+        return False
+
+    # Lease and kill switch
+
+    _lease_taken = False
+
+    async def _keep_lease(self) -> None:
+        try:
+            await self.lease.keep(self._lease_doubtful)
+        except LeaseLost as lost:
+            self._lease_taken = "another broker" in str(lost)
+            raise Fatal(str(lost)) from None
+
+    def _lease_doubtful(self, why: str) -> None:
+        assert self._context is not None, "the lease is kept after the start"
+        self._context.log.warning("lease in doubt", why=why)
+
+    def _switch_changed(self, state: KillSwitch) -> None:
+        assert self._context is not None, "the switch is read after the start"
+        self._context.log.warning(
+            "kill switch", engaged=state.engaged, reason=state.reason, by=state.by
+        )
+        self._context.metrics.kill_switch_engaged.set(state.engaged)
+        now_ns = self._context.now_ns()
+        self._context.dispatch(
+            e.KillSwitchChanged(
+                now_ns=now_ns, engaged=state.engaged, reason=state.reason, by=state.by
+            )
+        )
+
+    # What others ask
+
+    def admin_services(self) -> Sequence[AddServicer]:
+        return (self._admin.add_to,)
+
+    def dispatch(self, event: e.CancelAllAsked) -> object:
+        """Hand an operator's wish to the core."""
+        assert self._context is not None, "operators are heard after recovery"
+        return self._context.dispatch(event)
+
+    def now_ns(self) -> int:
+        """Return the present time of the run's clock."""
+        assert self._context is not None, "operators are heard after recovery"
+        return self._context.now_ns()
+
+    async def _sign_websocket(self, request: bytes) -> bytes:
+        """Sign `GET /trade-api/ws/v2` at the present time, and nothing else."""
+        try:
+            asked = msgspec.json.decode(request[:SIGN_REQUEST_BYTES_MAX], type=dict[str, str])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            asked = {}
+        if asked != {"path": WEBSOCKET_PATH}:
+            text = f'expected {{"path": "{WEBSOCKET_PATH}"}}, the one path that is signed here'
+            return msgspec.json.encode({"error": text})
+        timestamp_ms = self.now_ns() // NS_PER_MS
+        return msgspec.json.encode(
+            self._signer.sign(timestamp_ms, WEBSOCKET_METHOD, WEBSOCKET_PATH)
+        )
+
+    # What it shows
+
+    def detail(self) -> str:
+        state = self.core.state
+        open_orders = state.open_orders()
+        unknown = sum(order.state == "unknown" for order in open_orders)
+        held = {ticker: count for ticker, count in state.positions.items() if count}
+        gross_e2 = sum(map(abs, held.values()))
+        stop = "killed" if self.core.killed else self.core.draining or "trading"
+        return (
+            f"{self.core.phase} {stop}; open {len(open_orders)}, unknown {unknown},"
+            f" fills {len(state.fills)}, markets held {len(held)}, contracts held"
+            f" {gross_e2 / 100:.2f}"
+        )
+
+    async def _show_gauges(self, context: Context) -> None:
+        metrics = context.metrics
+        while True:
+            open_orders = self.core.state.open_orders()
+            unknown = sum(order.state == "unknown" for order in open_orders)
+            metrics.unknown_orders.set(unknown)
+            metrics.resting_orders.set(
+                sum(order.state in ("resting", "partially_filled") for order in open_orders)
+            )
+            for state, count in self.core.reached.items():
+                metrics.orders_total.labels(state).inc(self._new("orders", state, count))
+            for series, count in self.core.booked.items():
+                metrics.fills_total.labels(_family(series)).inc(self._new("fills", series, count))
+            await asyncio.sleep(GAUGES_EVERY_S)
+
+    def _new(self, what: str, label: str, count: int) -> int:
+        """Return by how much a running count grew since it was last asked for."""
+        before = self._counted.get((what, label), 0)
+        self._counted[what, label] = count
+        return count - before
+
+
+def _holder(config: BrokerConfig) -> Holder:
+    """Name this broker. A process that opened the same admin port is our dead predecessor."""
+    place = config.instance
+    if not place and config.admin_port:
+        place = f"{socket.gethostname()}:{config.admin_port}"
+    instance = f"{socket.gethostname()}:{os.getpid()}"
+    return Holder(place=place or instance, instance=instance)
+
+
+def _family(series_ticker: str) -> str:
+    try:
+        return family_of_series(series_ticker).name
+    except UnknownFamilyError:
+        return "other"

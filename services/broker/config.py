@@ -1,0 +1,53 @@
+"""The broker's configuration: where the exchange is, the key, and the policy."""
+
+from msgspec import field
+
+from libs.common.config import ServiceConfig
+from services.broker.policy import Policy
+
+
+class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`policy` counts in seconds of the run's clock; all other durations are real seconds,
+    since sockets, leases and processes know no other time.
+    """
+
+    exchange_rest_url: str
+    exchange_ws_url: str
+    key_id: str
+    key_file: str
+    account: str = "primary"
+
+    policy: Policy = field(default_factory=Policy)
+    cancel_reserve_tokens: int = 20
+    token_wait_s: float = 2.0
+    poll_s: float = 3.0
+    read_retry_s: float = 0.5
+    fills_overlap_s: float = 60.0
+    connect_timeout_s: float = 2.0
+    answer_timeout_s: float = 5.0
+    kill_switch_every_s: float = 0.25
+    kill_switch_age_s_max: float = 3.0
+    kill_switch_read_s_max: float = 1.0
+    urgent_wait_s: float = 0.25
+    lease_ttl_s: float = 10.0
+    lease_every_s: float = 2.0
+    confirm_s: float = 20.0
+    confirm_every_s: float = 0.05
+    drain_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("token_wait_s", "poll_s", "connect_timeout_s", "answer_timeout_s"):
+            if not 0 < getattr(self, name) <= 60:
+                raise ValueError(f"{name}: expected above 0 to 60, given {getattr(self, name)}")
+        if not 0 < self.kill_switch_every_s <= self.kill_switch_age_s_max / 2:
+            raise ValueError(
+                "kill_switch_every_s: expected at most half of kill_switch_age_s_max, given"
+                f" {self.kill_switch_every_s}"
+            )
+        if not 0 < self.lease_every_s <= self.lease_ttl_s / 3:
+            raise ValueError(
+                f"lease_every_s: expected at most a third of lease_ttl_s, given"
+                f" {self.lease_every_s}"
+            )
+        if not self.key_id.strip():
+            raise ValueError("key_id: expected the id that the exchange shows for the key")

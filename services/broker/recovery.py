@@ -1,0 +1,131 @@
+"""The start of every life: lease, epoch, log, exchange, and only then verdicts.
+
+lease ─► epoch (fence) ─► ORDERS, FILLS ─► open orders, fills, positions ─► verdicts ─► READY
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from libs.common.bus import Fence
+from libs.common.effects import Received
+from libs.common.messages import BrokerEpoch, Fill, Message, decode, derived_id, encode
+from libs.common.runner import Context
+from libs.common.topology import ORDERS_EPOCH, Service, durables_of, subject_of
+from libs.kalshi.errors import KalshiError
+from services.broker import events as e
+from services.broker.core import BrokerCore
+from services.broker.exchange import Exchange
+from services.broker.watch import AccountWatch
+
+FILLS_MARGIN_NS = 3_600_000_000_000
+"""How long before the last fill we know a missed one may lie."""
+
+
+async def take_epoch(context: Context, account: str, instance: str) -> tuple[int, int]:
+    """Write the next epoch by compare-and-set; return it and its sequence, the new fence.
+
+    Raises FenceRefused when another broker was faster.
+    """
+    known = await context.bus.last_per_subject("ORDERS", ORDERS_EPOCH)
+    sequence, epoch = 0, 1
+    if known:
+        last = decode(known[-1].data)
+        assert isinstance(last, BrokerEpoch), "orders.epoch carries epochs"
+        sequence, epoch = known[-1].sequence, last.epoch + 1
+    now_ns = context.now_ns()
+    message_id = derived_id("epoch", instance, epoch, now_ns)
+    message = BrokerEpoch(
+        id=message_id,
+        ts_event_ns=now_ns,
+        ts_pub_ns=now_ns,
+        cause_id="",
+        correlation_id=message_id,
+        source=Service.BROKER,
+        epoch=epoch,
+        broker=instance,
+        account=account,
+    )
+    fence = Fence(ORDERS_EPOCH, sequence)
+    stored = await context.bus.publish(
+        subject_of(message), encode(message), message_id=message_id, fence=fence
+    )
+    return epoch, stored
+
+
+async def fold_log(context: Context, core: BrokerCore, fence: int) -> int | None:
+    """Read ORDERS and FILLS back into the core; return since when fills may be missing.
+
+    None means that the log knows of no fill and no order that could have one: whatever the
+    account has is news.
+    """
+    last = await context.read_back("ORDERS", _folding(context, core, "ORDERS"))
+    assert last >= fence, f"ORDERS ends at {last}, before our own epoch at {fence}"
+    newest_ns: list[int] = []
+
+    def note(message: Message, sequence: int) -> None:
+        if isinstance(message, Fill):
+            newest_ns[:] = [max([message.exchange_ns, *newest_ns])]
+        fold(message, sequence)
+
+    fold = _folding(context, core, "FILLS")
+    await context.read_back("FILLS", note)
+    short = [order for order in core.state.orders.values() if order.fills_e2 < order.filled_e2]
+    lacking = [*core.state.open_orders(), *short]
+    known_ns = [*newest_ns, *(order.settled_ns for order in lacking)]
+    return max(0, min(known_ns) - FILLS_MARGIN_NS) if known_ns else None
+
+
+def _folding(context: Context, core: BrokerCore, stream: str) -> Callable[[Message, int], None]:
+    def fold(message: Message, sequence: int) -> None:
+        now_ns = context.now_ns()
+        core.handle(e.Folded(now_ns=now_ns, message=message, stream=stream, sequence=sequence))
+
+    return fold
+
+
+async def reconcile(
+    context: Context, core: BrokerCore, exchange: Exchange, watch: AccountWatch, retry_s: float
+) -> None:
+    """Compare with the exchange until it has answered once; without it nothing is known."""
+    while True:
+        try:
+            await exchange.learn_limits()
+            await watch.read_account()
+            for event_ticker in [
+                one.event_ticker for one in core.state.events.values() if one.open
+            ]:
+                started_ns = context.now_ns()
+                orders = await exchange.event_orders(event_ticker, ())
+                context.dispatch(
+                    e.OrdersRead(
+                        now_ns=context.now_ns(),
+                        event_ticker=event_ticker,
+                        started_ns=started_ns,
+                        complete=True,
+                        orders=orders,
+                    )
+                )
+        except KalshiError as error:
+            context.log.warning("exchange unread, not READY", why=str(error))
+            await asyncio.sleep(retry_s)
+        else:
+            return
+
+
+async def standing_verdicts(context: Context) -> None:
+    """Hand the newest verdict of each event to the core: the durable may have passed it on."""
+    for durable in durables_of(Service.BROKER):
+        for subjects in durable.subjects:
+            for stored in await context.bus.last_per_subject(durable.stream, subjects):
+                try:
+                    message = decode(stored.data)
+                except ValueError:
+                    continue  # counted and dead-lettered when it comes by the durable
+                context.dispatch(
+                    Received(
+                        now_ns=context.now_ns(),
+                        message=message,
+                        stream=durable.stream,
+                        sequence=stored.sequence,
+                    )
+                )

@@ -1,0 +1,119 @@
+"""Hear of our orders and fills: by the socket at once, by REST every few seconds.
+
+The socket's private channels have no sequence (kalshi-api.md §3), so after each (re)subscription
+and every so often the account is read, and both ways lead into the same core.
+"""
+
+import asyncio
+
+from libs.common.runner import Context
+from libs.kalshi.errors import KalshiError
+from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH, Signer
+from libs.kalshi.wire.frames import FillUpdate, OrderUpdate
+from libs.kalshi.ws import KalshiStream
+from libs.kalshi.ws_events import BadFrame, Gap, StreamError, StreamEvent, Subscribed
+from libs.kalshi.ws_session import StreamSession
+from services.broker import events as e
+from services.broker.exchange import Exchange, fill_shown, order_shown
+
+CHANNELS = ("fill", "user_orders", "market_positions")
+FEED = "broker.account"
+NS_PER_MS = 1_000_000
+
+
+class AccountWatch:
+    """The account's socket and its poller."""
+
+    def __init__(
+        self, context: Context, exchange: Exchange, signer: Signer, ws_url: str, *, poll_s: float
+    ) -> None:
+        self._context = context
+        self._exchange = exchange
+        self._signer = signer
+        self._poll_s = poll_s
+        self._wake = asyncio.Event()
+        self.fills_since_ns: int | None = None
+        """From when on fills are read; moves on with each read that worked."""
+        self.overlap_ns = 0
+        self._stream = KalshiStream()
+        self._session = StreamSession(
+            ws_url, self._stream, self._headers, self._on_events, context.clock
+        )
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether the socket is open."""
+        return self._session.is_connected
+
+    async def run_socket(self) -> None:
+        """Keep the socket until cancelled."""
+        for channel in CHANNELS:
+            await self._session.want(channel)
+        await self._session.run()
+
+    async def run_poller(self) -> None:
+        """Read the account again and again until cancelled; at once after a subscription."""
+        while True:
+            try:
+                async with asyncio.timeout(self._poll_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self.read_account()
+            except KalshiError as error:
+                self._context.log.warning("account unread", why=str(error))
+
+    async def read_account(self) -> None:
+        """Read what rests, then fills, then positions, and hand them to the core.
+
+        Raises KalshiError.
+        """
+        context = self._context
+        started_ns = context.now_ns()
+        orders = await self._exchange.resting_orders()
+        await self.read_fills()
+        context.dispatch(
+            e.OrdersRead(
+                now_ns=context.now_ns(),
+                event_ticker="",
+                started_ns=started_ns,
+                complete=True,
+                orders=orders,
+            )
+        )
+        started_ns = context.now_ns()
+        positions = await self._exchange.positions()
+        context.dispatch(
+            e.PositionsRead(now_ns=context.now_ns(), started_ns=started_ns, positions=positions)
+        )
+
+    async def read_fills(self) -> None:
+        """Read new fills, with an overlap. Raises KalshiError."""
+        context = self._context
+        started_ns = context.now_ns()
+        for fill in await self._exchange.fills(self.fills_since_ns):
+            context.dispatch(e.FillSeen(now_ns=context.now_ns(), fill=fill))
+        self.fills_since_ns = max(0, started_ns - self.overlap_ns)
+
+    async def _headers(self) -> dict[str, str]:
+        timestamp_ms = self._context.now_ns() // NS_PER_MS
+        return self._signer.sign(timestamp_ms, WEBSOCKET_METHOD, WEBSOCKET_PATH)
+
+    async def _on_events(self, events: list[StreamEvent], received_ns: int) -> None:
+        context = self._context
+        for event in events:
+            context.metrics.frames_total.labels(FEED).inc()
+            if isinstance(event, FillUpdate):
+                context.dispatch(e.FillSeen(now_ns=context.now_ns(), fill=fill_shown(event)))
+            elif isinstance(event, OrderUpdate):
+                context.dispatch(e.OrderSeen(now_ns=context.now_ns(), order=order_shown(event)))
+            elif isinstance(event, Subscribed | Gap):
+                self._wake.set()
+            elif isinstance(event, BadFrame):
+                context.metrics.bad_frames_total.labels(FEED, "unreadable").inc()
+                context.log.warning("bad frame", why=event.reason, shown=event.shown)
+                self._wake.set()
+            elif isinstance(event, StreamError):
+                context.log.warning("stream error", code=event.code, why=event.message)

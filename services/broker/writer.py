@@ -1,0 +1,219 @@
+"""Carry out the core's writes: intent acknowledged, everything checked again, one call, its
+outcome handed back.
+
+Right before a place or an amend leaves, with nothing awaited in between, the gate is asked: fence,
+lease, kill switch (read again while the intent was being stored), drain, clock and time.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+
+from libs.common.bus import FenceRefused
+from libs.common.effects import Effect
+from libs.common.runner import Context
+from libs.kalshi.errors import KalshiError
+from services.broker import events as e
+from services.broker.exchange import Attempt, Exchange
+from services.broker.killswitch import KillSwitchKeeper
+from services.broker.lease import Lease
+
+SKEW_MAX_NS = 5_000_000_000
+"""With a clock further off than this nothing is signed (domain.md §1, `clock`)."""
+
+
+class Writer:
+    """Perform the broker's effects; each runs as a task of its own."""
+
+    def __init__(
+        self,
+        context: Context,
+        exchange: Exchange,
+        switch: KillSwitchKeeper,
+        lease: Lease,
+        *,
+        urgent_wait_s: float,
+        fills_since: Callable[[], int | None],
+    ) -> None:
+        self._context = context
+        self._exchange = exchange
+        self._switch = switch
+        self._lease = lease
+        self._urgent_wait_s = urgent_wait_s
+        self._fills_since = fills_since
+        self.deposed = ""
+        self.draining = False
+
+    def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
+        """Start one effect."""
+        name = type(effect).__name__
+        if isinstance(effect, e.Alert):
+            self._context.log.warning("alert", kind=effect.kind, text=effect.text)
+        else:
+            self._context.spawn(self._task(effect, after), name)
+
+    def _task(
+        self, effect: Effect, after: Sequence[asyncio.Future[int]]
+    ) -> Coroutine[None, None, None]:
+        if isinstance(effect, e.SubmitOrder):
+            return self._submit(effect, after)
+        if isinstance(effect, e.AmendOrder):
+            return self._amend(effect, after)
+        if isinstance(effect, e.CancelOrders):
+            return self._cancel(effect, after)
+        if isinstance(effect, e.CancelEverything):
+            return self._cancel_everything(after)
+        if isinstance(effect, e.LookupOrders):
+            return self._look_up(effect)
+        assert isinstance(effect, e.FetchSettlements), f"no one performs {type(effect).__name__}"
+        return self._fetch_payouts(effect)
+
+    # Checks
+
+    async def _cleared(self, after: Sequence[asyncio.Future[int]]) -> str:
+        """Wait for the intents and read the switch meanwhile; return why not to go on."""
+        readable, *stored = await asyncio.gather(
+            self._switch.read(), *after, return_exceptions=True
+        )
+        for outcome in stored:
+            if isinstance(outcome, BaseException):
+                self._note(outcome)
+                return f"intent not stored: {type(outcome).__name__}"
+        return "" if readable is True else "kill switch unreadable"
+
+    def _gate(self, not_after_ns: int) -> str:
+        skew_ns = self._exchange.client.last_skew_ns or 0
+        uncertain_ns = self._exchange.client.last_skew_uncertainty_ns or 0
+        if self.deposed:
+            return self.deposed
+        if not self._lease.held:
+            return "lease not held"
+        if self._switch.engaged:
+            return "kill switch"
+        if self.draining:
+            return "draining"
+        if abs(skew_ns) - uncertain_ns > SKEW_MAX_NS:
+            return "clock skew"
+        return "too late" if self._context.now_ns() >= not_after_ns else ""
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, FenceRefused):
+            self.deposed = "another broker took over"
+
+    async def _urgently(self, after: Sequence[asyncio.Future[int]]) -> None:
+        """Give NATS a moment to store the intents of an urgent cancel, then go without.
+
+        Only risk is taken away, and what rests while NATS is gone costs money.
+        """
+        if not after:
+            return
+        done, _ = await asyncio.wait(after, timeout=self._urgent_wait_s)
+        for future in done:
+            if not future.cancelled() and (error := future.exception()):
+                self._note(error)
+
+    # Writes
+
+    async def _submit(self, effect: e.SubmitOrder, after: Sequence[asyncio.Future[int]]) -> None:
+        began_s = time.perf_counter()
+        withheld = await self._cleared(after)
+        attempt = await self._exchange.place(
+            effect,
+            lambda: withheld or self._gate(effect.not_after_ns),
+            lambda: self._started(effect.client_order_id),
+        )
+        self._context.metrics.submit_latency_s.observe(time.perf_counter() - began_s)
+        self._answer("place", effect.client_order_id, attempt)
+
+    def _started(self, client_order_id: str) -> None:
+        now_ns = self._context.now_ns()
+        self._context.dispatch(e.WriteStarted(now_ns=now_ns, client_order_id=client_order_id))
+
+    async def _amend(self, effect: e.AmendOrder, after: Sequence[asyncio.Future[int]]) -> None:
+        withheld = await self._cleared(after)
+        attempt = await self._exchange.amend(
+            effect, lambda: withheld or self._gate(effect.not_after_ns)
+        )
+        self._answer("amend", effect.client_order_id, attempt)
+
+    async def _cancel(self, effect: e.CancelOrders, after: Sequence[asyncio.Future[int]]) -> None:
+        withheld = ""
+        if effect.urgent:
+            await self._urgently(after)
+        else:
+            stored = await asyncio.gather(*after, return_exceptions=True)
+            for outcome in stored:
+                if isinstance(outcome, BaseException):
+                    self._note(outcome)
+                    withheld = f"intent not stored: {type(outcome).__name__}"
+        attempts = await self._exchange.cancel(effect.targets, lambda: withheld or self.deposed)
+        for target, attempt in zip(effect.targets, attempts, strict=True):
+            self._answer("cancel", target.client_order_id, attempt)
+
+    async def _cancel_everything(self, after: Sequence[asyncio.Future[int]]) -> None:
+        await self._urgently(after)
+        attempt = await self._exchange.cancel_everything(lambda: self.deposed)
+        now_ns = self._context.now_ns()
+        self._context.dispatch(e.EverythingCancelled(now_ns=now_ns, outcome=attempt.outcome))
+
+    def _answer(self, call: e.Call, client_order_id: str, attempt: Attempt) -> None:
+        self._context.dispatch(
+            e.OrderAnswer(
+                now_ns=self._context.now_ns(),
+                call=call,
+                client_order_id=client_order_id,
+                outcome=attempt.outcome,
+                code=attempt.code,
+                order_id=attempt.order_id,
+                filled_e2=attempt.filled_e2,
+                remaining_e2=attempt.remaining_e2,
+                reduced_e2=attempt.reduced_e2,
+                exchange_ns=attempt.exchange_ns,
+            )
+        )
+
+    # Reads that the core asked for
+
+    async def _look_up(self, effect: e.LookupOrders) -> None:
+        """Read the orders, then the fills, and tell the fills first: so that an order that is
+        shown as ended has no fill still to come.
+        """
+        context = self._context
+        started_ns = context.now_ns()
+        orders: tuple[e.ExchangeOrder, ...] = ()
+        complete = True
+        try:
+            orders = await self._exchange.event_orders(effect.event_ticker, effect.order_ids)
+            fills = await self._exchange.fills(self._fills_since())
+        except KalshiError as error:
+            context.log.warning("lookup failed", event_ticker=effect.event_ticker, why=str(error))
+            complete, fills = False, []
+        for fill in fills:
+            context.dispatch(e.FillSeen(now_ns=context.now_ns(), fill=fill))
+        context.dispatch(
+            e.OrdersRead(
+                now_ns=context.now_ns(),
+                event_ticker=effect.event_ticker,
+                started_ns=started_ns,
+                complete=complete,
+                orders=orders if complete else (),
+            )
+        )
+
+    async def _fetch_payouts(self, effect: e.FetchSettlements) -> None:
+        context = self._context
+        payouts: tuple[e.ExchangePayout, ...] = ()
+        complete = True
+        try:
+            payouts = await self._exchange.payouts(effect.event_ticker)
+        except KalshiError as error:
+            context.log.warning("payouts unread", event_ticker=effect.event_ticker, why=str(error))
+            complete = False
+        context.dispatch(
+            e.SettlementsRead(
+                now_ns=context.now_ns(),
+                event_ticker=effect.event_ticker,
+                complete=complete,
+                payouts=payouts,
+            )
+        )
