@@ -101,6 +101,7 @@ async def _trade(
     console.print(
         f"all READY in {stack.ready_s:.1f} s, kill switch released; logs in {plan.run.logs}",
         highlight=False,
+        soft_wrap=True,
     )
     watcher = await Watcher.connect(plan.run, plan.addresses.nats_url)
     try:
@@ -130,7 +131,7 @@ async def _plain(stack: Stack, watcher: Watcher, clock: Clock, console: Console)
     while True:
         await watcher.catch_up()
         for line in plain_lines(watcher.view, clock.now_ns()):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         if headline := _headline(stack):
             console.print(headline, highlight=False)
         await asyncio.sleep(PLAIN_EVERY_S)
