@@ -125,10 +125,9 @@ class BrokerApp(AppBase):
 
     async def run(self, context: Context) -> None:
         """Watch the account until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch.run_socket())
-            group.create_task(self._watch.run_poller())
-            group.create_task(self._show_gauges(context))
+        await asyncio.gather(
+            self._watch.run_socket(), self._watch.run_poller(), self._show_gauges(context)
+        )
 
     def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
         assert self._writer is not None, "nothing is asked for before recovery"
@@ -149,27 +148,32 @@ class BrokerApp(AppBase):
             await self.exchange.client.close()
 
     async def _cancel_and_confirm(self, context: Context, writer: Writer) -> None:
+        """Cancel order by order first; half of the time on, or if the core is past working,
+        cancel the account. Ends when the exchange shows nothing at rest, or time is up.
+        """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self.config.drain_s
+        sweep_s = until_s - self.config.drain_s / 2
         writer.draining = True
         context.dispatch(e.DrainAsked(now_ns=context.now_ns(), reason="stopping"))
         resting = -1
-        swept = False
-        while loop.time() < until_s:
-            waiting = self.core.state.open_orders()
-            if not waiting or (swept and not any(order.in_flight for order in waiting)):
-                try:
-                    resting = len(await self.exchange.resting_orders())
-                except KalshiError as error:
-                    context.log.warning("drain: exchange unread", why=str(error))
-                if resting == 0:
-                    break
-            # The core may be past working (its own failure ended us): the account call is not.
-            if resting > 0 or loop.time() > until_s - self.config.drain_s / 2:
-                attempt = await self.exchange.cancel_everything(lambda: "")
-                swept = attempt.outcome == "accepted"
+        while resting != 0 and (now_s := loop.time()) < until_s:
             await asyncio.sleep(DRAIN_CHECK_S)
+            flying = any(order.in_flight for order in self.core.state.open_orders())
+            if now_s >= sweep_s or (resting > 0 and not flying and self.core.draining == ""):
+                await self.exchange.cancel_everything(lambda: "")
+                sweep_s = now_s + 1.0
+            elif flying:
+                continue
+            resting = await self._count_resting(context)
         context.log.info("drained", resting=resting, open=len(self.core.state.open_orders()))
+
+    async def _count_resting(self, context: Context) -> int:
+        try:
+            return len(await self.exchange.resting_orders())
+        except KalshiError as error:
+            context.log.warning("drain: exchange unread", why=str(error))
+            return -1
 
     def _is_deposed(self, context: Context, writer: Writer) -> bool:
         ended = context.fatal.exception() if context.fatal.done() else None

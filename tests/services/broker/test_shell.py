@@ -1,0 +1,253 @@
+"""The whole broker against the exchange simulator: real sockets, real signatures, no NATS."""
+
+import asyncio
+
+import grpc
+import msgspec
+import pytest
+
+from libs.common.bus import FenceRefused
+from libs.common.messages import ExchangeSettlement, KillSwitch
+from libs.common.topology import KILL_SWITCH_KEY, SIGN_WEBSOCKET, Service
+from libs.kalshi.signing import WEBSOCKET_PATH
+from proto import broker_pb2 as pb
+from proto import broker_pb2_grpc
+from services.broker import recovery
+from tests.services.broker.rig import A, B, quote
+from tests.services.broker.stack import stack, until
+
+GO = (quote(A, "bid", 4_500, 500), quote(B, "ask", 6_000, 300))
+RESTING = {(A, "bid"): (4_500, 500), (B, "ask"): (6_000, 300)}
+
+
+@pytest.fixture
+async def running(tmp_path):
+    async with stack(tmp_path) as one:
+        yield one
+
+
+async def quoting(running):
+    await running.start_broker()
+    running.give(*GO)
+    await until(lambda: running.resting() == RESTING, "both quotes at rest")
+
+
+async def test_a_verdict_becomes_orders_and_a_no_go_takes_them_away(running):
+    await quoting(running)
+    await until(lambda: set(running.states().values()) == {"resting"}, "news of both")
+    assert len(running.intents("place")) == 2
+    running.give()
+    await until(lambda: running.resting() == {}, "nothing at rest")
+    await until(lambda: set(running.states().values()) == {"cancelled"}, "news of it")
+    await running.stop_broker()
+
+
+async def test_a_fill_is_published_once_though_it_comes_by_socket_and_by_rest(running):
+    await quoting(running)
+    running.trade(A, "ask", 4_500, 200)
+    await until(lambda: running.fills(), "the fill")
+    for _ in range(3):
+        await running.app._watch.read_account()
+    (fill,) = running.fills()
+    assert (fill.side, fill.price_e4, fill.count_e2, fill.is_taker) == ("bid", 4_500, 200, False)
+    assert fill.client_order_id == running.intents("place")[0].client_order_id
+    assert running.resting() == RESTING | {(A, "bid"): (4_500, 300)}
+    await running.stop_broker()
+    assert running.resting() == {}, "SIGTERM cancels"
+
+
+async def test_a_price_step_away_is_an_amend(running):
+    await quoting(running)
+    await until(lambda: set(running.states().values()) == {"resting"}, "news of both")
+    running.give(quote(A, "bid", 4_300, 500), GO[1])
+    await until(lambda: running.resting()[A, "bid"] == (4_300, 500), "the amend")
+    assert len(running.intents("amend")) == 1
+
+
+async def test_a_quote_that_would_take_is_refused_and_not_repeated(running):
+    await running.start_broker()
+    running.trade(A, "ask", 4_000, 100)
+    running.give(GO[0])
+    await until(lambda: set(running.states().values()) == {"rejected"}, "the refusal")
+    await running.app._watch.read_account()
+    assert len(running.intents("place")) == 1
+    assert running.fills() == []
+
+
+async def test_a_restart_keeps_the_books_and_cancels_what_nobody_wants(running):
+    await quoting(running)
+    running.trade(A, "ask", 4_500, 200)
+    await until(lambda: running.fills(), "the fill")
+    await running.crash_broker()
+    running.trade(B, "bid", 6_000, 100)  # while nobody listens
+    await running.start_broker(release=False)
+    await until(lambda: len(running.fills()) == 2, "the missed fill")
+    assert running.app.core.state.positions == {A: 200, B: -100}
+    assert running.resting() == {(A, "bid"): (4_500, 300), (B, "ask"): (6_000, 200)}
+    assert len(running.intents("place")) == 2, "the standing verdict places nothing twice"
+    await running.stop_broker()
+    assert running.resting() == {}
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_crash_between_intent_and_answer(running, arrived):
+    """reliability.md 1: a second life finds out what became of the request."""
+    await running.start_broker()
+    created = running.app.exchange.client.create_order
+    gone = asyncio.Event()
+
+    async def create_and_never_answer(order):
+        if arrived:
+            await created(order)
+        gone.set()
+        await asyncio.Event().wait()
+
+    running.app.exchange.client.create_order = create_and_never_answer
+    running.give(GO[0])
+    await gone.wait()
+    await running.crash_broker()
+    await running.start_broker(release=False)
+    ends = {"resting"} if arrived else {"rejected"}
+    await until(lambda: set(running.states().values()) == ends, f"{ends}")
+    assert len(running.resting()) == (1 if arrived else 0)
+    assert len(running.intents("place")) == 1
+
+
+async def test_the_deadline_and_the_payout(tmp_path):
+    async with stack(tmp_path, before_target_s=12.0, rate=4.0) as running:
+        await running.start_broker()
+        running.give(*GO)
+        await until(lambda: running.resting() == RESTING, "both quotes at rest")
+        running.trade(A, "ask", 4_500, 200)
+        await until(lambda: running.resting() == {}, "nothing at rest")
+        assert running.clock.now_ns() < running.app.core.state.events[GO_EVENT].target_ns
+        paid = await until(lambda: running.log("FILLS", ExchangeSettlement), "the payout", 15)
+        assert [(one.ticker, one.result, one.yes_count_e2) for one in paid] == [(A, "yes", 200)]
+        ended = {"cancelled", "expired"}
+        await until(lambda: set(running.states().values()) <= ended, "news of both")
+
+
+GO_EVENT = "KXINXU-26OCT30H1100"
+
+
+class TestKillSwitch:
+    async def call(self, running, method, request, token="a-token-for-tests"):
+        port = await until(lambda: running.admin_port(), "the admin port")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = broker_pb2_grpc.BrokerAdminStub(channel)
+            metadata = (("authorization", f"Bearer {token}"),)
+            return await getattr(stub, method)(request, metadata=metadata, timeout=20)
+
+    @pytest.fixture
+    async def running(self, tmp_path, unused_port):
+        async with stack(tmp_path) as one:
+            one.changes = {"admin_port": unused_port}
+            one.admin_port = lambda: unused_port
+            yield one
+
+    async def test_it_is_confirmed_survives_a_restart_and_is_released_by_word_only(self, running):
+        await quoting(running)
+        asked = pb.KillSwitchRequest(reason="test", by="me")
+        reply = await self.call(running, "EngageKillSwitch", asked)
+        assert (reply.confirmed_zero, reply.resting, reply.unknown) == (True, 0, 0)
+        assert running.resting() == {}
+        running.give(*GO)
+        await running.crash_broker()
+        await running.start_broker(release=False)
+        state = await self.call(running, "GetState", pb.GetStateRequest())
+        assert (state.kill_switch_engaged, state.kill_switch_reason) == (True, "test")
+        assert running.resting() == {}
+        await self.call(running, "ReleaseKillSwitch", asked)
+        await until(lambda: running.resting() == RESTING, "both quotes at rest again")
+
+    async def test_a_first_start_is_engaged(self, running):
+        await running.start_broker(release=False)
+        running.give(*GO)
+        state = await self.call(running, "GetState", pb.GetStateRequest())
+        assert state.kill_switch_engaged
+        assert state.kill_switch_reason == "never released"
+        assert running.intents("place") == []
+
+    async def test_somebody_else_s_engagement_is_seen(self, running):
+        await quoting(running)
+        bus = running.hub.bus(Service.BROKER)
+        known = await bus.get("control", KILL_SWITCH_KEY)
+        engaged = KillSwitch(engaged=True, reason="r", by="standby", at_ns=1)
+        data = msgspec.json.encode(engaged)
+        await bus.put("control", KILL_SWITCH_KEY, data, revision=known.revision)
+        await until(lambda: running.resting() == {}, "nothing at rest")
+
+    async def test_what_can_not_be_read_is_on(self, running):
+        await quoting(running)
+        bus = running.hub.bus(Service.BROKER)
+        known = await bus.get("control", KILL_SWITCH_KEY)
+        await bus.put("control", KILL_SWITCH_KEY, b"?", revision=known.revision)
+        await until(lambda: running.resting() == {}, "nothing at rest")
+
+    async def test_cancel_all_and_the_list(self, running):
+        await quoting(running)
+        listed = await self.call(running, "ListOrders", pb.ListOrdersRequest())
+        assert {(one.ticker, one.side): one.count_e2 for one in listed.orders} == {
+            (A, "bid"): 500,
+            (B, "ask"): 300,
+        }
+        reply = await self.call(running, "CancelAll", pb.CancelAllRequest(event_ticker=GO_EVENT))
+        assert reply.confirmed_zero
+        assert running.resting() == {}
+
+    async def test_bad_requests_are_refused(self, running):
+        await running.start_broker()
+        for method, request, code in [
+            ("EngageKillSwitch", pb.KillSwitchRequest(), grpc.StatusCode.INVALID_ARGUMENT),
+            ("CancelAll", pb.CancelAllRequest(event_ticker="?"), grpc.StatusCode.NOT_FOUND),
+        ]:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await self.call(running, method, request)
+            assert refused.value.code() == code
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await self.call(running, "GetState", pb.GetStateRequest(), token="wrong")
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_only_the_one_handshake_is_signed(running):
+    await running.start_broker()
+    good = msgspec.json.encode({"path": WEBSOCKET_PATH})
+    headers = msgspec.json.decode(await running.feeds.request(SIGN_WEBSOCKET, good, 2.0))
+    assert set(headers) == {
+        "KALSHI-ACCESS-KEY",
+        "KALSHI-ACCESS-TIMESTAMP",
+        "KALSHI-ACCESS-SIGNATURE",
+    }
+    for bad in (
+        b"",
+        b"[]",
+        b'{"path": "/trade-api/v2/portfolio/events/orders"}',
+        b'{"path": "/trade-api/ws/v2", "method": "POST"}',
+        b'{"path": 7}',
+        b"\xff" * 2_000,
+    ):
+        answer = msgspec.json.decode(await running.feeds.request(SIGN_WEBSOCKET, bad, 2.0))
+        assert set(answer) == {"error"}
+
+
+async def test_a_deposed_broker_stops_and_touches_nothing(running):
+    """reliability.md 2, in one process: the fence refuses its writes."""
+    await quoting(running)
+    context = running.runner.context
+    await recovery.take_epoch(context, "primary", "usurper")
+    running.give(quote(A, "bid", 4_300, 500))
+    ended = await running.ended()
+    assert "FenceRefused" in str(ended)
+    assert running.resting() == RESTING, "what rests is the new broker's to decide"
+    amends = [one.action for one in running.log("ORDERS", type(running.intents("place")[0]))]
+    assert amends == ["place", "place"]
+
+
+async def test_two_brokers_never_hold_one_epoch(running):
+    await quoting(running)
+    context = running.runner.context
+    fence = running.app.fence
+    await recovery.take_epoch(context, "primary", "usurper")
+    assert running.app.fence == fence
+    with pytest.raises(FenceRefused):
+        await context.publish(running.intents("place")[0], fenced=True)
