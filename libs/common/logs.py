@@ -19,10 +19,17 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_TEXT = re.compile(
     r"(?P<pem>-----BEGIN[^-]*PRIVATE KEY-----.*?(?:-----END[^-]*-----|$))"
-    r"|(?P<lead>(?:password|passwd|secret|token|signature|authorization|api_?key|access[-_]key)"
-    r"[\w-]*[\"']?\s*[:=]\s*[\"']?(?:bearer\s+)?)(?P<value>[^\s\"',}{]{5,})",
+    r"|(?P<lead>(?:"
+    r"(?:password|passwd|secret|token|signature|authorization|api_?key|access[-_]key)"
+    r"(?![\w-]{0,40}_file)[\w-]{0,40}[\"']?\s*[:=]\s*[\"']?(?:bearer\s+)?"
+    r"|bearer\s+(?=[^\s\"',}]{8})"
+    r"|\"action\"\s*:\s*\"auth\"\s*,\s*\"params\"\s*:\s*\""
+    r"))(?P<value>[^\s\"',}{&]+)"
+    r"|(?P<user>://[^\s/:@]*:)(?P<word>[^\s/@]+)(?=@)",
     re.IGNORECASE | re.DOTALL,
 )
+_READ_MAX = 4_000
+"""Text is cut before it is searched: a poison message must not cost a second of matching."""
 _LOGGED_MAX = 500
 
 
@@ -37,10 +44,14 @@ def mask_text(text: str) -> str:
     def hide(match: re.Match[str]) -> str:
         if match["pem"]:
             return "****private key****"
+        if match["user"]:
+            return f"{match['user']}****"
         return f"{match['lead']}{mask(match['value'])}"
 
-    shown = _SECRET_TEXT.sub(hide, text)
-    return shown if len(shown) <= _LOGGED_MAX else f"{shown[:_LOGGED_MAX]}…({len(shown)})"
+    shown = _SECRET_TEXT.sub(hide, text[:_READ_MAX])
+    if len(shown) <= _LOGGED_MAX and len(text) <= _READ_MAX:
+        return shown
+    return f"{shown[:_LOGGED_MAX]}…({len(text)})"
 
 
 def mask_payload(data: bytes) -> str:
@@ -52,18 +63,18 @@ def _mask_event(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str
     return {key: _mask_value(key, value) for key, value in event.items()}
 
 
-def _mask_value(key: str, value: Any) -> Any:
-    if _SECRET_NAME.search(key) and not key.endswith("_file"):
-        return mask(str(value))
-    if isinstance(value, str):
-        return mask_text(value)
-    if isinstance(value, bytes):
-        return mask_payload(value)
+def _mask_value(key: str, value: Any, hidden: bool = False) -> Any:
+    """Return what may be written of a value; what lies within a secret is secret too."""
+    hidden = hidden or bool(_SECRET_NAME.search(key) and not key.endswith("_file"))
     if isinstance(value, Mapping):
-        return {str(name): _mask_value(str(name), item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_mask_value(key, item) for item in value]
-    return value
+        return {str(name): _mask_value(str(name), item, hidden) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_mask_value(key, item, hidden) for item in value]
+    if value is None or (isinstance(value, (bool, int, float)) and not hidden):
+        return value
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    return mask(str(value)) if hidden else mask_text(str(value))
 
 
 def make_logger(service: str, clock: Clock, level: str = "info") -> Logger:
