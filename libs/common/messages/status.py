@@ -10,7 +10,10 @@ ServiceState = Literal["CONNECT", "VERIFY", "RECOVER", "READY", "DRAIN", "STOPPE
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.1"):
-    """A service lives and its loop turns; `detail` is its own one-line summary."""
+    """A service lives and its loop turns; `detail` is its own one-line summary.
+
+    `loop_lag_ns` is the latest that its event loop turned since the last heartbeat, in real time.
+    """
 
     service: Name
     instance: Name
