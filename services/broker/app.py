@@ -18,7 +18,7 @@ from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.kalshi.errors import KalshiError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH
-from libs.kalshi.transport import AiohttpTransport, Timeouts
+from libs.kalshi.transport import AiohttpTransport, Timeouts, Transport
 from services.broker import events as e
 from services.broker import recovery
 from services.broker.admin import BrokerAdmin
@@ -84,9 +84,8 @@ class BrokerApp(AppBase):
     def _build(self, context: Context) -> None:
         config = self.config
         self._context = context
-        timeouts = Timeouts(connect_s=config.connect_timeout_s, total_s=config.answer_timeout_s)
         client = KalshiClient(
-            config.exchange_rest_url, AiohttpTransport(timeouts), context.clock, self._signer
+            config.exchange_rest_url, self.make_transport(), context.clock, self._signer
         )
         self.exchange = Exchange(
             client,
@@ -121,6 +120,13 @@ class BrokerApp(AppBase):
             self.lease,
             urgent_wait_s=config.urgent_wait_s,
             fills_since=lambda: self._watch.fills_since_ns,
+        )
+
+    def make_transport(self) -> Transport:
+        """Return what carries the requests; a test puts faults in between."""
+        config = self.config
+        return AiohttpTransport(
+            Timeouts(connect_s=config.connect_timeout_s, total_s=config.answer_timeout_s)
         )
 
     async def run(self, context: Context) -> None:

@@ -4,7 +4,8 @@ lease ─► epoch (fence) ─► ORDERS, FILLS ─► open orders, fills, posit
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from libs.common.bus import Fence
 from libs.common.effects import Received
@@ -86,30 +87,34 @@ def _folding(context: Context, core: BrokerCore, stream: str) -> Callable[[Messa
 async def reconcile(
     context: Context, core: BrokerCore, exchange: Exchange, watch: AccountWatch, retry_s: float
 ) -> None:
-    """Compare with the exchange until it has answered once; without it nothing is known."""
-    while True:
-        try:
-            await exchange.learn_limits()
-            await watch.read_account()
-            for event_ticker in [
-                one.event_ticker for one in core.state.events.values() if one.open
-            ]:
-                started_ns = context.now_ns()
-                orders = await exchange.event_orders(event_ticker, ())
-                context.dispatch(
-                    e.OrdersRead(
-                        now_ns=context.now_ns(),
-                        event_ticker=event_ticker,
-                        started_ns=started_ns,
-                        complete=True,
-                        orders=orders,
-                    )
-                )
-        except KalshiError as error:
-            context.log.warning("exchange unread, not READY", why=str(error))
-            await asyncio.sleep(retry_s)
-        else:
-            return
+    """Compare with the exchange until each question is answered: before that nothing is known."""
+
+    async def insist(read: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                return await read()
+            except KalshiError as error:
+                context.log.warning("exchange unread, not READY", why=str(error))
+                await asyncio.sleep(retry_s)
+
+    async def read_event(event_ticker: str) -> None:
+        started_ns = context.now_ns()
+        orders = await exchange.event_orders(event_ticker, ())
+        context.dispatch(
+            e.OrdersRead(
+                now_ns=context.now_ns(),
+                event_ticker=event_ticker,
+                started_ns=started_ns,
+                complete=True,
+                orders=orders,
+            )
+        )
+
+    await insist(exchange.learn_limits)
+    await insist(watch.read_account)
+    for event in list(core.state.events.values()):
+        if event.open:
+            await insist(partial(read_event, event.event_ticker))
 
 
 async def standing_verdicts(context: Context) -> None:

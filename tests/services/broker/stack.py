@@ -49,6 +49,7 @@ class Stack:
 
     def __init__(self, directory, before_target_s, rate):
         self.directory = directory
+        directory.mkdir(exist_ok=True)
         self.clock = ScaledClock(time.time_ns(), TARGET_NS - round(before_target_s * S), rate)
         self.numbers = itertools.count(1)
         self.hub = MemoryHub(self.clock.now_ns)
@@ -59,6 +60,7 @@ class Stack:
         self.app = None
         self._running = None
         self.changes = {}
+        self.make_app = BrokerApp
 
     async def start_exchange(self):
         keys = self.directory / "keys"
@@ -105,7 +107,7 @@ class Stack:
         return BrokerConfig(**values | self.changes)
 
     async def start_broker(self, release=True):
-        self.app = BrokerApp(self.config())
+        self.app = self.make_app(self.config())
         self.runner = Runner(self.app, self.hub.bus(Service.BROKER), self.clock, self.app.config)
         self._running = asyncio.create_task(self.runner.run())
         await until(lambda: self.app.core.phase == "live" or self._running.done(), "READY")
@@ -125,6 +127,8 @@ class Stack:
         with suppress(asyncio.CancelledError):
             await self._running
         await self.app.exchange.client.close()
+        fatal = self.runner.context.fatal
+        assert not fatal.done() or fatal.exception(), "read, so that asyncio does not complain"
 
     async def ended(self):
         """Wait for the broker to end by itself and return what it raised."""

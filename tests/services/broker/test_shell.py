@@ -90,8 +90,13 @@ async def test_a_restart_keeps_the_books_and_cancels_what_nobody_wants(running):
 
 
 @pytest.mark.parametrize("arrived", [True, False])
-async def test_a_crash_between_intent_and_answer(running, arrived):
+async def test_a_crash_between_intent_and_answer(tmp_path, arrived):
     """reliability.md 1: a second life finds out what became of the request."""
+    async with stack(tmp_path, rate=5.0) as running:
+        await crash_between_intent_and_answer(running, arrived)
+
+
+async def crash_between_intent_and_answer(running, arrived):
     await running.start_broker()
     created = running.app.exchange.client.create_order
     gone = asyncio.Event()

@@ -1,0 +1,54 @@
+"""The figures of configs/broker.yaml, pinned: whoever loosens one has to say so here."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from services.broker.config import BrokerConfig
+from services.broker.policy import Policy
+from services.broker.verdicts import requires_live_inputs
+
+FILE = Path(__file__).resolve().parents[3] / "configs" / "broker.yaml"
+
+
+def test_the_file_says_what_the_specification_says():
+    policy = msgspec.convert(yaml.safe_load(FILE.read_text())["policy"], Policy)
+    assert policy.cancel_buffer_s == 2.0
+    assert policy.stale_read_s >= 0.36
+    assert policy.absence_reads >= 2
+    assert policy.absence_apart_s >= 1.0
+    assert policy.max_order_count_e2 <= 100_000
+    assert policy.max_open_orders <= 200
+
+
+def test_the_file_holds_the_defaults():
+    values = yaml.safe_load(FILE.read_text())
+    assert msgspec.convert(values.pop("policy"), Policy) == Policy()
+    defaults = dict(
+        zip(
+            BrokerConfig.__struct_fields__[-len(BrokerConfig.__struct_defaults__) :],
+            BrokerConfig.__struct_defaults__,
+            strict=True,
+        )
+    )
+    assert {name: defaults[name] for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("url", "live"),
+    [
+        ("http://127.0.0.1:8080/trade-api/v2", False),
+        ("http://localhost:8080/trade-api/v2", False),
+        ("ws://[::1]:8080/trade-api/ws/v2", False),
+        ("https://external-api.kalshi.com/trade-api/v2", True),
+        ("https://external-api.demo.kalshi.co/trade-api/v2", True),
+        ("http://127.0.0.1.example.com/trade-api/v2", True),
+        ("http://localhost.example.com/", True),
+        ("http://10.0.0.1/", True),
+        ("", True),
+    ],
+)
+def test_only_this_machine_is_a_laboratory(url, live):
+    assert requires_live_inputs(url) is live
