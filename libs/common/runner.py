@@ -7,7 +7,6 @@ recovery is the normal way to start.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
@@ -15,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from libs.common.admin import AddServicer, AdminServer
-from libs.common.bus import Bus, BusError, Fence, Stored
+from libs.common.bus import Bus, BusError, Fence, Handler, Stored
 from libs.common.clock import NS_PER_S, Clock
 from libs.common.config import ServiceConfig, read_secret
 from libs.common.effects import (
@@ -32,7 +31,14 @@ from libs.common.inbox import Inbox
 from libs.common.logs import Logger, make_logger
 from libs.common.messages import Heartbeat, Message, ServiceState, decode, derived_id, encode
 from libs.common.metrics import Metrics, MetricsServer
-from libs.common.topology import ORDERS_EPOCH, Service, durables_of, stream_of_subject, subject_of
+from libs.common.topology import (
+    ORDERS_EPOCH,
+    Durable,
+    Service,
+    durables_of,
+    stream_of_subject,
+    subject_of,
+)
 
 PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 10.0
@@ -154,6 +160,14 @@ class Context:
             self.fail(f"core failed: {type(error).__name__}: {error}")
             return []
         self.metrics.handle_s.observe(time.perf_counter() - started)
+        return self._perform(effects)
+
+    def demand_sound(self) -> None:
+        """Raise `Fatal` once the core has failed: what it did not handle is not acknowledged."""
+        if self._core_failed:
+            raise Fatal("the core failed; what came after is delivered again to the next process")
+
+    def _perform(self, effects: Sequence[Effect]) -> list[asyncio.Future[int]]:
         published: list[asyncio.Future[int]] = []
         for effect in effects:
             if isinstance(effect, Publish):
@@ -200,8 +214,8 @@ class Context:
     ) -> int:
         """Fold all stored messages of a stream in order; return the last sequence seen.
 
-        Messages that can't be decoded are counted and passed over, as they were when they
-        first came.
+        Messages that can't be decoded or are on a subject that is not theirs are counted and
+        passed over, as they were when they first came.
         """
         last = after
         while batch := await self.bus.read(stream, last, READ_BATCH):
@@ -211,8 +225,11 @@ class Context:
                     message = decode(stored.data)
                 except ValueError:
                     self.metrics.bad_total.labels(stream, "undecodable").inc()
-                else:
-                    fold(message, stored.sequence)
+                    continue
+                if subject_of(message) != stored.subject:
+                    self.metrics.bad_total.labels(stream, "wrong_subject").inc()
+                    continue
+                fold(message, stored.sequence)
         return last
 
     async def cancel_all(self) -> None:
@@ -224,6 +241,10 @@ class Context:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._judge(task)
+
+    def _judge(self, task: asyncio.Task[Any]) -> None:
+        """End the process if a task ended with an error."""
         if not task.cancelled() and (error := task.exception()):
             if not isinstance(error, (BusError, Fatal)):
                 self.log.error("task failed", task=task.get_name(), exc_info=error)
@@ -239,7 +260,9 @@ class Context:
                 TimerFired(now_ns=self.clock.now_ns(), key=effect.key, at_ns=effect.at_ns)
             )
 
-        self._timers[effect.key] = asyncio.create_task(fire(), name=f"timer {effect.key}")
+        timer = asyncio.create_task(fire(), name=f"timer {effect.key}")
+        timer.add_done_callback(self._judge)
+        self._timers[effect.key] = timer
 
     def _drop_timer(self, key: str) -> None:
         if task := self._timers.pop(key, None):
@@ -291,13 +314,25 @@ class Runner:
         for durable in durables_of(self._app.service):
             inbox = Inbox(context.metrics, context.log, context.clock)
             handler = self._handler(inbox)
+            if durable.conflated:
+                await self._prime(durable, handler)
             context.spawn(context.bus.consume(durable, handler), f"consume {durable.name}")
         self._enter("READY")
         await admin.set_serving(True)
         await self._app.run(context)
         raise Fatal("the service's adapters ended by themselves")
 
-    def _handler(self, inbox: Inbox) -> Callable[[Sequence[Stored]], Sequence[Awaitable[int]]]:
+    async def _prime(self, durable: Durable, handler: Handler) -> None:
+        """Give the core the newest message of each subject, acknowledged in an earlier life or not.
+
+        What is sent once per change, a ladder's definition say, would else be missing after a
+        restart.
+        """
+        for subject_filter in durable.subjects:
+            newest = await self.context.bus.last_per_subject(durable.stream, subject_filter)
+            await asyncio.gather(*handler(newest))
+
+    def _handler(self, inbox: Inbox) -> Handler:
         context = self.context
 
         def handle(batch: Sequence[Stored]) -> Sequence[Awaitable[int]]:
@@ -315,6 +350,7 @@ class Runner:
                     sequence=stored.sequence,
                 )
                 pending.extend(context.dispatch(received))
+                context.demand_sound()
             return pending
 
         return handle
@@ -334,12 +370,15 @@ class Runner:
             await asyncio.gather(live, stopped, return_exceptions=True)
 
     async def _drain(self) -> None:
-        self._enter("DRAIN")
-        with contextlib.suppress(TimeoutError):
+        """Leave in good order if that can be; nothing here hides why the service ends."""
+        try:
+            self._enter("DRAIN")
             async with asyncio.timeout(DRAIN_TIMEOUT_S):
                 await self._app.drain(self.context)
-                return
-        self.context.log.error("drain took too long", limit_s=DRAIN_TIMEOUT_S)
+        except TimeoutError:
+            self.context.log.error("drain took too long", limit_s=DRAIN_TIMEOUT_S)
+        except Exception as error:  # it is told, and the way out goes on
+            self.context.log.error("drain failed", exc_info=error)
 
     def _enter(self, state: ServiceState) -> None:
         self.context.metrics.state.labels(self._state).set(0)
