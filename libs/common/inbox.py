@@ -2,7 +2,7 @@
 
 from libs.common.bus import Stored
 from libs.common.clock import NS_PER_S, Clock
-from libs.common.logs import Logger, mask_payload
+from libs.common.logs import Logger, mask_payload, mask_text
 from libs.common.messages import BadMessage, DeadLetter, Message, decode, derived_id
 from libs.common.metrics import Metrics
 from libs.common.topology import Service, stream_of_subject, subject_of
@@ -48,7 +48,7 @@ class Inbox:
         self._bad_in_a_row += 1
         if self._bad_in_a_row > LETTERS_IN_A_ROW:
             return None
-        payload = mask_payload(stored.data)
+        payload, detail = mask_payload(stored.data), mask_text(detail)
         self._log.warning(
             "message refused",
             stream=stream,

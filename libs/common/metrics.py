@@ -6,6 +6,7 @@ Labels are few and closed (service, family, state, reason code): no ticker is ev
 import hmac
 import threading
 from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -14,6 +15,8 @@ from prometheus_client.exposition import make_wsgi_app
 
 from libs.common.config import ConfigError
 
+REQUEST_TIMEOUT_S = 5
+SHUTDOWN_POLL_S = 0.1
 _LATENCY_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 
 
@@ -92,8 +95,20 @@ class Metrics:
 
 
 class _QuietHandler(WSGIRequestHandler):
+    timeout = REQUEST_TIMEOUT_S
+
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: a scrape every few seconds is no news."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A client that connects and says nothing keeps nobody waiting, the end of the run least."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that went away is no news."""
 
 
 class MetricsServer:
@@ -112,14 +127,18 @@ class MetricsServer:
             return body
 
         try:
-            self._server: WSGIServer = make_server(host, port, app, handler_class=_QuietHandler)
+            self._server: WSGIServer = make_server(
+                host, port, app, server_class=_Server, handler_class=_QuietHandler
+            )
         except OSError as error:
             raise ConfigError(
                 f"metrics_port: expected a free port, found {host}:{port}: {error.strerror}; "
                 "stop what listens there or choose another"
             ) from None
         self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(SHUTDOWN_POLL_S,), daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:

@@ -84,6 +84,10 @@ class App(Protocol):
         """Leave the outside world tidy before the connection is let go."""
         ...
 
+    def observe(self, message: Message, metrics: Metrics) -> None:
+        """Count what is about to be published."""
+        ...
+
     def detail(self) -> str:
         """Return one line about the service's state for its heartbeat."""
         ...
@@ -100,6 +104,9 @@ class AppBase:
 
     async def drain(self, context: "Context") -> None:
         """Leave nothing behind."""
+
+    def observe(self, message: Message, metrics: Metrics) -> None:
+        """Count nothing."""
 
     def detail(self) -> str:
         return ""
@@ -126,6 +133,8 @@ class Context:
         self.log: Logger = make_logger(config.service, clock, config.log_level)
         self.metrics = Metrics()
         self.fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Two reasons may come at once; the second one is no complaint of asyncio's.
+        self.fatal.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timers: dict[str, asyncio.Task[Any]] = {}
         self._core_failed = False
@@ -182,6 +191,7 @@ class Context:
 
     def publish(self, message: Message, *, fenced: bool = False) -> asyncio.Future[int]:
         """Send a message on its subject; a failure to store it ends the process."""
+        self.app.observe(message, self.metrics)
         subject = subject_of(message)
         fence = None
         if fenced:
