@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from libs.common.clock import NS_PER_S
 from libs.common.config import read_secret
 from libs.common.effects import Effect
+from libs.common.messages import ClockSample, Message
+from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
 from libs.common.topology import Service
 from libs.kalshi.rest import KalshiClient
@@ -102,6 +105,10 @@ class FeedsApp(AppBase):
                 )
             case _:
                 super().perform(effect, after)
+
+    def observe(self, message: Message, metrics: Metrics) -> None:
+        if isinstance(message, ClockSample):
+            metrics.clock_skew_s.labels(message.reference).set(message.skew_ns / NS_PER_S)
 
     def detail(self) -> str:
         if self._context is None:

@@ -7,7 +7,8 @@ import asyncio
 from pathlib import Path
 
 from libs.common.config import ConfigError
-from libs.common.messages import Message
+from libs.common.messages import Message, Proposal
+from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
 from libs.common.topology import Service
 from services.pricer.artifacts import load_calibration
@@ -44,6 +45,10 @@ class PricerApp(AppBase):
     async def run(self, context: Context) -> None:
         """Wait: everything comes over the bus."""
         await asyncio.Event().wait()
+
+    def observe(self, message: Message, metrics: Metrics) -> None:
+        if isinstance(message, Proposal):
+            metrics.proposals_total.labels(message.family).inc()
 
     def detail(self) -> str:
         return self.core.summary()

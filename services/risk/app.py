@@ -8,7 +8,8 @@ import asyncio
 import msgspec
 
 from libs.common.bus import Bus, BusError
-from libs.common.messages import KillSwitch, Message
+from libs.common.messages import KillSwitch, Message, Verdict
+from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
 from libs.common.topology import KILL_SWITCH_KEY, Service
 from services.risk.config import RiskConfig
@@ -44,6 +45,13 @@ class RiskApp(AppBase):
             context.dispatch(KillSwitchRead(now_ns=context.now_ns(), engaged=engaged))
             await context.clock.sleep(self._every_s)
             await asyncio.sleep(PAUSE_MIN_S)
+
+    def observe(self, message: Message, metrics: Metrics) -> None:
+        if isinstance(message, Verdict):
+            metrics.verdicts_total.labels(message.family, message.decision).inc()
+            for gate in message.gates:
+                if not gate.ok:
+                    metrics.gate_failed_total.labels(gate.gate, gate.reason).inc()
 
     def detail(self) -> str:
         return self.core.summary()
