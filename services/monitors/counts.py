@@ -44,11 +44,15 @@ class Disconnects:
         self._per_hour = policy.disconnects_per_hour
         self._window_ns = nanoseconds(policy.disconnects_window_s)
         self._totals: dict[str, int] = {}
+        self._newest_ns: dict[str, int] = {}
         self._recent = {feed: RecentTimes(self._window_ns) for feed in SOCKETS}
 
     def fold(self, message: Message) -> None:
         if not isinstance(message, FeedStatus) or message.feed not in SOCKETS:
             return
+        if message.ts_pub_ns < self._newest_ns.get(message.feed, 0):
+            return  # an older report, delivered again
+        self._newest_ns[message.feed] = message.ts_pub_ns
         total, known = message.failures, self._totals.get(message.feed)
         self._totals[message.feed] = total
         if known is not None:

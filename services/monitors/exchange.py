@@ -48,8 +48,10 @@ class ClockSkew:
 
     def fold(self, message: Message) -> None:
         if isinstance(message, ClockSample):
-            known = message.reference in self._newest
-            if known or len(self._newest) < REFERENCES_MAX:
+            known = self._newest.get(message.reference)
+            if known is None and len(self._newest) >= REFERENCES_MAX:
+                return
+            if known is None or message.ts_pub_ns >= known.ts_pub_ns:
                 self._newest[message.reference] = message
 
     def look(self, now_ns: int) -> Reading:

@@ -351,5 +351,17 @@ def test_losses_between_two_reports_and_over_a_restart_are_all_counted() -> None
     assert watched.reading("ws_disconnect_rate", NOW + 3 * S).value == 1.0
 
 
+def test_an_older_report_that_comes_again_is_no_restart() -> None:
+    watched = Watched()
+    for at_ns, failures in ((NOW, 5), (NOW + S, 6), (NOW, 5), (NOW + S, 6)):
+        watched.told(feed("index.ws", at_ns, failures=failures))
+    assert watched.reading("ws_disconnect_rate", NOW + S).value == 1 / 6
+
+
+def test_an_older_sample_does_not_replace_a_newer_one() -> None:
+    watched = Watched().told(skew(0.1, NOW), skew(9.0, NOW - S))
+    assert watched.state("clock_skew", NOW) == "OK"
+
+
 def test_without_reports_there_is_no_rate() -> None:
     assert Watched().told(feed("clock")).state("ws_disconnect_rate", NOW) == "NO_DATA"
