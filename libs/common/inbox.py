@@ -3,7 +3,7 @@
 from libs.common.bus import Stored
 from libs.common.clock import NS_PER_S, Clock
 from libs.common.logs import Logger, mask_payload, mask_text
-from libs.common.messages import BadMessage, DeadLetter, Message, decode, derived_id
+from libs.common.messages import BadMessage, Cause, DeadLetter, Message, decode, envelope
 from libs.common.metrics import Metrics
 from libs.common.topology import Service, stream_of_subject, subject_of
 
@@ -57,15 +57,9 @@ class Inbox:
             detail=detail,
             payload=payload,
         )
-        now_ns = self._clock.now_ns()
-        letter_id = derived_id("dead", service, stream, stored.sequence)
+        key = f"{service}|{stream}|{stored.sequence}"
         return DeadLetter(
-            id=letter_id,
-            ts_event_ns=now_ns,
-            ts_pub_ns=now_ns,
-            cause_id="",
-            correlation_id=letter_id,
-            source=service,
+            **envelope(Cause.first("dead", key, self._clock.now_ns()), service),
             stream=stream,
             subject=stored.subject[:2_000],
             sequence=stored.sequence,

@@ -29,7 +29,15 @@ from libs.common.effects import (
 )
 from libs.common.inbox import Inbox
 from libs.common.logs import Logger, make_logger
-from libs.common.messages import Heartbeat, Message, ServiceState, decode, derived_id, encode
+from libs.common.messages import (
+    Cause,
+    Heartbeat,
+    Message,
+    ServiceState,
+    decode,
+    encode,
+    envelope,
+)
 from libs.common.metrics import Metrics, MetricsServer
 from libs.common.topology import (
     ORDERS_EPOCH,
@@ -408,15 +416,10 @@ class Runner:
     def _send_heartbeat(self) -> None:
         now_ns = self.context.now_ns()
         self._beats += 1
-        beat_id = derived_id("heartbeat", self._instance, now_ns, self._beats)
+        cause = Cause.first("heartbeat", f"{self._instance}|{now_ns}|{self._beats}", now_ns)
         self.context.publish(
             Heartbeat(
-                id=beat_id,
-                ts_event_ns=now_ns,
-                ts_pub_ns=now_ns,
-                cause_id="",
-                correlation_id=beat_id,
-                source=self._app.service,
+                **envelope(cause, self._app.service),
                 service=self._app.service,
                 instance=self._instance,
                 state=self._state,

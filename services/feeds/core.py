@@ -14,6 +14,7 @@ from libs.common.messages import (
     FeedStatus,
     IndexTick,
     derived_id,
+    envelope,
 )
 from libs.kalshi.ws_events import BadFrame, Delta, Gap, Snapshot, StreamError, UnknownFrame
 from services.feeds.config import FeedsConfig
@@ -36,7 +37,7 @@ from services.feeds.events import (
     Started,
     WatchBooks,
 )
-from services.feeds.ladder import Ladder
+from services.feeds.ladder import SOURCE, Ladder
 
 WATCH_EVERY_NS = NS_PER_S
 STATUS_EVERY_NS = 5 * NS_PER_S
@@ -145,12 +146,7 @@ class FeedsCore:
         self._feeds[INDEX].heard(bar.end_ns, bar.now_ns)
         cause = Cause.first("bar", f"{bar.symbol}|{bar.end_ns}", bar.now_ns)
         tick = IndexTick(
-            id=cause.id,
-            ts_event_ns=bar.end_ns,
-            ts_pub_ns=bar.now_ns,
-            cause_id="",
-            correlation_id=cause.correlation_id,
-            source="feeds",
+            **envelope(cause, SOURCE, ts_event_ns=bar.end_ns),
             symbol=bar.symbol,
             level_e4=bar.level_e4,
             bar_start_ns=bar.start_ns,
@@ -283,12 +279,7 @@ class FeedsCore:
         feed.said, feed.said_ns = verdict, now_ns
         cause = Cause.first("feed", f"{name}|{now_ns}", now_ns)
         status = FeedStatus(
-            id=cause.id,
-            ts_event_ns=now_ns,
-            ts_pub_ns=now_ns,
-            cause_id="",
-            correlation_id=cause.id,
-            source="feeds",
+            **envelope(cause, SOURCE),
             feed=name,
             ok=verdict[0],
             newest_ns=feed.newest_ns,
@@ -351,12 +342,7 @@ class FeedsCore:
         self._feeds[STATUS].heard(event.now_ns, event.now_ns)
         cause = Cause.first("exchange", str(event.now_ns), event.now_ns)
         status = ExchangeStatus(
-            id=cause.id,
-            ts_event_ns=event.now_ns,
-            ts_pub_ns=event.now_ns,
-            cause_id="",
-            correlation_id=cause.id,
-            source="feeds",
+            **envelope(cause, SOURCE),
             exchange_active=event.exchange_active,
             trading_active=event.trading_active,
         )
@@ -366,12 +352,7 @@ class FeedsCore:
         self._feeds[CLOCK].heard(event.now_ns, event.now_ns)
         cause = Cause.first("skew", f"{event.reference}|{event.now_ns}", event.now_ns)
         sample = ClockSample(
-            id=cause.id,
-            ts_event_ns=event.now_ns,
-            ts_pub_ns=event.now_ns,
-            cause_id="",
-            correlation_id=cause.id,
-            source="feeds",
+            **envelope(cause, SOURCE),
             reference=event.reference,
             skew_ns=event.skew_ns,
             uncertainty_ns=event.uncertainty_ns,

@@ -2,12 +2,20 @@
 
 from collections.abc import Iterable
 
-from libs.common.messages import Cause, LadderDefined, LadderSnapshot, Provenance, derived_id
+from libs.common.messages import (
+    Cause,
+    LadderDefined,
+    LadderSnapshot,
+    Provenance,
+    derived_id,
+    envelope,
+)
 from libs.domain.book import BookError, OrderBook
 from libs.domain.money import PRICE_ONE_E4
 from libs.kalshi.ws_events import Delta, Snapshot
 from services.feeds.events import LadderSpec
 
+SOURCE = "feeds"
 DEPTH_E4 = 500
 """Depth counts what rests within five cents of the best price."""
 COUNT_MAX_E2 = 10**10
@@ -40,12 +48,7 @@ class Ladder:
         """Return the message that defines this ladder."""
         spec = self.spec
         return LadderDefined(
-            id=message_id,
-            ts_event_ns=cause.now_ns,
-            ts_pub_ns=cause.now_ns,
-            cause_id=cause.id,
-            correlation_id=cause.correlation_id,
-            source="feeds",
+            **envelope(cause, SOURCE, message_id),
             ladder_id=self.ladder_id,
             event_ticker=spec.event_ticker,
             series_ticker=spec.series_ticker,
@@ -131,12 +134,7 @@ class Ladder:
                 depth_e2 = min(COUNT_MAX_E2, book.depth_e2("ask", ask_e4 + DEPTH_E4))
                 asks.append((ask_e4, book.count_e2("ask", ask_e4), depth_e2))
         return LadderSnapshot(
-            id=message_id,
-            ts_event_ns=heard_ns,
-            ts_pub_ns=cause.now_ns,
-            cause_id=cause.id,
-            correlation_id=cause.correlation_id,
-            source="feeds",
+            **envelope(cause, SOURCE, message_id, ts_event_ns=heard_ns),
             ladder_id=self.ladder_id,
             event_ticker=spec.event_ticker,
             series_ticker=spec.series_ticker,

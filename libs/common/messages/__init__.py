@@ -6,10 +6,12 @@ upcaster. Golden bytes of every version are in `tests/libs/common/golden/`.
 
 from libs.common.messages.base import (
     Cause,
+    Envelope,
     Message,
     Provenance,
     Side,
     derived_id,
+    envelope,
 )
 from libs.common.messages.codec import (
     ANY_MESSAGE,
@@ -58,6 +60,7 @@ __all__ = [
     "Cause",
     "ClockSample",
     "DeadLetter",
+    "Envelope",
     "ExchangeSettlement",
     "ExchangeStatus",
     "FairLadder",
@@ -87,5 +90,6 @@ __all__ = [
     "decode",
     "derived_id",
     "encode",
+    "envelope",
     "tag_of",
 ]

@@ -1,7 +1,7 @@
 """The envelope that every message carries, and how ids are derived from causes."""
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from msgspec import Meta, Struct
 
@@ -67,3 +67,32 @@ def derived_id(*parts: str | int) -> str:
     """Return a stable 26-character id of the parts: equal causes give equal ids."""
     text = "\x1f".join(str(part) for part in parts)
     return hashlib.blake2b(text.encode(), digest_size=13).hexdigest()
+
+
+class Envelope(TypedDict):
+    """The fields that every message has, to be given to its constructor with `**`."""
+
+    id: str
+    ts_event_ns: int
+    ts_pub_ns: int
+    cause_id: str
+    correlation_id: str
+    source: str
+
+
+def envelope(
+    cause: Cause, source: str, message_id: str = "", *, ts_event_ns: int | None = None
+) -> Envelope:
+    """Return the envelope of a message that a cause leads to.
+
+    Without an id of its own the message opens the chain and takes the cause's.
+    """
+    opens = not message_id or message_id == cause.id
+    return {
+        "id": message_id or cause.id,
+        "ts_event_ns": cause.now_ns if ts_event_ns is None else ts_event_ns,
+        "ts_pub_ns": cause.now_ns,
+        "cause_id": "" if opens else cause.id,
+        "correlation_id": cause.correlation_id,
+        "source": source,
+    }
