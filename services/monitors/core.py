@@ -7,7 +7,7 @@ state changes and every half minute.
 from msgspec import Struct
 
 from libs.common.effects import Effect, Event, Publish, Received, SetTimer, TimerFired
-from libs.common.messages import Cause, Message, MonitorResult
+from libs.common.messages import Cause, Message, MonitorResult, envelope
 from services.monitors.counts import DeadLetters, Disconnects
 from services.monitors.events import KillSwitchRead, ShowFeedAge, ShowMonitor, Started
 from services.monitors.exchange import ClockSkew, ExchangeOpen, KillSwitchMonitor
@@ -106,12 +106,7 @@ class MonitorsCore:
         said.said_ns = now_ns
         cause = Cause.first("monitor", f"{name}|{now_ns}", now_ns)
         result = MonitorResult(
-            id=cause.id,
-            ts_event_ns=now_ns,
-            ts_pub_ns=now_ns,
-            cause_id="",
-            correlation_id=cause.correlation_id,
-            source="monitors",
+            **envelope(cause, "monitors"),
             monitor=name,
             scope="all",
             state=reading.state,

@@ -19,6 +19,7 @@ from libs.common.messages import (
     Provenance,
     Quote,
     derived_id,
+    envelope,
 )
 from libs.common.own_orders import OwnOrders
 from libs.domain.eastern import NS_PER_HOUR, NS_PER_MINUTE, eastern_date
@@ -229,12 +230,7 @@ class PricerCore:
         calibration = self.calibrations.get(definition.family)
         inputs = [part.provenance for part in (tick, state.snapshot) if part is not None]
         return Proposal(
-            id=derived_id(cause.id, index),
-            ts_event_ns=cause.now_ns,
-            ts_pub_ns=cause.now_ns,
-            cause_id=cause.id,
-            correlation_id=cause.correlation_id,
-            source="pricer",
+            **envelope(cause, "pricer", derived_id(cause.id, index)),
             event_ticker=definition.event_ticker,
             series_ticker=definition.series_ticker,
             family=definition.family,
@@ -274,12 +270,7 @@ class PricerCore:
         forecast = forecast or self._forecast(state, tick, calibration, now_ns)
         state.fair_ns = now_ns
         message = FairLadder(
-            id=derived_id(cause.id, index),
-            ts_event_ns=now_ns,
-            ts_pub_ns=now_ns,
-            cause_id=cause.id,
-            correlation_id=cause.correlation_id,
-            source="pricer",
+            **envelope(cause, "pricer", derived_id(cause.id, index)),
             ladder_id=definition.ladder_id,
             event_ticker=definition.event_ticker,
             series_ticker=definition.series_ticker,

@@ -21,6 +21,7 @@ from libs.common.messages import (
     OrderIntent,
     Settlement,
     derived_id,
+    envelope,
 )
 from libs.domain.families import family_of_series
 from libs.domain.settlement import Fixing, to_grid
@@ -251,12 +252,12 @@ class ReportingCore:
         )
         content = (found.level_e4, found.printed_ns, held.position_e2, held.cost_e6, held.fee_e6)
         return Settlement(
-            id=derived_id("settlement", ticker, result, *content),
-            ts_event_ns=defined.target_ns,
-            ts_pub_ns=cause.now_ns,
-            cause_id=cause.id,
-            correlation_id=cause.correlation_id,
-            source=self._source,
+            **envelope(
+                cause,
+                self._source,
+                derived_id("settlement", ticker, result, *content),
+                ts_event_ns=defined.target_ns,
+            ),
             event_ticker=defined.event_ticker,
             series_ticker=defined.series_ticker,
             ticker=ticker,
@@ -275,12 +276,7 @@ class ReportingCore:
             return []
         self._status_ns = event.now_ns
         status = LedgerStatus(
-            id=derived_id(cause.id, "ledger_status"),
-            ts_event_ns=event.now_ns,
-            ts_pub_ns=event.now_ns,
-            cause_id=cause.id,
-            correlation_id=cause.correlation_id,
-            source=self._source,
+            **envelope(cause, self._source, derived_id(cause.id, "ledger_status")),
             watermarks=event.watermarks,
             rows=event.rows,
         )

@@ -27,6 +27,7 @@ from libs.common.messages import (
     SizedQuote,
     Verdict,
     derived_id,
+    envelope,
 )
 from libs.common.own_orders import OwnOrders
 from libs.domain.eastern import NS_PER_HOUR
@@ -242,12 +243,7 @@ class RiskCore:
         go = all(gate.ok for gate in gates)
         self._verdicts["GO" if go else "NO-GO"] += 1
         return Verdict(
-            id=derived_id(cause.id, index),
-            ts_event_ns=cause.now_ns,
-            ts_pub_ns=cause.now_ns,
-            cause_id=cause.id,
-            correlation_id=cause.correlation_id,
-            source="risk",
+            **envelope(cause, "risk", derived_id(cause.id, index)),
             decision="GO" if go else "NO-GO",
             proposal_id=proposal.id,
             event_ticker=proposal.event_ticker,
