@@ -13,6 +13,8 @@ from msgspec import Struct
 from libs.common.clock import ClockSpec
 
 MAX_CONFIG_BYTES = 1_000_000
+GIVEN_MAX = 80
+"""A longer value is not repeated in an error: it would hide what is wrong."""
 T = TypeVar("T")
 
 _AT_KEY = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
@@ -123,7 +125,7 @@ def _explain(
     else:
         what = what[:1].lower() + what[1:].replace("`", "")
         given = _value_at(merged, key)
-        if key and given is not None:
+        if key and given is not None and len(repr(given)) <= GIVEN_MAX:
             what += f", given {given!r}"
     file = next((path for path, part in reversed(parts) if _value_at(part, key) is not None), None)
     where = file or (parts[-1][0] if parts else "configuration")

@@ -47,7 +47,7 @@ async def connect_client(
         last[:] = [error]
         if is_refusal(error) and not refused.done():
             refused.set_result(None)
-        if on_error is not None:
+        if on_error is not None and connecting.done():  # until then the outcome says it once
             on_error(error)
 
     connecting = asyncio.ensure_future(

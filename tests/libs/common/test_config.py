@@ -172,3 +172,9 @@ def test_equal_configurations_have_equal_hashes(tmp_path: Path) -> None:
     other = written(tmp_path, BASE + "heartbeat_s: 6\n", "other.yaml")
     assert config_hash(load_config([path], Example)) != config_hash(load_config([other], Example))
     assert ClockSpec() == load_config([path], Example).clock
+
+
+def test_a_long_value_is_not_repeated(tmp_path: Path) -> None:
+    text = refusal(written(tmp_path, BASE + f"admin_port: {'x' * 500}\n"))
+    assert "key 'admin_port': expected int, got str" in text
+    assert len(text) < 300 + len(str(tmp_path))
