@@ -206,7 +206,11 @@ class Context:
             assert self.app.fence is not None, "a fenced message needs an epoch"
             fence = Fence(ORDERS_EPOCH, self.app.fence)
         sent = time.perf_counter()
-        future = self.bus.publish(subject, encode(message), message_id=message.id, fence=fence)
+        try:
+            future = self.bus.publish(subject, encode(message), message_id=message.id, fence=fence)
+        except BusError as error:  # what follows it, a cancel say, must happen all the same
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
 
         def acknowledged(done: asyncio.Future[int]) -> None:
             if done.cancelled():

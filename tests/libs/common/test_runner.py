@@ -354,6 +354,17 @@ async def test_a_publish_that_fails_ends_the_service_in_words(rig: Rig) -> None:
 # Timers
 
 
+async def test_on_a_closed_bus_effects_and_the_drain_still_happen(rig: Rig) -> None:
+    """A cancel that follows its intent, and the drain of what rests, do not need the bus."""
+    await rig.ready()
+    await rig.bus.close()
+    rig.app.core.answer = lambda _: [Publish(message=VERDICT), Act(name="cancel")]
+    rig.kick()
+    assert [name for name, _ in rig.app.performed] == ["cancel"]
+    assert isinstance(await rig.ended(), Fatal)
+    assert rig.app.log[-1] == "drain"
+
+
 async def test_timers_fire_at_their_time_replace_and_cancel(rig: Rig) -> None:
     await rig.ready()
     answers: dict[str, list[Effect]] = {
