@@ -24,7 +24,9 @@ from cli.run_directory import RunDirectory, new_demo_directory
 from cli.screen import contracts, dollars, draw, plain_lines
 from cli.stack import Stack, StackError
 from cli.watcher import Watcher
+from lab.market.faults import FaultError, parse_faults
 from libs.common.clock import NS_PER_S, Clock
+from libs.common.config import ConfigError
 from libs.domain.eastern import eastern_datetime, utc_text
 from proto import reporting_pb2, reporting_pb2_grpc
 
@@ -33,6 +35,8 @@ DRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 5.0
 SETTLE_FROM_S = 12.0
 SETTLE_LIMIT_S = 240.0
+SETTLE_LIMIT_REAL_S = 60.0
+"""At high speeds the limit above is short for a service that has to be started again."""
 SETTLE_POLL_S = 0.5
 EXIT_DISAGREE = 1
 EXIT_START = 3
@@ -47,6 +51,7 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
     bars: tuple[Path, ...] = ()
     day: date | None = None
     hour: int | None = None
+    faults: tuple[str, ...] = ()
     as_json: bool = False
 
 
@@ -56,10 +61,14 @@ class Interrupted(Exception):
 
 async def run_demo(options: DemoOptions, console: Console) -> int:
     """Trade one window; return the exit code: 0 only if all books agree."""
+    try:
+        parse_faults(options.faults)
+    except FaultError as error:
+        raise ConfigError(f"--fault: {error}") from None
     window = choose_window(seed=options.seed, bars=options.bars, day=options.day, hour=options.hour)
     run = new_demo_directory(datetime.now(UTC).strftime("%Y%m%dT%H%M%S"))
     clock_spec = window_clock(window, options.speed, LEAD_S, time.time_ns())
-    plan = make_plan(run, window, clock_spec, {})
+    plan = make_plan(run, window, clock_spec, {"index": {"faults": list(options.faults)}})
     _announce(console, plan, options)
     stack = Stack(plan)
     try:
@@ -152,7 +161,8 @@ async def _until_settled(plan: Plan, clock: Clock, watching: "asyncio.Task[None]
     if watching in done:
         watching.result()
     until_ns = target_ns + round(SETTLE_LIMIT_S * NS_PER_S)
-    while clock.now_ns() < until_ns:
+    until_s = time.monotonic() + SETTLE_LIMIT_REAL_S
+    while clock.now_ns() < until_ns or time.monotonic() < until_s:
         with contextlib.suppress(AdminError):
             if (await _ledger_books(plan)).markets_unsettled == 0:
                 return

@@ -46,6 +46,10 @@ def demo(
     bars: Bars = None,
     day: Day = None,
     hour: Hour = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help='A fault of the index, after its start: "silence@+300s:20s".'),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Trade one hourly window, T−15 min to settlement, against the simulated exchange.
@@ -62,6 +66,7 @@ def demo(
         bars=tuple(bars or ()),
         day=parse_day(day) if day else None,
         hour=hour,
+        faults=tuple(fault or ()),
         as_json=as_json,
     )
     # With --json the result alone goes to standard output, what happens on the way to the other.

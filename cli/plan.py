@@ -143,14 +143,22 @@ def _targets_in_bars(path: IndexPath) -> list[int]:
 def make_plan(
     run: RunDirectory, window: Window, clock: ClockSpec, overrides: dict[str, dict[str, Any]]
 ) -> Plan:
-    """Write the configuration of every process and return how to start them."""
+    """Write the configuration of every process and return how to start them.
+
+    `overrides` are keys of a service's configuration, or of the simulated index's, by name.
+    """
     addresses = Addresses.choose()
     nats_config = _write_nats(run, addresses)
     key_id, key_file = _write_keys(run)
     infrastructure = (
         _process(run, "nats", str(_nats_program()), "-c", str(nats_config)),
         _python(run, "exchange", "lab.venue", _exchange(run, window, clock, addresses, key_id)),
-        _python(run, "index", "lab.market", _index(run, window, clock, addresses)),
+        _python(
+            run,
+            "index",
+            "lab.market",
+            _index(run, window, clock, addresses) | overrides.get("index", {}),
+        ),
     )
     own: dict[str, dict[str, Any]] = {
         "feeds": _feeds(run, window, addresses),

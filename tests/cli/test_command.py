@@ -35,6 +35,7 @@ def test_help(tmp_path: Path, words: list[str]) -> None:
         (["demo", "--bars", "none.parquet"], 2, "expected a readable Parquet file"),
         (["demo", "--speed", "0"], 2, "--speed"),
         (["demo", "--colour"], 2, "No such option"),
+        (["demo", "--fault", "hiccup"], 2, "expected a form like silence@+120s:5s"),
         (["sim", "exchange", "--keys", "nowhere"], 2, "nowhere"),
         (["sim", "exchange", "--keys", ".", "--tier", "gold"], 2, "gold"),
         (["sim", "index", "--key-file", "none"], 2, "expected a readable file at none"),
