@@ -106,7 +106,11 @@ def input_reasons(
         reasons.append(CALIBRATION_MISSING)
     if state.ladder is None:
         reasons.append(LADDER_REFUSED)
-    if tick is None or now_ns - tick.recv_ns > seconds_ns(policy.level_age_s_max):
+    if (
+        tick is None
+        or now_ns - tick.recv_ns > seconds_ns(policy.level_age_s_max)
+        or tick.recv_ns - tick.bar_end_ns > seconds_ns(policy.level_late_s_max)
+    ):  # a delayed source sends old levels on time: they are old all the same
         reasons.append(STALE_LEVEL)
     snapshot = state.snapshot
     if snapshot is None or now_ns - snapshot.recv_ns > seconds_ns(policy.books_age_s_max):

@@ -20,6 +20,7 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cancel_buffer_s: float = 2.0
     level_age_s_max: float = 2.0
     level_age_last_minute_s_max: float = 0.7
+    level_late_s_max: float = 2.0
     books_age_s_max: float = 2.0
     proposal_ttl_s: float = 8.0
     renew_lead_s: float = 4.0
@@ -37,7 +38,13 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError(f"cancel_buffer_s: expected at least 2.0, got {self.cancel_buffer_s}")
         if not 0.0 < self.renew_lead_s < self.proposal_ttl_s:
             raise ValueError("renew_lead_s: expected above 0 and below proposal_ttl_s")
-        if min(self.level_age_s_max, self.books_age_s_max, self.level_age_last_minute_s_max) <= 0:
+        ages_s = (
+            self.level_age_s_max,
+            self.level_age_last_minute_s_max,
+            self.level_late_s_max,
+            self.books_age_s_max,
+        )
+        if min(ages_s) <= 0:
             raise ValueError("ages: expected limits above 0")
         for day in self.event_dates:
             if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):

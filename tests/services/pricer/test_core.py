@@ -1,6 +1,7 @@
 """The pricer's core with plain events: when it proposes, what it says, when it keeps quiet."""
 
 import pytest
+from msgspec.structs import replace
 
 from libs.common.effects import Received, TimerFired
 from libs.common.messages import encode
@@ -126,6 +127,14 @@ def test_a_silent_index_empties_the_set_with_its_reason():
     bench.send(tick(NOW))
     bench.send(snapshot(NOW + 2 * S))
     (proposal,) = proposals(bench.core.handle(timer(NOW + 2 * S + 1)))
+    assert (proposal.quotes, proposal.reasons) == ((), ("stale_level",))
+
+
+def test_a_level_that_was_old_when_it_came_is_stale():
+    """A delayed source sends a bar a second, each a quarter of an hour old."""
+    bench = ready()
+    late = replace(tick(NOW), bar_start_ns=NOW - 901 * S, bar_end_ns=NOW - 900 * S, recv_ns=NOW)
+    (proposal,) = proposals(bench.send(late))
     assert (proposal.quotes, proposal.reasons) == ((), ("stale_level",))
 
 
