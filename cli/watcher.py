@@ -6,7 +6,8 @@ from typing import Self
 from cli.run_directory import RunDirectory
 from cli.session import SessionView
 from libs.common.bus import BusError
-from libs.common.messages import BadMessage, Message, decode
+from libs.common.inbox import Refused, read_stored
+from libs.common.messages import Message
 from libs.common.nats_bus import NatsBus
 from libs.common.topology import STREAMS, Service
 
@@ -29,24 +30,24 @@ class Watcher:
         password = run.token(f"nats-{Service.CONSOLE}.password").read_text(encoding="utf-8")
         return cls(await NatsBus.connect(nats_url, Service.CONSOLE, password))
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, now_ns: int) -> None:
         """Fold everything that is stored and not yet folded; a bus that is away is tried later."""
         for stream in self._places:
             try:
-                await self._read(stream)
+                await self._read(stream, now_ns)
             except (BusError, TimeoutError):
                 return
 
-    async def all_of(self, stream: str) -> list[Message]:
-        """Return every readable message of a stream, from its first one."""
+    async def all_of(self, stream: str, now_ns: int) -> list[Message]:
+        """Return every message of a stream that the services would take, from its first one."""
         found: list[Message] = []
         after = 0
         while batch := await self.bus.read(stream, after, READ_LIMIT):
             for stored in batch:
                 after = stored.sequence
                 try:
-                    found.append(decode(stored.data))
-                except BadMessage:
+                    found.append(read_stored(stored, now_ns))
+                except Refused:
                     self.bad += 1
         return found
 
@@ -54,7 +55,7 @@ class Watcher:
         """Let go of the bus."""
         await self.bus.close()
 
-    async def _read(self, stream: str) -> None:
+    async def _read(self, stream: str, now_ns: int) -> None:
         for _ in range(ROUNDS_MAX):
             batch = await self.bus.read(stream, self._places[stream], READ_LIMIT)
             if not batch:
@@ -62,8 +63,8 @@ class Watcher:
             for stored in batch:
                 self._places[stream] = stored.sequence
                 try:
-                    message = decode(stored.data)
-                except BadMessage:
+                    message = read_stored(stored, now_ns)
+                except Refused:
                     self.bad += 1
                 else:
                     self.view.apply(message, stream, stored.sequence)

@@ -13,6 +13,32 @@ LETTERS_IN_A_ROW = 5
 a flood of garbage must not fill the dead-letter stream."""
 
 
+class Refused(Exception):
+    """A stored message that nobody may act on; `reason` is one of three codes."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def read_stored(stored: Stored, now_ns: int) -> Message:
+    """Return the message; raise `Refused` if it is undecodable, misplaced or future-dated.
+
+    One rule for all who read a stream: what is refused when it comes is not folded later.
+    """
+    try:
+        message = decode(stored.data)
+    except BadMessage as error:
+        raise Refused("undecodable", str(error)) from None
+    if (subject := subject_of(message)) != stored.subject:
+        raise Refused("wrong_subject", f"expected on {subject}")
+    newest_ns = max(message.ts_event_ns, message.ts_pub_ns)
+    if newest_ns > now_ns + FUTURE_LIMIT_NS:
+        raise Refused("future_dated", f"{(newest_ns - now_ns) / NS_PER_S:.1f} s ahead")
+    return message
+
+
 class Inbox:
     """Open stored messages of one durable: decode, check their place and their time."""
 
@@ -24,20 +50,12 @@ class Inbox:
 
     def open(self, stored: Stored, service: Service) -> tuple[Message | None, DeadLetter | None]:
         """Return the message, or None and the dead letter to send (None when limited)."""
-        stream = stream_of_subject(stored.subject)
-        now_ns = self._clock.now_ns()
         try:
-            message = decode(stored.data)
-        except BadMessage as error:
-            return None, self._refuse(stored, service, "undecodable", str(error))
-        if (subject := subject_of(message)) != stored.subject:
-            return None, self._refuse(stored, service, "wrong_subject", f"expected on {subject}")
-        newest_ns = max(message.ts_event_ns, message.ts_pub_ns)
-        if newest_ns > now_ns + FUTURE_LIMIT_NS:
-            ahead_s = (newest_ns - now_ns) / NS_PER_S
-            return None, self._refuse(stored, service, "future_dated", f"{ahead_s:.1f} s ahead")
+            message = read_stored(stored, self._clock.now_ns())
+        except Refused as refused:
+            return None, self._refuse(stored, service, refused.reason, refused.detail)
         self._bad_in_a_row = 0
-        self._metrics.received_total.labels(stream).inc()
+        self._metrics.received_total.labels(stream_of_subject(stored.subject)).inc()
         return message, None
 
     def _refuse(

@@ -27,14 +27,13 @@ from libs.common.effects import (
     SetTimer,
     TimerFired,
 )
-from libs.common.inbox import Inbox
+from libs.common.inbox import Inbox, Refused, read_stored
 from libs.common.logs import Logger, make_logger
 from libs.common.messages import (
     Cause,
     Heartbeat,
     Message,
     ServiceState,
-    decode,
     encode,
     envelope,
 )
@@ -236,20 +235,17 @@ class Context:
     ) -> int:
         """Fold all stored messages of a stream in order; return the last sequence seen.
 
-        Messages that can't be decoded or are on a subject that is not theirs are counted and
-        passed over, as they were when they first came.
+        What was refused when it first came (undecodable, misplaced, future-dated) is counted
+        and passed over.
         """
         last = after
         while batch := await self.bus.read(stream, last, READ_BATCH):
             for stored in batch:
                 last = stored.sequence
                 try:
-                    message = decode(stored.data)
-                except ValueError:
-                    self.metrics.bad_total.labels(stream, "undecodable").inc()
-                    continue
-                if subject_of(message) != stored.subject:
-                    self.metrics.bad_total.labels(stream, "wrong_subject").inc()
+                    message = read_stored(stored, self.clock.now_ns())
+                except Refused as refused:
+                    self.metrics.bad_total.labels(stream, refused.reason).inc()
                     continue
                 fold(message, stored.sequence)
         return last

@@ -93,7 +93,7 @@ async def real(root: Path, rate: float, seconds: float) -> list[float]:
         from_wall_ns = time.time_ns()
         await asyncio.sleep(seconds)
         watcher = await Watcher.connect(plan.run, plan.addresses.nats_url)
-        orders = await watcher.all_of("ORDERS")
+        orders = await watcher.all_of("ORDERS", plan.clock.build().now_ns())
         await watcher.close()
     finally:
         await stack.stop()
