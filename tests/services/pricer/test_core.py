@@ -134,8 +134,9 @@ def test_a_level_that_was_old_when_it_came_is_stale():
     """A delayed source sends a bar a second, each a quarter of an hour old."""
     bench = ready()
     late = replace(tick(NOW), bar_start_ns=NOW - 901 * S, bar_end_ns=NOW - 900 * S, recv_ns=NOW)
-    (proposal,) = proposals(bench.send(late))
-    assert (proposal.quotes, proposal.reasons) == ((), ("stale_level",))
+    bench.send(late)
+    (said,) = proposals(bench.effects)
+    assert (said.quotes, said.reasons) == ((), ("stale_level",))
 
 
 def test_silent_books_empty_the_set_with_their_reason():
