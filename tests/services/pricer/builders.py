@@ -1,5 +1,7 @@
 """Messages and calibrations for the pricer's tests: one SPX noon event of 2024-08-05."""
 
+from typing import Any
+
 from libs.common.effects import Effect, Publish, Received, SetTimer
 from libs.common.messages import (
     FairLadder,
@@ -27,7 +29,7 @@ CENTS = (PriceRange(0, 10_000, 100),)
 
 def calibration(sigma_15=10.0, **changes) -> HourlyCalibration:
     """σ grows with the root of time: 10 points at 15 minutes."""
-    fields = {
+    fields: dict[str, Any] = {
         "family": "INXU",
         "symbol": "I:SPX",
         "fitted_ns": OPEN - 86_400 * S,

@@ -1,5 +1,7 @@
 """Messages for risk's tests: one SPX noon event of 2024-08-05, everything in order."""
 
+from typing import Any
+
 from libs.common.effects import Effect, Publish, Received
 from libs.common.messages import (
     ClockSample,
@@ -193,7 +195,7 @@ def fill(
 
 def question(**changes) -> Question:
     """Everything in order ten minutes before the target."""
-    fields = {
+    fields: dict[str, Any] = {
         "now_ns": NOW,
         "family": "INXU",
         "target_ns": TARGET,
