@@ -31,7 +31,7 @@ async def take_epoch(context: Context, account: str, instance: str) -> tuple[int
     sequence, epoch = 0, 1
     if known:
         last = decode(known[-1].data)
-        assert isinstance(last, BrokerEpoch), "orders.epoch carries epochs"
+        assert isinstance(last, BrokerEpoch), "its subject carries epochs alone"
         sequence, epoch = known[-1].sequence, last.epoch + 1
     now_ns = context.now_ns()
     message_id = derived_id("epoch", instance, epoch, now_ns)
