@@ -121,8 +121,12 @@ class Order:
         if filled_e2 <= self.filled_e2:
             return
         self.filled_e2 = filled_e2
-        whole = filled_e2 >= self.total_max_e2
-        self.apply(Trigger.FILL_ALL if whole else Trigger.FILL_PART, now_ns, reason)
+        if filled_e2 > self.total_max_e2:  # it is larger than we know: an amend landed late
+            trigger = Trigger.REAPPEAR if self.state in ENDED else Trigger.LOSE
+            self.apply(trigger, now_ns, f"{reason} beyond its count")
+        else:
+            whole = filled_e2 == self.total_max_e2
+            self.apply(Trigger.FILL_ALL if whole else Trigger.FILL_PART, now_ns, reason)
 
     # Answers of writes
 
@@ -200,9 +204,20 @@ class Order:
             self.saw_filled(shown.filled_e2, now_ns, "frame")
 
     def shown_by_read(
-        self, shown: ExchangeOrder, started_ns: int, now_ns: int, stale_ns: int, ghost_ns: int
+        self,
+        shown: ExchangeOrder,
+        started_ns: int,
+        now_ns: int,
+        *,
+        stale_ns: int,
+        late_ns: int,
+        ghost_ns: int,
     ) -> None:
-        """Take an order of a read that was begun at `started_ns`."""
+        """Take an order of a read that was begun at `started_ns`.
+
+        `late_ns` is how long after its outcome was lost an amend may still land and change what
+        was read.
+        """
         self._learn(shown)
         self.missing_reads = self.missing_since_ns = 0
         if self._ended(shown, now_ns, "read"):
@@ -211,7 +226,8 @@ class Order:
             if started_ns >= self.settled_ns + ghost_ns and shown.status == "resting":
                 self.apply(Trigger.REAPPEAR, now_ns, "read")
             return
-        fresh = started_ns >= self.settled_ns + stale_ns and self.in_flight is None
+        wait_ns = late_ns if self.amend_total_e2 is not None else stale_ns
+        fresh = started_ns >= self.settled_ns + wait_ns and self.in_flight is None
         if not fresh or shown.status != "resting":
             self.saw_filled(shown.filled_e2, now_ns, "read")
             return

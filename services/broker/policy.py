@@ -21,7 +21,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     absence_apart_s: float = 1.0
     """... the first and the last of them this far apart ..."""
     absence_age_s: float = 3.0
-    """... and the last one begun this long after the write was lost."""
+    """... and the last one begun this long after the write was lost: so late may it still land.
+    A lost amend is not read back sooner either."""
     lookup_every_s: float = 1.0
     lookup_every_max_s: float = 10.0
     ghost_s: float = 2.0

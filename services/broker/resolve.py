@@ -74,7 +74,12 @@ class Resolver:
         before = desk.look(order)
         held = order.price_e4, order.count_e2
         order.shown_by_read(
-            shown, started_ns, desk.now_ns, to_ns(policy.stale_read_s), to_ns(policy.ghost_s)
+            shown,
+            started_ns,
+            desk.now_ns,
+            stale_ns=to_ns(policy.stale_read_s),
+            late_ns=to_ns(policy.absence_age_s),
+            ghost_ns=to_ns(policy.ghost_s),
         )
         resting = before[0] in ("resting", "partially_filled") and order.is_open
         if resting and held != (order.price_e4, order.count_e2):

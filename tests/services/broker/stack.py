@@ -30,7 +30,7 @@ from tests.services.broker.rig import SERIES, TARGET_NS, S, verdict
 KEY_ID = "33333333-3333-4333-8333-333333333333"
 PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 LADDER = LadderConfig(
-    series=SERIES, target_ns=TARGET_NS, centre_e4=68_000_000, step_e4=100_000, rungs=5
+    series=SERIES, target_ns=TARGET_NS, centre_e4=68_000_000, step_e4=100_000, rungs=11
 )
 OTHER = "other"
 

@@ -1,5 +1,6 @@
 """reliability.md 13 at the shell: the exchange's answers are lost, late, refused; books hold."""
 
+import asyncio
 import random
 from collections import Counter
 
@@ -9,7 +10,7 @@ from libs.common.messages import OrderUpdate
 from libs.kalshi.errors import NoAnswerError, NotSentError
 from libs.kalshi.transport import AiohttpTransport, Answer
 from services.broker.app import BrokerApp
-from tests.services.broker.rig import A, B, quote
+from tests.services.broker.rig import EVENT, A, B, quote
 from tests.services.broker.stack import KEY_ID, stack, until
 
 OPEN = {"intent", "submitted", "resting", "partially_filled", "unknown"}
@@ -71,6 +72,57 @@ async def test_books_agree_after_a_storm(tmp_path, seed):
         check_books(running)
         seen = sum((one.counts for one in transports), Counter())
         assert {"before", "after", "503", "429"} <= set(seen), seen
+
+
+class Slow:
+    """A transport that notes when each order was sent, and takes its time."""
+
+    def __init__(self):
+        self._inner = AiohttpTransport()
+        self.placed_s = []
+        self.fifth = asyncio.Event()
+
+    async def send(self, method, url, headers, body):
+        if method == "POST" and url.endswith("/orders"):
+            self.placed_s.append(asyncio.get_running_loop().time())
+            if len(self.placed_s) == 5:
+                self.fifth.set()
+            await asyncio.sleep(0.02)
+        return await self._inner.send(method, url, headers, body)
+
+    async def close(self):
+        await self._inner.close()
+
+
+async def test_the_kill_switch_falls_in_a_batch_of_twenty(tmp_path):
+    """reliability.md 9: no new call after 100 ms, all gone and confirmed."""
+    transports = []
+
+    class App(BrokerApp):
+        def make_transport(self):
+            transports.append(Slow())
+            return transports[-1]
+
+    async with stack(tmp_path / "run") as running:
+        running.make_app = App
+        await running.start_broker()
+        rungs = [f"{EVENT}-T67{tens}9.9999" for tens in range(4, 9)] + [A, B]
+        rungs += [f"{EVENT}-T68{tens}9.9999" for tens in range(1, 4)]
+        running.give(
+            *[quote(rung, "bid", 3_000, 100) for rung in rungs],
+            *[quote(rung, "ask", 7_000, 100) for rung in rungs],
+        )
+        async with asyncio.timeout(10):
+            await transports[0].fifth.wait()
+        await running.app.switch.engage("test", "test")
+        engaged_s = asyncio.get_running_loop().time()
+        await until(lambda: not OPEN & set(running.states().values()), "an end for each order")
+        assert running.resting() == {}
+        assert await running.app.exchange.resting_orders() == ()
+        running.give(*[quote(rung, "bid", 3_000, 100) for rung in rungs])
+        await running.app._watch.read_account()
+        assert max(transports[0].placed_s) < engaged_s + 0.1
+        check_books(running)
 
 
 async def one_turn(running, dice):
