@@ -5,6 +5,8 @@ when it drops all of them the verdict is NO-GO with the step's reason. A proposa
 that passes the gates is a GO without quotes: in both cases nothing rests.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from libs.common.config import config_hash
@@ -215,6 +217,8 @@ class RiskCore:
         books_ns = books.recv_ns if books else None
         if standing:
             level_ns = inputs.levels_ns.get(event_ticker)
+        elif books_ns is not None:
+            books_ns = min(books_ns, proposal.books_ns)
         question = Question(
             now_ns=now_ns,
             family=proposal.family,
@@ -241,16 +245,20 @@ class RiskCore:
         index: int,
     ) -> Verdict:
         go = all(gate.ok for gate in gates)
-        self._verdicts["GO" if go else "NO-GO"] += 1
+        decision: Literal["GO", "NO-GO"] = "GO" if go else "NO-GO"
+        self._verdicts[decision] += 1
+        latest_ns = cause.now_ns + seconds_ns(self.policy.gates.verdict_ttl_s_max)
         return Verdict(
-            **envelope(cause, "risk", derived_id(cause.id, index)),
-            decision="GO" if go else "NO-GO",
+            # A proposal that is judged anew after a restart may be judged differently: the bus
+            # must not take that for the first verdict sent twice.
+            **envelope(cause, "risk", derived_id(cause.id, index, decision)),
+            decision=decision,
             proposal_id=proposal.id,
             event_ticker=proposal.event_ticker,
             series_ticker=proposal.series_ticker,
             family=proposal.family,
             target_ns=proposal.target_ns,
-            expires_at_ns=min(proposal.expires_at_ns, max(0, self._cancel_ns(proposal))),
+            expires_at_ns=min(proposal.expires_at_ns, max(0, self._cancel_ns(proposal)), latest_ns),
             quotes=quotes if go else (),
             gates=gates,
             provenance=proposal.provenance,

@@ -21,7 +21,11 @@ def _at_least_zero(policy: Struct) -> None:
 
 
 class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The limits of the gates, in seconds of the run's clock (domain.md §3)."""
+    """The limits of the gates, in seconds of the run's clock (domain.md §3).
+
+    No verdict outlives `verdict_ttl_s_max`, whatever its proposal says: should this service die,
+    nothing rests for longer without its watch.
+    """
 
     cancel_buffer_s: float = 2.0
     level_age_s_max: float = 2.0
@@ -33,6 +37,7 @@ class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kill_switch_age_s_max: float = 5.0
     heartbeat_age_s_max: float = 300.0
     exchange_status_age_s_max: float = 60.0
+    verdict_ttl_s_max: float = 10.0
 
     def __post_init__(self) -> None:
         _at_least_zero(self)

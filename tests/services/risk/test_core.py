@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.common.effects import SetTimer, TimerFired
+from libs.common.effects import Received, SetTimer, TimerFired
 from libs.common.messages import encode
 from services.risk.core import RiskCore
 from services.risk.policy import GatePolicy, RiskPolicy
@@ -42,6 +42,10 @@ GATE_NAMES = [
 
 def timer(now_ns) -> TimerFired:
     return TimerFired(now_ns=now_ns, key=f"recheck:{EVENT}", at_ns=now_ns)
+
+
+def received(message) -> Received:
+    return Received(now_ns=NOW, message=message, stream="PROPOSALS", sequence=1)
 
 
 def test_go_carries_sized_quotes_and_every_gate():
@@ -114,6 +118,29 @@ def test_a_proposal_answers_for_its_own_level():
     old = proposal(NOW, level_ns=NOW - 2 * S - 1)
     (verdict,) = verdicts(bench.send(old))
     assert failed(verdict) == [("freshness_index", "polygon_ws_stale")]
+
+
+def test_a_proposal_answers_for_its_own_books():
+    """Priced from books of five minutes ago: that newer ones are known here is no excuse."""
+    bench = Bench()
+    (verdict,) = verdicts(bench.send(proposal(books_ns=NOW - 5 * MINUTE)))
+    assert failed(verdict) == [("freshness_ladder", "STALE_FEEDS")]
+    (verdict,) = verdicts(bench.send(proposal(books_ns=0)))
+    assert failed(verdict) == [("freshness_ladder", "STALE_FEEDS")]
+
+
+def test_no_go_outlives_its_own_limit_whatever_the_proposal_says():
+    (verdict,) = verdicts(Bench().send(proposal(expires_at_ns=NOW + 5 * MINUTE)))
+    assert verdict.decision == "GO"
+    assert verdict.expires_at_ns == NOW + 10 * S
+
+
+def test_a_proposal_judged_anew_and_differently_has_a_verdict_of_its_own():
+    """After a restart inputs are missing: the bus must not drop the NO-GO as the GO's copy."""
+    (first,) = verdicts(Bench().send(proposal()))
+    (again,) = verdicts(RiskCore(RiskPolicy()).handle(received(proposal())))
+    assert (first.decision, again.decision) == ("GO", "NO-GO")
+    assert first.id != again.id
 
 
 def test_a_proposal_without_a_level_is_stale():

@@ -38,6 +38,7 @@ def test_the_gates_are_those_of_the_specification(plumbing):
         kill_switch_age_s_max=5.0,
         heartbeat_age_s_max=300.0,
         exchange_status_age_s_max=60.0,
+        verdict_ttl_s_max=10.0,
     )
 
 
