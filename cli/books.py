@@ -47,7 +47,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 def exchange_books(truth_log: Path, account: str, target_ns: int) -> tuple[Books, int]:
     """Return our account's books from the exchange's own log, and what rested after T−2 s."""
     ours = read_books(truth_log).get(account, AccountBooks(account=account))
-    late = ours.resting_at(target_ns - CANCEL_BUFFER_S * NS_PER_S)
+    late = ours.resting_after(target_ns - CANCEL_BUFFER_S * NS_PER_S)
     books = Books(
         orders=len(ours.orders),
         fills=len(ours.fills),

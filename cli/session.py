@@ -42,6 +42,7 @@ class EventView:
         self.fees_e6 = 0
         self.contracts_e2 = 0
         self.traded: set[str] = set()
+        self.held_e2: dict[str, int] = {}
 
     def take_snapshot(self, snapshot: m.LadderSnapshot) -> None:
         """Show the newest book tops."""
@@ -108,19 +109,22 @@ class SessionView:
             case _:
                 self._status(message)
 
-    def marked_pnl_e6(self, event: EventView) -> int:
+    @staticmethod
+    def marked_pnl_e6(event: EventView) -> int:
         """Return the P&L if our positions were closed now at the market's own prices.
 
         A long position is worth the bid and a short one costs the ask (nothing there: the
         worst price), so the figure never flatters. Before settlement nothing is realised.
         """
+        rungs = {rung.ticker: rung for rung in event.rungs}
         value_e6 = event.cash_e6
-        for rung in event.rungs:
-            count_e2 = self.own.position(rung.ticker).count_e2
+        for ticker, count_e2 in event.held_e2.items():  # of the same fills as the cash
+            rung = rungs.get(ticker)
             if count_e2 > 0:
-                value_e6 += count_e2 * (rung.bid_e4 if rung.bid_count_e2 else 0)
-            elif count_e2 < 0:
-                value_e6 += count_e2 * (rung.ask_e4 if rung.ask_count_e2 else PRICE_ONE_E4)
+                value_e6 += count_e2 * (rung.bid_e4 if rung and rung.bid_count_e2 else 0)
+            else:
+                ask_e4 = rung.ask_e4 if rung and rung.ask_count_e2 else PRICE_ONE_E4
+                value_e6 += count_e2 * ask_e4
         return value_e6
 
     def settled_pnl_e6(self, event: EventView) -> int | None:
@@ -153,6 +157,7 @@ class SessionView:
             event.fees_e6 += message.fee_e6
             event.contracts_e2 += message.count_e2
             event.traded.add(message.ticker)
+            event.held_e2[message.ticker] = event.held_e2.get(message.ticker, 0) + signed_e2
 
     def _status(self, message: m.Message) -> None:
         match message:

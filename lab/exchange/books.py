@@ -46,6 +46,14 @@ class AccountBooks(Struct, kw_only=True):
             if order.accepted_ns <= at_ns and (order.ended_ns is None or order.ended_ns > at_ns)
         ]
 
+    def resting_after(self, at_ns: int) -> list[OrderBook]:
+        """Return the orders that were on the book at any time after `at_ns`, however briefly."""
+        return [
+            order
+            for order in self.orders.values()
+            if order.ended_ns is None or order.ended_ns > at_ns
+        ]
+
 
 def read_books(path: Path) -> dict[str, AccountBooks]:
     """Return each account's books. A torn last line (a crash) is left out; raises TruthError."""

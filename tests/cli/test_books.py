@@ -131,6 +131,9 @@ def test_an_order_at_rest_after_t_minus_2_is_counted(tmp_path: Path) -> None:
     assert exchange_books(log, "alpha", TARGET_NS)[1] == 1
     log = truth(tmp_path / "b", ORDER, {**end, "at_ns": TARGET_NS - 2_000_000_000})
     assert exchange_books(log, "alpha", TARGET_NS)[1] == 0
+    placed = {**ORDER, "at_ns": TARGET_NS - 1_000_000_000}  # later than it may, and gone again
+    log = truth(tmp_path / "c", placed, {**end, "at_ns": TARGET_NS - 500_000_000})
+    assert exchange_books(log, "alpha", TARGET_NS)[1] == 1
 
 
 def test_somebody_elses_orders_are_not_ours(tmp_path: Path) -> None:

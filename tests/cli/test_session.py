@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from msgspec.structs import replace
 from rich.console import Console
 
 from cli.screen import contracts, dollars, draw, plain_lines, time_left
@@ -126,6 +127,27 @@ def test_with_nobody_there_a_position_is_worth_the_worst() -> None:
     view, event = view_of(quotes, fill(1, LOW, "bid", 7_500), fill(2, HIGH, "ask", 2_000))
     # The long one is worth nothing, the short one costs a dollar: −0.75 + 0.20 − 1.00.
     assert view.marked_pnl_e6(event) == -1_550_000
+
+
+def test_a_short_position_stays_owed_when_its_rung_is_gone_or_paid() -> None:
+    # Sold at $0.85 and owed until our own settlement says what it came to: +0.85 − 1.00.
+    view, _ = view_of(snapshot(bid=(7_000, 500), ask=(10_000, 0)), fill(1, LOW, "ask", 8_500))
+    paid = m.ExchangeSettlement(
+        **envelope(90),
+        ticker=LOW,
+        result="yes",
+        yes_count_e2=0,
+        no_count_e2=100,
+        revenue_e6=0,
+        fee_e6=0,
+        settled_ns=TARGET_NS,
+    )
+    view.apply(paid, "FILLS", 90)
+    assert view.marked_pnl_e6(view.events[EVENT]) == -150_000
+    columns = ("tickers", "strike_types", "floors_e4", "caps_e4")
+    one_rung = {name: getattr(DEFINED, name)[1:] for name in columns}
+    view.apply(replace(DEFINED, ladder_id="less", **one_rung), "LADDERS", 91)
+    assert view.marked_pnl_e6(view.events[EVENT]) == -150_000
 
 
 def test_a_fill_that_is_told_twice_counts_once() -> None:
