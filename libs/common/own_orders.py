@@ -94,6 +94,7 @@ class OwnOrders:
         self._trades: dict[str, set[str]] = {}
         self._changed_ns: dict[str, int] = {}
         self._last_sequence: dict[str, int] = {}
+        self._settled: dict[str, str] = {}
 
     def order_count(self) -> int:
         """Return how many orders are remembered, ended ones included."""
@@ -104,6 +105,11 @@ class OwnOrders:
         if sequence <= self._last_sequence.get(stream, 0):
             return False
         self._last_sequence[stream] = sequence
+        if (
+            isinstance(message, OrderIntent | OrderUpdate | Fill)
+            and message.ticker in self._settled
+        ):
+            return True  # late words about a market that is over: nothing of it is at risk
         if isinstance(message, OrderIntent):
             self._intend(message)
         elif isinstance(message, OrderUpdate):
@@ -165,6 +171,8 @@ class OwnOrders:
     def forget(self, event_ticker: str) -> None:
         """Let go of an event that is over, so that a reader of months of orders stays small."""
         self._drop([o for o in self._orders.values() if o.event_ticker == event_ticker])
+        for ticker in [t for t, event in self._settled.items() if event == event_ticker]:
+            del self._settled[ticker]
         for ticker in [t for t, event in self._event_of.items() if event == event_ticker]:
             del self._event_of[ticker]
             self._booked.pop(ticker, None)
@@ -204,7 +212,9 @@ class OwnOrders:
         filled_e2 = message.filled_count_e2
         if known is not None:
             filled_e2 = max(filled_e2, known.filled_e2)
-        unresolved = known is not None and message.state in _UNRESOLVED
+        unresolved = known is not None and (
+            message.state in _UNRESOLVED or _is_only_a_fill(message, known)
+        )
         order = OwnOrder(
             client_order_id=message.client_order_id,
             order_id=message.order_id or (known.order_id if known else ""),
@@ -243,6 +253,7 @@ class OwnOrders:
 
     def _settle(self, message: ExchangeSettlement) -> None:
         """Forget a settled market: nothing of it is at risk any more."""
+        self._settled[message.ticker] = message.event_ticker
         self._booked.pop(message.ticker, None)
         self._drop([order for order in self._orders.values() if order.ticker == message.ticker])
 
@@ -307,6 +318,15 @@ class OwnOrders:
                 return
             del self._orders[oldest.client_order_id]
             self._client_of_order.pop(oldest.order_id, None)
+
+
+def _is_only_a_fill(message: OrderUpdate, known: OwnOrder) -> bool:
+    """Tell whether an update tells of a fill and so leaves open what an amendment came to."""
+    return (
+        message.state == "partially_filled"
+        and message.filled_count_e2 > known.filled_e2
+        and (message.price_e4, message.count_e2) == (known.price_e4, known.count_e2)
+    )
 
 
 def _intended(message: OrderIntent) -> OwnOrder:

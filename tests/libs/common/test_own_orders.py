@@ -121,6 +121,17 @@ def test_an_unknown_amendment_still_counts_and_a_known_answer_ends_it():
     assert own.unknown_orders() == []
 
 
+def test_a_fill_says_nothing_of_an_amendment_in_flight():
+    amend = intent(action="amend", order_id="o1", count=1500)
+    part = update("partially_filled", filled=300)
+    own = folded(intent(), update("resting"), amend, part)
+    assert remaining(own) == [1200]
+    done = update("partially_filled", filled=300, count=1500)
+    assert remaining(folded(intent(), update("resting"), amend, part, done)) == [1200]
+    refused = update("partially_filled", filled=300)
+    assert remaining(folded(intent(), update("resting"), amend, part, refused)) == [700]
+
+
 def test_an_amendment_may_change_the_client_id():
     own = folded(intent(), update("resting"), fill(200), update("resting", client="c2"))
     assert remaining(own) == [800]
@@ -198,9 +209,11 @@ def test_settlement_forgets_the_market():
         fee_e6=0,
         settled_ns=40,
     )
-    own = folded(intent(), update("resting"), fill(300), settled)
-    assert remaining(own) == []
-    assert own.position(TICKER) == Position()
+    for late in ([], [update("expired", filled=300)], [update("unknown")], [fill(300, trade="z")]):
+        own = folded(intent(), update("resting"), fill(300), settled, *late)
+        assert remaining(own) == []
+        assert own.unknown_orders() == []
+        assert own.position(TICKER) == Position()
 
 
 def test_changed_ns_is_the_newest_change_of_the_event():
