@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import yaml
 
+from libs.common.config import ConfigError, load_config
 from services.broker.config import BrokerConfig
 from services.broker.policy import Policy
 from services.broker.verdicts import requires_live_inputs
@@ -34,6 +35,38 @@ def test_the_file_holds_the_defaults():
         )
     )
     assert {name: defaults[name] for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("exchange_rest_urls", "x", "exchange_rest_urls.*unknown"),
+        ("key_id", " ", "key_id: expected the id"),
+        ("policy", {"cancel_buffer_s": 1.0}, "cancel_buffer_s: expected 2.0 or more"),
+        ("policy", {"absence_reads": 1}, "absence_reads: expected 2 or more"),
+        ("policy", {"retry_s": 0}, "retry_s: expected above 0"),
+        ("lease_every_s", 9.0, "lease_every_s: expected at most a third"),
+        ("kill_switch_every_s", 9.0, "kill_switch_every_s: expected at most half"),
+        ("answer_timeout_s", 0, "answer_timeout_s: expected above 0"),
+    ],
+)
+def test_a_value_that_can_not_be_is_refused(tmp_path, key, value, expected):
+    values = {
+        "service": "broker",
+        "nats_url": "nats://127.0.0.1:1",
+        "nats_password_file": "none",
+        "admin_token_file": "none",
+        "exchange_rest_url": "http://127.0.0.1:1/trade-api/v2",
+        "exchange_ws_url": "ws://127.0.0.1:1/trade-api/ws/v2",
+        "key_id": "id",
+        "key_file": "none",
+    }
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump(values))
+    load_config([FILE, file], BrokerConfig)
+    file.write_text(yaml.safe_dump(values | {key: value}))
+    with pytest.raises(ConfigError, match=expected):
+        load_config([FILE, file], BrokerConfig)
 
 
 @pytest.mark.parametrize(

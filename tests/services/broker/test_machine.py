@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.services.broker.world import ACTIONS, World
 
-SEEDS = 150
+SEEDS = 90
 STEPS = 80
 
 
