@@ -7,8 +7,9 @@ from services.broker.policy import Policy
 
 
 class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`policy` counts in seconds of the run's clock; all other durations are real seconds,
-    since sockets, leases and processes know no other time.
+    """`policy`, `token_wait_s` and `fills_overlap_s` count in seconds of the run's clock, which is
+    the exchange's; all other durations are real seconds, since sockets, leases and processes know
+    no other time. Two brokers of one account need different `instance` names, or none.
     """
 
     exchange_rest_url: str
