@@ -4,12 +4,14 @@ lease ─► epoch (fence) ─► ORDERS, FILLS ─► open orders, fills, posit
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from libs.common.bus import Fence
+from libs.common.bus import Fence, Stored
 from libs.common.effects import Received
-from libs.common.messages import BrokerEpoch, Fill, Message, decode, derived_id, encode
+from libs.common.inbox import Refused, read_stored
+from libs.common.messages import BrokerEpoch, Fill, Message, derived_id, encode
 from libs.common.runner import Context
 from libs.common.topology import ORDERS_EPOCH, Service, durables_of, subject_of
 from libs.kalshi.errors import KalshiError
@@ -30,9 +32,7 @@ async def take_epoch(context: Context, account: str, instance: str) -> tuple[int
     known = await context.bus.last_per_subject("ORDERS", ORDERS_EPOCH)
     sequence, epoch = 0, 1
     if known:
-        last = decode(known[-1].data)
-        assert isinstance(last, BrokerEpoch), "its subject carries epochs alone"
-        sequence, epoch = known[-1].sequence, last.epoch + 1
+        sequence, epoch = known[-1].sequence, await _last_epoch(context, known[-1]) + 1
     now_ns = context.now_ns()
     message_id = derived_id("epoch", instance, epoch, now_ns)
     message = BrokerEpoch(
@@ -51,6 +51,27 @@ async def take_epoch(context: Context, account: str, instance: str) -> tuple[int
         subject_of(message), encode(message), message_id=message_id, fence=fence
     )
     return epoch, stored
+
+
+async def _last_epoch(context: Context, newest: Stored) -> int:
+    """Return the highest epoch; from the whole log when the newest entry is none of ours.
+
+    Whatever lies on the fence's subject moves the fence, garbage too: it must not keep a broker
+    from starting.
+    """
+    with contextlib.suppress(Refused):
+        last = read_stored(newest, context.now_ns())
+        assert isinstance(last, BrokerEpoch), "its subject carries epochs alone"
+        return last.epoch
+    epochs = [0]
+
+    def note(message: Message, _: int) -> None:
+        if isinstance(message, BrokerEpoch):
+            epochs.append(message.epoch)
+
+    await context.read_back("ORDERS", note)
+    context.log.error("no epoch where the newest should be", epoch=max(epochs))
+    return max(epochs)
 
 
 async def fold_log(context: Context, core: BrokerCore, fence: int) -> int | None:
@@ -123,8 +144,8 @@ async def standing_verdicts(context: Context) -> None:
         for subjects in durable.subjects:
             for stored in await context.bus.last_per_subject(durable.stream, subjects):
                 try:
-                    message = decode(stored.data)
-                except ValueError:
+                    message = read_stored(stored, context.now_ns())
+                except Refused:
                     continue  # counted and dead-lettered when it comes by the durable
                 context.dispatch(
                     Received(

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from libs.common.bus import FenceRefused
-from libs.common.messages import ExchangeSettlement, KillSwitch
-from libs.common.topology import KILL_SWITCH_KEY, SIGN_WEBSOCKET, Service
+from libs.common.messages import BrokerEpoch, ExchangeSettlement, KillSwitch
+from libs.common.topology import KILL_SWITCH_KEY, ORDERS_EPOCH, SIGN_WEBSOCKET, Service
 from libs.kalshi.signing import WEBSOCKET_PATH
 from proto import broker_pb2 as pb
 from proto import broker_pb2_grpc
@@ -256,3 +256,13 @@ async def test_two_brokers_never_hold_one_epoch(running):
     assert running.app.fence == fence
     with pytest.raises(FenceRefused):
         await context.publish(running.intents("place")[0], fenced=True)
+
+
+async def test_garbage_on_the_fence_keeps_no_broker_from_starting(running):
+    await quoting(running)
+    context = running.runner.context
+    (first,) = running.log("ORDERS", BrokerEpoch)
+    moved = await context.bus.publish(ORDERS_EPOCH, b"garbage", message_id="garbage")
+    epoch, fence = await recovery.take_epoch(context, "primary", "successor")
+    assert epoch == first.epoch + 1
+    assert fence > moved
