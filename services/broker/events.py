@@ -207,8 +207,8 @@ class CancelTarget(Struct, frozen=True):
 
 
 class CancelOrders(Effect, frozen=True, kw_only=True):
-    """Cancel orders of one event. An urgent cancel does not wait for NATS beyond a bound:
-    it only takes risk away, and a quote that rests too long costs money.
+    """Cancel orders of one event. A cancel does not wait for NATS beyond a bound, an urgent one
+    still less: it only takes risk away, and a quote that rests too long costs money.
     """
 
     targets: tuple[CancelTarget, ...]

@@ -20,6 +20,8 @@ from services.broker.lease import Lease
 
 SKEW_MAX_NS = 5_000_000_000
 """With a clock further off than this nothing is signed (domain.md §1, `clock`)."""
+PATIENCE = 4
+"""A cancel that is not urgent waits so many times longer for NATS than one that is."""
 
 
 class Writer:
@@ -100,17 +102,20 @@ class Writer:
         if isinstance(error, FenceRefused):
             self.deposed = "another broker took over"
 
-    async def _urgently(self, after: Sequence[asyncio.Future[int]]) -> None:
-        """Give NATS a moment to store the intents of an urgent cancel, then go without.
+    async def _briefly(self, after: Sequence[asyncio.Future[int]], patience: int) -> str:
+        """Give NATS a moment to store the intents of a cancel, then go without.
 
-        Only risk is taken away, and what rests while NATS is gone costs money.
+        Only risk is taken away, and what rests while NATS is stuck costs money. Returns what
+        failed meanwhile, "" for nothing.
         """
-        if not after:
-            return
-        done, _ = await asyncio.wait(after, timeout=self._urgent_wait_s)
-        for future in done:
-            if not future.cancelled() and (error := future.exception()):
-                self._note(error)
+        failed = ""
+        if after:
+            done, _ = await asyncio.wait(after, timeout=patience * self._urgent_wait_s)
+            for future in done:
+                if not future.cancelled() and (error := future.exception()):
+                    self._note(error)
+                    failed = f"intent not stored: {type(error).__name__}"
+        return failed
 
     # Writes
 
@@ -137,21 +142,14 @@ class Writer:
         self._answer("amend", effect.client_order_id, attempt)
 
     async def _cancel(self, effect: e.CancelOrders, after: Sequence[asyncio.Future[int]]) -> None:
-        withheld = ""
-        if effect.urgent:
-            await self._urgently(after)
-        else:
-            stored = await asyncio.gather(*after, return_exceptions=True)
-            for outcome in stored:
-                if isinstance(outcome, BaseException):
-                    self._note(outcome)
-                    withheld = f"intent not stored: {type(outcome).__name__}"
+        failed = await self._briefly(after, 1 if effect.urgent else PATIENCE)
+        withheld = failed if not effect.urgent else ""
         attempts = await self._exchange.cancel(effect.targets, lambda: withheld or self.deposed)
         for target, attempt in zip(effect.targets, attempts, strict=True):
             self._answer("cancel", target.client_order_id, attempt)
 
     async def _cancel_everything(self, after: Sequence[asyncio.Future[int]]) -> None:
-        await self._urgently(after)
+        await self._briefly(after, 1)
         attempt = await self._exchange.cancel_everything(lambda: self.deposed)
         now_ns = self._context.now_ns()
         self._context.dispatch(e.EverythingCancelled(now_ns=now_ns, outcome=attempt.outcome))

@@ -61,6 +61,7 @@ class Stack:
         self._running = None
         self.changes = {}
         self.make_app = BrokerApp
+        self.make_bus = self.hub.bus
 
     async def start_exchange(self):
         keys = self.directory / "keys"
@@ -108,7 +109,7 @@ class Stack:
 
     async def start_broker(self, release=True):
         self.app = self.make_app(self.config())
-        self.runner = Runner(self.app, self.hub.bus(Service.BROKER), self.clock, self.app.config)
+        self.runner = Runner(self.app, self.make_bus(Service.BROKER), self.clock, self.app.config)
         self._running = asyncio.create_task(self.runner.run())
         await until(lambda: self.app.core.phase == "live" or self._running.done(), "READY")
         if self._running.done():
