@@ -32,9 +32,6 @@ class Metrics:
         self.loop_lag_s = self._gauge("loop_lag_seconds", "how late the event loop turns")
         self.received_total = self._counter("messages_received", "messages handled", "stream")
         self.published_total = self._counter("messages_published", "messages sent", "stream")
-        self.conflated_total = self._counter(
-            "messages_conflated", "messages overtaken by a newer one", "stream"
-        )
         self.bad_total = self._counter(
             "messages_bad", "messages refused at the edge", "stream", "reason"
         )
@@ -50,7 +47,6 @@ class Metrics:
 
         # pricer and risk
         self.proposals_total = self._counter("proposals", "proposals made", "family")
-        self.price_s = self._histogram("price_seconds", "time to price one ladder")
         self.verdicts_total = self._counter("verdicts", "verdicts given", "family", "decision")
         self.gate_failed_total = self._counter("gate_failed", "NO-GO of a gate", "gate", "reason")
 
@@ -65,6 +61,7 @@ class Metrics:
         self.submit_latency_s = self._histogram(
             "submit_latency_seconds", "verdict handled to exchange answer"
         )
+        self.alerts_total = self._counter("alerts", "what a person should know", "kind")
         self.kill_switch_engaged = self._gauge("kill_switch_engaged", "1 while it is on")
         self.clock_skew_s = self._gauge(
             "clock_skew_seconds", "our clock less an outside one", "reference"
@@ -74,9 +71,6 @@ class Metrics:
         self.monitor_state = self._gauge("monitor_state", "0 OK, 1 ALERT, 2 NO_DATA", "monitor")
         self.monitor_value = self._gauge("monitor_value", "what the monitor measured", "monitor")
         self.ledger_rows_total = self._counter("ledger_rows", "rows written", "stream")
-        self.ledger_lag = self._gauge(
-            "ledger_lag_messages", "messages stored but not in the ledger", "stream"
-        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"alpha_{name}", text, labels, registry=self.registry)

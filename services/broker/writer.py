@@ -50,6 +50,7 @@ class Writer:
         """Start one effect."""
         name = type(effect).__name__
         if isinstance(effect, e.Alert):
+            self._context.metrics.alerts_total.labels(effect.kind).inc()
             self._context.log.warning("alert", kind=effect.kind, text=effect.text)
         else:
             self._context.spawn(self._task(effect, after), name)

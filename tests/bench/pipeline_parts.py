@@ -7,6 +7,7 @@ import asyncio
 import random
 import sys
 import time
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import uvloop  # noqa: E402
 from aiohttp import ClientSession, web  # noqa: E402
 from websockets.asyncio.client import connect  # noqa: E402
 from websockets.asyncio.server import ServerConnection, serve  # noqa: E402
+from websockets.http11 import Request, Response  # noqa: E402
 
 from libs.common.clock import ClockSpec  # noqa: E402
 
@@ -62,7 +64,11 @@ async def source(port: str, rate: str, log: str, clock_json: str, symbols: str) 
                 due += period_s
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
-    async with serve(handle, "127.0.0.1", int(port)):
+    def stamp(connection: ServerConnection, request: Request, response: Response) -> None:
+        del response.headers["Date"]
+        response.headers["Date"] = formatdate(clock.now_ns() / 1e9, usegmt=True)
+
+    async with serve(handle, "127.0.0.1", int(port), process_response=stamp):
         await asyncio.Event().wait()
 
 
