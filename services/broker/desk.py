@@ -30,7 +30,7 @@ class Desk:
         self.policy = policy
         self.state = State(policy)
         self.epoch = 0
-        self.now_ns = 0
+        self.now_ns = self.clock_ns = 0
         self.effects: list[Effect] = []
         self.touched: dict[str, None] = {}
         self.reached: dict[str, int] = {}
@@ -39,8 +39,13 @@ class Desk:
         """How many fills of each series were booked in this life."""
 
     def begin(self, now_ns: int) -> None:
-        """Start collecting the effects of one event. Time never runs back within the core."""
+        """Start collecting the effects of one event. Time never runs back within the core.
+
+        Messages carry the time that the clock shows: after it was set back they would else be
+        from the future, and every reader would refuse them.
+        """
         self.now_ns = max(self.now_ns, now_ns)
+        self.clock_ns = now_ns
         self.effects = []
         self.touched = {}
 
@@ -81,7 +86,7 @@ class Desk:
         self.state.note_used(order.key, order.filled_e2 - filled_e2, self.now_ns)
         if order.face() == face:
             return
-        update = reports.update(order, state, self.epoch, self.now_ns)
+        update = reports.update(order, state, self.epoch, self.clock_ns)
         self.effects.append(Publish(message=update, fenced=True))
         if order.state == state:
             return
@@ -193,7 +198,7 @@ class Desk:
     def _intend(self, order: Order, reason: str, price_e4: int, count_e2: int) -> None:
         assert order.in_flight is not None, "an intent precedes a write"
         message = reports.intent(
-            order, order.in_flight, price_e4, count_e2, self.epoch, self.now_ns, reason
+            order, order.in_flight, price_e4, count_e2, self.epoch, self.clock_ns, reason
         )
         self.effects.append(Publish(message=message, fenced=True))
 

@@ -187,7 +187,7 @@ class Resolver:
         place = event_of(seen.ticker)
         if order is not None:
             place = (order.series_ticker, order.event_ticker)
-        message = reports.fill(seen, order, place, desk.now_ns)
+        message = reports.fill(seen, order, place, desk.clock_ns)
         assert message.id not in state.fills, "a fill is booked once"
         state.orphans.pop(message.id, None)
         state.record_fill(message, order)
@@ -234,7 +234,7 @@ class Resolver:
         """Publish each payout once."""
         desk = self._desk
         for paid in event.payouts:
-            message = reports.payout(paid, series_of_event(paid.event_ticker), desk.now_ns)
+            message = reports.payout(paid, series_of_event(paid.event_ticker), desk.clock_ns)
             book = desk.state.event(paid.event_ticker, message.series_ticker)
             if message.id not in desk.state.payouts:
                 desk.state.payouts.add(message.id)

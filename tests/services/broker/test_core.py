@@ -183,6 +183,13 @@ class TestFills:
         assert rig.writes == []
         assert rig.resting() == {(B, "ask"): (6_000, 300)}
 
+    def test_news_after_the_clock_was_set_back_is_not_from_the_future(self):
+        rig = quoting()
+        rig.now_ns -= 300 * S
+        before = len(rig.log)
+        rig.fill("X1", 200)
+        assert {message.ts_pub_ns for message in rig.log[before:]} == {rig.now_ns}
+
     def test_a_partly_filled_quote_keeps_its_rest(self):
         rig = quoting()
         rig.fill("X1", 200)
