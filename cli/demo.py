@@ -112,9 +112,9 @@ async def _trade(
         highlight=False,
         soft_wrap=True,
     )
-    watcher = await Watcher.connect(plan.run, plan.addresses.nats_url)
+    clock = plan.clock.build()
+    watcher = await Watcher.connect(plan.run, plan.addresses.nats_url, clock)
     try:
-        clock = plan.clock.build()
         show = _live if console.is_terminal and not options.as_json else _plain
         watching = asyncio.create_task(show(stack, watcher, clock, console), name="view")
         try:
@@ -131,14 +131,14 @@ async def _trade(
 async def _live(stack: Stack, watcher: Watcher, clock: Clock, console: Console) -> None:
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            await watcher.catch_up(clock.now_ns())
+            await watcher.catch_up()
             live.update(draw(watcher.view, clock.now_ns(), _headline(stack)), refresh=True)
             await asyncio.sleep(DRAW_EVERY_S)
 
 
 async def _plain(stack: Stack, watcher: Watcher, clock: Clock, console: Console) -> None:
     while True:
-        await watcher.catch_up(clock.now_ns())
+        await watcher.catch_up()
         for line in plain_lines(watcher.view, clock.now_ns()):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         if headline := _headline(stack):
@@ -170,12 +170,7 @@ async def _until_settled(plan: Plan, clock: Clock, watching: "asyncio.Task[None]
 
 
 async def _close_books(plan: Plan, watcher: Watcher) -> tuple[books.Comparison, Any]:
-    now_ns = plan.clock.build().now_ns()
-    messages = [
-        message
-        for stream in ("ORDERS", "FILLS")
-        for message in await watcher.all_of(stream, now_ns)
-    ]
+    messages = [*await watcher.all_of("ORDERS"), *await watcher.all_of("FILLS")]
     answer = await _ledger_books(plan)
     comparison = books.compare(
         books.exchange_books(plan.run.truth_log, ACCOUNT, plan.window.target_ns),

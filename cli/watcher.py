@@ -6,6 +6,7 @@ from typing import Self
 from cli.run_directory import RunDirectory
 from cli.session import SessionView
 from libs.common.bus import BusError
+from libs.common.clock import Clock
 from libs.common.inbox import Refused, read_stored
 from libs.common.messages import Message
 from libs.common.nats_bus import NatsBus
@@ -18,27 +19,28 @@ ROUNDS_MAX = 50
 class Watcher:
     """The console's eyes: polls the streams, holds the view, counts what can't be read."""
 
-    def __init__(self, bus: NatsBus) -> None:
+    def __init__(self, bus: NatsBus, clock: Clock) -> None:
         self.bus = bus
+        self._clock = clock
         self.view = SessionView()
         self.bad = 0
         self._places: dict[str, int] = {stream.name: 0 for stream in STREAMS}
 
     @classmethod
-    async def connect(cls, run: RunDirectory, nats_url: str) -> Self:
+    async def connect(cls, run: RunDirectory, nats_url: str, clock: Clock) -> Self:
         """Return a connected watcher; raise BusUnavailable."""
         password = run.token(f"nats-{Service.CONSOLE}.password").read_text(encoding="utf-8")
-        return cls(await NatsBus.connect(nats_url, Service.CONSOLE, password))
+        return cls(await NatsBus.connect(nats_url, Service.CONSOLE, password), clock)
 
-    async def catch_up(self, now_ns: int) -> None:
+    async def catch_up(self) -> None:
         """Fold everything that is stored and not yet folded; a bus that is away is tried later."""
         for stream in self._places:
             try:
-                await self._read(stream, now_ns)
+                await self._read(stream)
             except (BusError, TimeoutError):
                 return
 
-    async def all_of(self, stream: str, now_ns: int) -> list[Message]:
+    async def all_of(self, stream: str) -> list[Message]:
         """Return every message of a stream that the services would take, from its first one."""
         found: list[Message] = []
         after = 0
@@ -46,7 +48,7 @@ class Watcher:
             for stored in batch:
                 after = stored.sequence
                 try:
-                    found.append(read_stored(stored, now_ns))
+                    found.append(read_stored(stored, self._clock.now_ns()))
                 except Refused:
                     self.bad += 1
         return found
@@ -55,7 +57,7 @@ class Watcher:
         """Let go of the bus."""
         await self.bus.close()
 
-    async def _read(self, stream: str, now_ns: int) -> None:
+    async def _read(self, stream: str) -> None:
         for _ in range(ROUNDS_MAX):
             batch = await self.bus.read(stream, self._places[stream], READ_LIMIT)
             if not batch:
@@ -63,7 +65,7 @@ class Watcher:
             for stored in batch:
                 self._places[stream] = stored.sequence
                 try:
-                    message = read_stored(stored, now_ns)
+                    message = read_stored(stored, self._clock.now_ns())
                 except Refused:
                     self.bad += 1
                 else:

@@ -92,8 +92,8 @@ async def real(root: Path, rate: float, seconds: float) -> list[float]:
         await asyncio.sleep(WARM_UP_S)
         from_wall_ns = time.time_ns()
         await asyncio.sleep(seconds)
-        watcher = await Watcher.connect(plan.run, plan.addresses.nats_url)
-        orders = await watcher.all_of("ORDERS", plan.clock.build().now_ns())
+        watcher = await Watcher.connect(plan.run, plan.addresses.nats_url, plan.clock.build())
+        orders = await watcher.all_of("ORDERS")
         await watcher.close()
     finally:
         await stack.stop()
