@@ -290,8 +290,11 @@ class KalshiStream:
         channel = self._channels.get(frame.msg.channel)
         if channel is None or not self._connected or channel.sid == frame.msg.sid:
             return []
-        if channel.sid is not None:
+        replaced: list[StreamEvent] = []
+        if channel.sid is not None:  # what the old subscription would have said is lost
             self._by_sid.pop(channel.sid, None)
+            channel.awaiting = dict(channel.tickers) if channel.name == BOOKS else {}
+            replaced = [Gap(channel.name, tuple(channel.awaiting), "subscribed anew")]
         channel.sid = frame.msg.sid
         channel.next_seq = 1
         channel.last_text = None
@@ -300,6 +303,7 @@ class KalshiStream:
         missing = [name for name in channel.tickers if name not in channel.asked]
         surplus = [name for name in channel.asked if name not in channel.tickers]
         return [
+            *replaced,
             Subscribed(channel.name, frame.msg.sid),
             *self._add_markets(channel, missing, now_ns),
             *self._delete_markets(channel, surplus),

@@ -300,6 +300,16 @@ def test_a_subscription_that_is_no_longer_listed_is_taken_up_again() -> None:
     assert stream.is_stale(A)
 
 
+def test_a_subscription_that_takes_the_place_of_another_begins_with_stale_books() -> None:
+    stream = live_stream(A, B)
+    events = stream.on_text(subscribed(BOOKS, 9), S)
+    assert kinds(events) == [Gap, Subscribed]
+    assert stream.is_stale(A)
+    assert stream.is_stale(B)
+    stream.on_text(snapshot(A, 1, sid=9), S)
+    assert (stream.is_stale(A), stream.is_stale(B)) == (False, True)
+
+
 def test_a_lost_connection_makes_all_stale_and_ids_go_on() -> None:
     stream = live_stream(A)
     assert stream.on_disconnected("gone") == [Gap(BOOKS, (A,), "gone")]
