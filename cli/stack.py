@@ -62,9 +62,9 @@ class Stack:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
         # The broker goes first: it cancels what rests while everybody it needs is still there.
-        killed = await self.supervisor.stop(
-            [str(service) for service in (Service.BROKER,) if self._known(service)]
-        )
+        others = [str(service) for service in SERVICES if service is not Service.BROKER]
+        killed = await self.supervisor.stop([str(Service.BROKER)])
+        killed += await self.supervisor.stop(others)
         killed += await self.supervisor.stop()
         self.plan.run.state_file.unlink(missing_ok=True)
         return killed
@@ -90,9 +90,6 @@ class Stack:
         return {
             child.spec.name: child.restarts for child in self.supervisor.children if child.restarts
         }
-
-    def _known(self, service: Service) -> bool:
-        return any(child.spec.name == service for child in self.supervisor.children)
 
     async def _provision(self) -> None:
         password = self.plan.run.token(f"nats-{Service.PROVISION}.password").read_text()

@@ -17,6 +17,7 @@ BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 RESTARTS_MAX = 8
 RESTART_WINDOW_S = 60.0
 STOP_TIMEOUT_S = 20.0
+ASK_AGAIN_S = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,6 +38,8 @@ class Child:
         self.process: asyncio.subprocess.Process | None = None
         self.restarts = 0
         self.gave_up: str | None = None
+        self.stopping = asyncio.Event()
+        self.launched: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.recent: deque[float] = deque(maxlen=RESTARTS_MAX)
 
     @property
@@ -61,7 +64,6 @@ class Supervisor:
         self._environment = environment
         self._children: dict[str, Child] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._stopping = False
 
     @property
     def children(self) -> Sequence[Child]:
@@ -77,24 +79,18 @@ class Supervisor:
         assert spec.name not in self._children, f"{spec.name} runs already"
         child = Child(spec)
         self._children[spec.name] = child
-        await self._launch(child)
-        self._watchers[spec.name] = asyncio.create_task(
-            self._watch(child), name=f"watch {spec.name}"
-        )
+        watch = asyncio.create_task(self._watch(child), name=f"watch {spec.name}")
+        self._watchers[spec.name] = watch
+        await asyncio.shield(child.launched)
         return child
 
     async def stop(self, names: Sequence[str] | None = None) -> list[str]:
-        """End processes (all, newest first, by default); return those that had to be killed."""
-        self._stopping = self._stopping or names is None
-        chosen = list(reversed(self._children)) if names is None else list(names)
-        killed: list[str] = []
-        for name in chosen:
-            if watcher := self._watchers.pop(name, None):
-                watcher.cancel()
-                await asyncio.gather(watcher, return_exceptions=True)
-            if child := self._children.get(name):
-                killed += await self._end(child)
-        return killed
+        """End processes together (all by default); return those that had to be killed."""
+        chosen = [child for child in self.children if names is None or child.spec.name in names]
+        for child in chosen:
+            child.stopping.set()
+        killed = await asyncio.gather(*(self._end(child) for child in chosen))
+        return [child.spec.name for child, had_to in zip(chosen, killed, strict=True) if had_to]
 
     async def _launch(self, child: Child) -> None:
         with child.spec.log_file.open("ab") as log:
@@ -110,10 +106,21 @@ class Supervisor:
             )
 
     async def _watch(self, child: Child) -> None:
-        while not self._stopping:
-            assert child.process is not None
+        """Start the process, and again when it ends, until it is to stop or it dies too often.
+
+        Never cancelled: a launch under way would leave a process that nobody knows.
+        """
+        try:
+            await self._launch(child)
+        except OSError as error:
+            child.gave_up = f"could not be started: {error}"
+            child.launched.set_exception(error)
+            return
+        child.launched.set_result(None)
+        while True:
+            assert child.process is not None, "a watched process was launched"
             code = await child.process.wait()
-            if self._stopping:
+            if child.stopping.is_set():
                 return
             why = last_line(child.spec.log_file) or f"exit code {code}"
             if not child.spec.restart:
@@ -124,26 +131,32 @@ class Supervisor:
             if len(recent) >= RESTARTS_MAX:
                 child.gave_up = f"died {len(recent)} times in {RESTART_WINDOW_S:.0f} s: {why}"
                 return
-            await asyncio.sleep(BACKOFF_S[min(len(recent), len(BACKOFF_S) - 1)])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BACKOFF_S[min(len(recent), len(BACKOFF_S) - 1)]):
+                    await child.stopping.wait()
+                    return
             child.recent.append(now)
             child.restarts += 1
             await self._launch(child)
 
-    async def _end(self, child: Child) -> list[str]:
-        process = child.process
-        if process is None or process.returncode is not None:
-            return []
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await process.wait()
-        except TimeoutError:
+    async def _end(self, child: Child) -> bool:
+        """Ask a process to end and wait; return whether it had to be killed."""
+        watcher = self._watchers[child.spec.name]
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        asked: int | None = None
+        while time.monotonic() < deadline:
+            if child.process is not None and (pid := child.pid) not in (None, asked):
+                asked = pid
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.terminate()
+            await asyncio.wait({watcher}, timeout=ASK_AGAIN_S)
+            if watcher.done():
+                return False
+        if child.process is not None:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            return [child.spec.name]
-        return []
+                child.process.kill()
+        await watcher
+        return True
 
 
 def last_line(path: Path, tail_bytes: int = 4_096) -> str:

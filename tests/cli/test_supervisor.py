@@ -79,3 +79,22 @@ async def test_stop_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mo
     assert await supervisor.stop() == ["stubborn"]
     assert not any(psutil.pid_exists(pid) for pid in pids if pid)
     assert good.restarts == stubborn.restarts == 0
+
+
+async def test_a_start_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path, dict(os.environ))
+    starting = asyncio.create_task(supervisor.start(spec(tmp_path, "one", FOREVER)))
+    await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    assert await supervisor.stop() == []
+    mine = psutil.Process().children()
+    assert not [child for child in mine if FOREVER in " ".join(child.cmdline())]
+
+
+async def test_a_program_that_is_not_there_is_an_error(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    missing = ProcessSpec(name="x", arguments=("/no/such",), log_file=tmp_path / "x.log")
+    with pytest.raises(OSError, match="no/such"):
+        await supervisor.start(missing)
