@@ -229,8 +229,11 @@ class PricerCore:
         tick = self._ticks.get(definition.symbol)
         calibration = self.calibrations.get(definition.family)
         inputs = [part.provenance for part in (tick, state.snapshot) if part is not None]
+        # What it says is part of its id: a new life may say something else about the same cause,
+        # which the bus must not drop as a copy.
+        content = repr(_orders_of(state.quotes)), *(state.reasons or ())
         return Proposal(
-            **envelope(cause, "pricer", derived_id(cause.id, index)),
+            **envelope(cause, "pricer", derived_id(cause.id, index, *content)),
             event_ticker=definition.event_ticker,
             series_ticker=definition.series_ticker,
             family=definition.family,

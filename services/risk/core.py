@@ -248,10 +248,11 @@ class RiskCore:
         decision: Literal["GO", "NO-GO"] = "GO" if go else "NO-GO"
         self._verdicts[decision] += 1
         latest_ns = cause.now_ns + seconds_ns(self.policy.gates.verdict_ttl_s_max)
+        # A proposal that is judged anew after a restart may be judged differently: the bus must
+        # not drop that as the first verdict sent twice.
+        content = decision, *(f"{quote.ticker}|{quote.side}|{quote.count_e2}" for quote in quotes)
         return Verdict(
-            # A proposal that is judged anew after a restart may be judged differently: the bus
-            # must not take that for the first verdict sent twice.
-            **envelope(cause, "risk", derived_id(cause.id, index, decision)),
+            **envelope(cause, "risk", derived_id(cause.id, index, *content)),
             decision=decision,
             proposal_id=proposal.id,
             event_ticker=proposal.event_ticker,

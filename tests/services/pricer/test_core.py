@@ -272,6 +272,17 @@ def test_ids_differ_when_one_tick_causes_two_proposals():
     assert len(found) == len(set(found)) == 4
 
 
+def test_another_life_that_says_something_else_of_one_tick_is_not_its_copy():
+    (first,) = proposals(ready().send(tick(NOW)))
+    (same,) = proposals(ready().send(tick(NOW)))
+    silent = Bench()
+    silent.send(definition())
+    (other,) = proposals(silent.send(tick(NOW)))
+    assert first.quotes
+    assert other.reasons == ("stale_books",)
+    assert first.id == same.id != other.id
+
+
 def test_past_events_are_forgotten():
     bench = Bench()
     bench.send(definition())
