@@ -1,5 +1,6 @@
 """Find the run that is up on this machine: `alpha up`'s, or a demo under way."""
 
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -40,9 +41,13 @@ def running() -> RunningRun | None:
 
 
 def is_supervisor(pid: int) -> bool:
-    """Return whether this process is one of ours that supervises a run."""
+    """Return whether this process is one of ours that supervises a run.
+
+    The number may long be another process's, and that one may merely live in a folder of ours:
+    it must not be taken for a run, `alpha down` would end it.
+    """
     try:
         command = psutil.Process(pid).cmdline()
     except (psutil.Error, ValueError):
         return False
-    return any("alpha" in part or "cli." in part for part in command)
+    return any(Path(part).name.startswith("alpha") or part.startswith("cli.") for part in command)
