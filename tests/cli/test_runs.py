@@ -7,7 +7,7 @@ import pytest
 
 from cli.runs import is_supervisor
 
-WAIT = "import signal; signal.pause()"
+WAIT = "import signal; print(flush=True); signal.pause()"
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,12 @@ WAIT = "import signal; signal.pause()"
     ],
 )
 def test_a_process_is_known_by_what_it_runs(words: list[str], ours: bool) -> None:
-    process = subprocess.Popen([sys.executable, "-c", WAIT, *words])
+    process = subprocess.Popen([sys.executable, "-c", WAIT, *words], stdout=subprocess.PIPE)
     try:
+        assert process.stdout is not None
+        process.stdout.readline()
         assert is_supervisor(process.pid) is ours
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert not is_supervisor(process.pid)
