@@ -1,6 +1,7 @@
 """The gRPC admin endpoint of a service: health, reflection, and what the service adds."""
 
 import hmac
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,10 @@ AddServicer = Callable[[grpc.aio.Server], str]
 """Register a servicer with a server and return the full name of its gRPC service."""
 
 HEALTH = health.SERVICE_NAME
+_TAKEN = (
+    "admin_port: expected a free port, found {}:{} in use; "
+    "stop what listens there or choose another"
+)
 _OPEN_METHODS = f"/{HEALTH}/"
 
 
@@ -57,15 +62,13 @@ class AdminServer:
         )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        _refuse_taken_port(host, port)
         names = [add(self._server) for add in services]
         reflection.enable_server_reflection((HEALTH, reflection.SERVICE_NAME, *names), self._server)
         try:
             self.port: int = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError:
-            raise ConfigError(
-                f"admin_port: expected a free port, found {host}:{port} in use; "
-                "stop what listens there or choose another"
-            ) from None
+            raise ConfigError(_TAKEN.format(host, port)) from None
 
     async def start(self) -> None:
         """Listen, not yet serving."""
@@ -80,6 +83,17 @@ class AdminServer:
     async def close(self) -> None:
         """Stop listening; calls under way get a second to end."""
         await self._server.stop(grace=1)
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    """Raise ConfigError when somebody listens there: gRPC adds a line of its own to it."""
+    if port:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                raise ConfigError(_TAKEN.format(host, port)) from None
 
 
 async def probe_health(address: str, timeout_s: float = 2.0) -> str:

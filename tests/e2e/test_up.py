@@ -1,0 +1,96 @@
+"""`alpha up`, `status`, `kill-switch`, `down`: one system in the background, operated."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libs.common.clock import NS_PER_S
+from tests.e2e.rig import SERVICES, Home, Run, until
+
+pytestmark = pytest.mark.timeout(300)
+SPEED = 10
+LATE_MS = 100
+"""After so long, in real time, nothing new may be accepted once the switch is engaged."""
+
+
+def as_json(home: Home, *words: str, code: int = 0) -> dict[str, Any]:
+    shown = home.alpha(*words, "--json")
+    assert shown.returncode == code, shown.stdout + shown.stderr
+    return dict(json.loads(shown.stdout))
+
+
+async def test_a_system_in_the_background(home: Home) -> None:
+    shown = home.alpha("up", "--date", "2026-10-02", "--speed", str(SPEED))
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "all READY" in shown.stdout
+    run = Run(home.root / "up")
+
+    status = as_json(home, "status")
+    assert status["well"] is True
+    assert {row["name"]: row["restarts"] for row in status["processes"]} == dict.fromkeys(
+        ("nats", "exchange", "index", *SERVICES), 0
+    )
+    assert {row["health"] for row in status["processes"]} == {"SERVING", "running"}
+    assert as_json(home, "kill-switch", "status")["engaged"] is True
+    assert run.books().orders == {}
+
+    again = home.alpha("up")
+    assert again.returncode == 1
+    assert "already up" in again.stdout
+    assert as_json(home, "status")["processes"][0]["pid"] == status["processes"][0]["pid"]
+
+    await the_switch_stops_trading(home, run)
+    await a_killed_service_is_seen_to_come_back(home, run)
+    everything_goes_down(home, run)
+
+
+async def the_switch_stops_trading(home: Home, run: Run) -> None:
+    assert as_json(home, "kill-switch", "off")["engaged"] is False
+    assert run.some_rest()
+    asked_ns = run.now_ns()
+    answer = as_json(home, "kill-switch", "on")
+    answered_ns = run.now_ns()
+    assert answer["engaged"] is answer["confirmed_zero"] is True
+    assert (answer["resting"], answer["unknown"]) == (0, 0)
+    assert run.resting() == []
+    # Engaged at some time between question and answer: count from the earliest one known.
+    switch = [line for line in log(run, "broker") if line["event"] == "kill switch"]
+    engaged_ns = next(line["t_ns"] for line in reversed(switch) if line["engaged"])
+    assert asked_ns < engaged_ns < answered_ns
+    # Long enough for proposals and verdicts to come that would have been traded.
+    until(lambda: run.now_ns() > answered_ns + 20 * NS_PER_S, "twenty seconds of the run")
+    newest_ns = max(order.accepted_ns for order in run.books().orders.values())
+    assert newest_ns <= engaged_ns + SPEED * LATE_MS * 1_000_000
+    assert as_json(home, "kill-switch", "status")["engaged"] is True
+    before = len(run.books().orders)
+    assert as_json(home, "kill-switch", "off")["engaged"] is False
+    assert run.some_rest()
+    assert len(run.books().orders) > before
+
+
+async def a_killed_service_is_seen_to_come_back(home: Home, run: Run) -> None:
+    before = run.kill("pricer")
+    run.came_back("pricer", before)
+    await run.healthy()
+    rows = {row["name"]: row for row in as_json(home, "status")["processes"]}
+    assert rows["pricer"]["restarts"] == 1
+    assert rows["pricer"]["health"] == "SERVING"
+    assert {row["restarts"] for name, row in rows.items() if name != "pricer"} == {0}
+
+
+def everything_goes_down(home: Home, run: Run) -> None:
+    shown = home.alpha("down")
+    assert shown.returncode == 0, shown.stdout
+    assert home.nothing_runs(1)
+    assert run.resting() == []
+    assert run.books().orders
+    assert as_json(home, "status", code=3) == {"running": False}
+    assert home.alpha("down").returncode == 0
+
+
+def log(run: Run, name: str) -> list[dict[str, Any]]:
+    """Return a service's log lines."""
+    path: Path = run.root / "log" / f"{name}.log"
+    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
