@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export ALPHA_HOME ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lock proto topology clean setup
+.PHONY: help demo test test-slow check bench format lock proto topology clean setup
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: $(READY) ## trade one hourly window against the simulated exchange (ARGS="
 
 test: $(READY) ## run the tests (ARGS is passed to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(READY) ## run the long suites: a kill of each service, random kills, storms
+	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(READY) ## lint, types, import rules, tidy tests
 	@$(BIN)/ruff check .

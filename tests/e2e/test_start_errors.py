@@ -251,3 +251,19 @@ def test_a_service_leaves_nothing_behind(bench: Bench) -> None:
     after = {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)}
     assert after <= before
     assert not list(bench.run.root.glob("ledger/lock"))
+
+
+@pytest.mark.slow
+def test_up_with_a_key_that_others_can_read(home: Home) -> None:
+    """A service that keeps dying ends the start, with its own last words."""
+    run = RunDirectory.create(home.root / "up")
+    key = run.secrets / "exchange-key.pem"
+    write_exchange_key(run, KEY_ID, key)
+    key.chmod(0o640)
+    shown = home.alpha("up")
+    assert shown.returncode == OPERATING
+    (line,) = shown.stdout.splitlines()
+    assert "broker keeps dying" in line
+    assert "0640" in line
+    assert home.nothing_runs(5)
+    assert run.read_state() is None
