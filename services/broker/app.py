@@ -155,15 +155,16 @@ class BrokerApp(AppBase):
 
     async def _cancel_and_confirm(self, context: Context, writer: Writer) -> None:
         """Cancel order by order first; half of the time on, or if the core is past working,
-        cancel the account. Ends when the exchange shows nothing at rest, or time is up.
+        cancel the account. Ends when the exchange shows nothing at rest and no write is under
+        way that could still come to rest, or when time is up.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self.config.drain_s
         sweep_s = until_s - self.config.drain_s / 2
         writer.draining = True
         context.dispatch(e.DrainAsked(now_ns=context.now_ns(), reason="stopping"))
-        resting = -1
-        while resting != 0 and (now_s := loop.time()) < until_s:
+        resting, flying = -1, True
+        while (resting != 0 or flying) and (now_s := loop.time()) < until_s:
             await asyncio.sleep(DRAIN_CHECK_S)
             flying = any(order.in_flight for order in self.core.state.open_orders())
             if now_s >= sweep_s or (resting > 0 and not flying and self.core.draining == ""):
