@@ -77,7 +77,8 @@ class BrokerCore:
 
     def handle(self, event: Event) -> list[Effect]:
         """Fold one event into the state and return what is to be done about it, in order."""
-        self._desk.begin(event.now_ns)
+        if self._desk.begin(event.now_ns):
+            self._on_clock_set_back()
         self._handlers[type(event)](event)
         if self.phase != "folding":
             if self.state.orphans:
@@ -123,7 +124,10 @@ class BrokerCore:
         known = self.state.events.get(verdict.event_ticker)
         at = (verdict.ts_pub_ns, sequence)
         if known is not None and at <= known.verdict_at:
-            return  # an older one, or the same one again
+            # An older one, or the same one again; but a NO-GO is obeyed though its clock is behind.
+            if verdict.decision == "GO" or sequence <= known.verdict_at[1]:
+                return
+            at = (known.verdict_at[0], sequence)
         target_ns = known.target_ns if known and known.verdict_at[0] else 0
         problem = refusal(verdict, target_ns, self._policy, live_only=self._live_only)
         event = self.state.event(verdict.event_ticker, verdict.series_ticker, verdict.target_ns)
@@ -197,6 +201,13 @@ class BrokerCore:
         self._sweeping.clear()
 
     # Time
+
+    def _on_clock_set_back(self) -> None:
+        """Void what was allowed until a time that nobody can tell any more."""
+        self._desk.alert("clock_set_back", "no quote rests until verdicts are in time again")
+        for known in self.state.events.values():
+            known.verdict = None
+            self._desk.touched[known.event_ticker] = None
 
     def _on_timer(self, event: TimerFired) -> None:
         name, _, event_ticker = event.key.partition(":")

@@ -21,6 +21,8 @@ from services.broker.state import EventState, State
 from services.broker.transitions import Trigger
 
 Seen = tuple[OrderState, tuple[object, ...], int]
+SET_BACK_NS = NS_PER_S
+"""A clock that goes back by more was set; by less it is a matter of who read it first."""
 
 
 class Desk:
@@ -38,16 +40,18 @@ class Desk:
         self.booked: dict[str, int] = {}
         """How many fills of each series were booked in this life."""
 
-    def begin(self, now_ns: int) -> None:
-        """Start collecting the effects of one event. Time never runs back within the core.
+    def begin(self, now_ns: int) -> bool:
+        """Start collecting the effects of one event; tell whether the clock was set back.
 
-        Messages carry the time that the clock shows: after it was set back they would else be
-        from the future, and every reader would refuse them.
+        Time never runs back within the core. Messages carry the time that the clock shows: after
+        it was set back they would else be from the future, and every reader would refuse them.
         """
+        set_back = now_ns < self.clock_ns - SET_BACK_NS
         self.now_ns = max(self.now_ns, now_ns)
         self.clock_ns = now_ns
         self.effects = []
         self.touched = {}
+        return set_back
 
     def alert(self, kind: str, text: str) -> None:
         """Tell a person."""

@@ -1,10 +1,10 @@
 import pytest
 
-from libs.common.effects import Publish
+from libs.common.effects import Publish, Received
 from libs.common.messages import GateResult, OrderIntent, OrderUpdate
 from services.broker import events as e
 from services.broker.policy import Policy
-from tests.services.broker.rig import EVENT, TARGET_NS, A, B, Rig, S, quote
+from tests.services.broker.rig import EVENT, TARGET_NS, A, B, Rig, S, quote, verdict
 
 GO = (quote(A, "bid", 4_500, 500), quote(B, "ask", 6_000, 300))
 RESTING = {(A, "bid"): (4_500, 500), (B, "ask"): (6_000, 300)}
@@ -65,6 +65,18 @@ class TestPlacing:
         rig.answer_all()
         assert rig.resting() == {}
         rig.deliver_verdict(old)
+        assert rig.writes == []
+
+    def test_a_no_go_is_obeyed_though_its_clock_is_behind(self):
+        """Two clocks, or one that was set back on the way: stopping needs no proof of time."""
+        rig = quoting()
+        no = GateResult(gate="window", ok=False)
+        late = verdict(99, rig.now_ns - 60 * S, (), decision="NO-GO", gates=(no,))
+        received = Received(now_ns=rig.now_ns, message=late, stream="VERDICTS", sequence=2)
+        rig.send(received)
+        rig.answer_all()
+        assert rig.resting() == {}
+        rig.send(received)
         assert rig.writes == []
 
     def test_client_order_ids_are_the_same_after_a_replay_and_never_repeat(self):
@@ -251,6 +263,15 @@ class TestStops:
         rig.advance((TARGET_NS - rig.now_ns) / S - 2)
         rig.answer_all()
         assert rig.resting() == {}
+
+    def test_a_clock_that_was_set_back_voids_what_it_allowed(self):
+        """Else the verdict would stand until the clock has come to its end once more."""
+        rig = quoting()
+        rig.now_ns -= 300 * S
+        rig.send(e.PositionsRead(now_ns=rig.now_ns, started_ns=rig.now_ns, positions=()))
+        rig.answer_all()
+        assert rig.resting() == {}
+        assert "clock_set_back" in rig.alerts
 
     def test_an_expired_verdict_cancels(self):
         rig = quoting()
