@@ -100,7 +100,10 @@ def input_reasons(
     policy: PricerPolicy,
     now_ns: int,
 ) -> list[str]:
-    """Return every input that is missing, stale or wrong; an empty list lets the event quote."""
+    """Return every input that is missing, stale or wrong; an empty list lets the event quote.
+
+    An input from ahead of our clock is as stale as an old one: the clock was set back.
+    """
     reasons = []
     if calibration is None:
         reasons.append(CALIBRATION_MISSING)
@@ -108,12 +111,12 @@ def input_reasons(
         reasons.append(LADDER_REFUSED)
     if (
         tick is None
-        or now_ns - tick.recv_ns > seconds_ns(policy.level_age_s_max)
+        or abs(now_ns - tick.recv_ns) > seconds_ns(policy.level_age_s_max)
         or tick.recv_ns - tick.bar_end_ns > seconds_ns(policy.level_late_s_max)
     ):  # a delayed source sends old levels on time: they are old all the same
         reasons.append(STALE_LEVEL)
     snapshot = state.snapshot
-    if snapshot is None or now_ns - snapshot.recv_ns > seconds_ns(policy.books_age_s_max):
+    if snapshot is None or abs(now_ns - snapshot.recv_ns) > seconds_ns(policy.books_age_s_max):
         reasons.append(STALE_BOOKS)
     if snapshot is not None:
         if snapshot.ladder_id != state.definition.ladder_id:

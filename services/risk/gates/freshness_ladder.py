@@ -18,6 +18,8 @@ def ask(question: Question, policy: GatePolicy) -> Answer:
         detail = "no books have come"
     elif now_ns - question.books_ns > seconds_ns(limit_s):
         detail = "the books are old"
+    elif question.books_ns - now_ns > seconds_ns(limit_s):
+        detail = "the books are ahead of our clock"
     elif question.gap_tickers:
         detail = f"gap in {len(question.gap_tickers)}, first {question.gap_tickers[0]}"
     elif not question.standing and now_ns > question.proposal_expires_ns:

@@ -139,6 +139,14 @@ def test_a_level_that_was_old_when_it_came_is_stale():
     assert (said.quotes, said.reasons) == ((), ("stale_level",))
 
 
+def test_inputs_from_ahead_of_our_clock_are_stale():
+    """The clock was set back five minutes: what came before looks fresh for ever."""
+    bench = ready()
+    assert proposals(bench.send(tick(NOW)))[0].quotes
+    (proposal,) = proposals(bench.core.handle(timer(NOW - 5 * MINUTE)))
+    assert (proposal.quotes, proposal.reasons) == ((), ("stale_level", "stale_books"))
+
+
 def test_silent_books_empty_the_set_with_their_reason():
     bench = ready()
     bench.send(tick(NOW))

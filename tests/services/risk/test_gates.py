@@ -126,6 +126,9 @@ def test_a_target_that_is_none_of_the_days_is_outside():
         (MINUTE, 701, False, False),
         (MINUTE, 1700, True, True),
         (MINUTE, 1701, True, False),
+        (10 * MINUTE, -100, False, True),
+        (10 * MINUTE, -300_000, False, False),  # our clock was set back
+        (10 * MINUTE, -300_000, True, False),
     ],
 )
 def test_freshness_of_the_index(left_ns, age_ms, standing, ok):
@@ -140,6 +143,7 @@ def test_freshness_of_the_index(left_ns, age_ms, standing, ok):
     [
         ({"books_ns": NOW - 2 * S}, True),
         ({"books_ns": NOW - 2 * S - 1}, False),
+        ({"books_ns": NOW + 5 * MINUTE}, False),  # our clock was set back
         ({"gap_tickers": ("KXINXU-24AUG05H1200-T5219.9999",)}, False),
         ({"proposal_expires_ns": NOW}, True),
         ({"proposal_expires_ns": NOW - 1}, False),
