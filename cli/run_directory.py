@@ -14,6 +14,7 @@ from msgspec import Struct
 from libs.common.config import ConfigError
 
 KEEP_RUNS = 5
+_OF_ONE_RUN = ("nats", "ledger", "raw", "truth.jsonl")
 
 
 class RunDirectory(Struct, frozen=True):
@@ -91,6 +92,22 @@ class RunDirectory(Struct, frozen=True):
         path = self.configs / f"{name}.yaml"
         path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         return path
+
+    def set_aside(self, label: str) -> None:
+        """Move what an earlier run left into `before/<label>`; keep the newest few of those.
+
+        The simulated exchange begins anew: orders and fills of an earlier one are no positions
+        in it, and their message ids would come a second time.
+        """
+        left = [path for name in _OF_ONE_RUN if (path := self.root / name).exists()]
+        if not left:
+            return
+        parent = self.root / "before"
+        (parent / label).mkdir(parents=True)
+        for path in left:
+            path.replace(parent / label / path.name)
+        for path in sorted(parent.iterdir())[:-KEEP_RUNS]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Replace the state file at once: a reader sees the old or the new one."""

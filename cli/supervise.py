@@ -61,8 +61,9 @@ async def _supervise(options: UpOptions) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     run = RunDirectory.create(up_directory().root)
-    run.truth_log.unlink(missing_ok=True)
-    stack = Stack(plan_of(options, run, time.time_ns()))
+    wall_ns = time.time_ns()
+    run.set_aside(str(wall_ns))
+    stack = Stack(plan_of(options, run, wall_ns))
     try:
         await stack.start()
         if options.release:
