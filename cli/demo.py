@@ -219,6 +219,8 @@ def _conclude(
     table.add_row("settled P&L after fees", *(dollars(one.pnl_e6) for one in three))
     console.print(table)
     console.print(f"resting after T−2 s: {comparison.resting_after_t2}", highlight=False)
+    if not comparison.exchange.orders:
+        console.print("[yellow]nothing was traded: the books agree on nothing[/yellow]")
     for problem in comparison.problems:
         console.print(f"[red]differs:[/red] {problem}", highlight=False)
     console.print(f"report: {report.markdown_path}", highlight=False, soft_wrap=True)
