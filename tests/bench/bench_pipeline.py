@@ -35,6 +35,7 @@ from libs.common import messages as m  # noqa: E402
 PARTS = Path(__file__).with_name("pipeline_parts.py")
 WARM_UP_S = 4.0
 STAGES = 4
+HOPS = ("source_to_feeds", "to_pricer", "to_risk", "to_broker", "to_exchange")
 # Every tick may move the quotes: the policy's patience is what this does not measure.
 IMPATIENT: dict[str, dict[str, Any]] = {
     "pricer": {
@@ -82,42 +83,62 @@ def plan_run(root: Path, rate: float) -> tuple[Plan, Path]:
     return msgspec.structs.replace(plan, infrastructure=infrastructure), sent
 
 
-async def real(root: Path, rate: float, seconds: float) -> list[float]:
-    """Return milliseconds from a bar's leaving to the exchange's acceptance of its order."""
+async def real(root: Path, rate: float, seconds: float) -> tuple[list[float], dict[str, float]]:
+    """Return milliseconds from a bar's leaving to the exchange's acceptance of its order, and
+    the median of each hop on the way.
+    """
     plan, sent = plan_run(root, rate)
+    clock = plan.clock.build()
     stack = Stack(plan)
     try:
         await stack.start()
         await release_kill_switch(plan.run, plan.addresses.admin["broker"], "bench")
         await asyncio.sleep(WARM_UP_S)
-        from_wall_ns = time.time_ns()
+        from_ns = clock.now_ns()
         await asyncio.sleep(seconds)
-        watcher = await Watcher.connect(plan.run, plan.addresses.nats_url, plan.clock.build())
-        orders = await watcher.all_of("ORDERS")
+        watcher = await Watcher.connect(plan.run, plan.addresses.nats_url, clock)
+        streams = ("TICKS", "PROPOSALS", "VERDICTS", "ORDERS")
+        messages = {x.id: x for stream in streams for x in await watcher.all_of(stream)}
         await watcher.close()
     finally:
         await stack.stop()
+    assert plan.clock.wall_anchor_ns is not None, "a window's clock is anchored"
+    assert plan.clock.virtual_anchor_ns is not None, "a window's clock is anchored"
+    shift_ns = plan.clock.virtual_anchor_ns - plan.clock.wall_anchor_ns
     left = {}
     for line in sent.read_text().splitlines():
         symbol, end_ns, wall_ns = line.split()
-        left[m.derived_id("bar", f"{symbol}|{end_ns}")] = int(wall_ns)
-    chains = {
-        message.client_order_id: message.correlation_id
-        for message in orders
-        if isinstance(message, m.OrderIntent) and message.action == "place"
+        left[m.derived_id("bar", f"{symbol}|{end_ns}")] = int(wall_ns) + shift_ns
+    took = {
+        row["client_order_id"]: row["at_ns"]
+        for row in map(json.loads, plan.run.truth_log.read_text().splitlines())
+        if row["kind"] == "order" and row["account"] == "alpha"
     }
-    wall_anchor, virtual_anchor = plan.clock.wall_anchor_ns, plan.clock.virtual_anchor_ns
-    assert wall_anchor is not None, "a window's clock is anchored"
-    assert virtual_anchor is not None, "a window's clock is anchored"
-    found = []
-    for line in plan.run.truth_log.read_text().splitlines():
-        row = json.loads(line)
-        if row["kind"] == "order" and row["account"] == "alpha":
-            left_ns = left.get(chains.get(row["client_order_id"], ""))
-            came_ns = row["at_ns"] - virtual_anchor + wall_anchor
-            if left_ns is not None and left_ns >= from_wall_ns:
-                found.append((came_ns - left_ns) / 1e6)
-    return found
+    times = []
+    for intent in messages.values():
+        if isinstance(intent, m.OrderIntent) and intent.client_order_id in took:
+            way = _way(intent, messages, left, took[intent.client_order_id])
+            if way is not None and way[0] >= from_ns:
+                times.append(way)
+    hops = np.diff(np.array(times, dtype=np.int64), axis=1) / 1e6 if times else np.zeros((0, 5))
+    medians = (
+        dict(zip(HOPS, np.median(hops, axis=0).round(3).tolist(), strict=True)) if times else {}
+    )
+    return [(way[-1] - way[0]) / 1e6 for way in times], medians
+
+
+def _way(
+    intent: m.OrderIntent, messages: dict[str, m.Message], left: dict[str, int], took_ns: int
+) -> list[int] | None:
+    """Return the times at which one order's cause left the source, was published, decided …"""
+    tick, verdict = messages.get(intent.correlation_id), messages.get(intent.verdict_id)
+    if intent.action != "place" or not isinstance(verdict, m.Verdict) or tick is None:
+        return None
+    proposal = messages.get(verdict.proposal_id)
+    if proposal is None or tick.id not in left:
+        return None
+    decided = (tick.ts_pub_ns, proposal.ts_pub_ns, verdict.ts_pub_ns, intent.ts_pub_ns)
+    return [left[tick.id], *decided, took_ns]
 
 
 async def null(root: Path, rate: float, seconds: float) -> list[float]:
@@ -175,7 +196,8 @@ async def measure(rate: float, seconds: float) -> dict[str, Any]:
     """Run both and compare."""
     with tempfile.TemporaryDirectory() as folder:
         one = summary(await null(Path(folder) / "null", rate, seconds))
-        two = summary(await real(Path(folder) / "real", rate, seconds))
+        found, hops = await real(Path(folder) / "real", rate, seconds)
+        two = summary(found)
     ratios = {
         f"ratio_{name}": round(two[f"{name}_ms"] / one[f"{name}_ms"], 2)
         for name in ("p50", "p99")
@@ -186,6 +208,7 @@ async def measure(rate: float, seconds: float) -> dict[str, Any]:
         "seconds": seconds,
         "null": one,
         "tick_to_order": two,
+        "hops_ms_p50": hops,
         **ratios,
         "ratio_p50_max": 1.5,
         "ratio_p99_max": 3.0,
