@@ -66,6 +66,8 @@ class AiohttpTransport:
     ) -> Answer:
         """Send and read the whole answer; see Transport."""
         call = f"{method} {url.partition('?')[0]}"
+        if self._session.closed:
+            raise NotSentError(call, "this client is closed")
         try:
             async with self._session.request(
                 method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("feeds", "pricer", "risk", "broker", "monitors", "reporting")
 ACCOUNT = "alpha"
 POLL_S = 0.05
+BARS = "index/windows/I_SPX_2024-08-05_noon.parquet"
 T = TypeVar("T")
 
 
@@ -268,3 +269,15 @@ def assert_good_books(shown: str, report_says: Collection[str] = ()) -> dict[str
     assert sorted(report["problems"]) == sorted(report_says)
     assert ("**The books agree.**" in markdown) == (not report_says)
     return dict(result)
+
+
+def assert_replayed(running: Running, run: Run) -> None:
+    """Check that the run was driven by the real bars, the other index's found beside them."""
+    markdown, report = report_of(running.said)[1:]
+    assert report["provenance"] == ["replay"]
+    assert "2024-08-05 12:00" in markdown
+    assert "[REPLAY]" in markdown
+    assert {row[2] for row in report["sections"]["events"]["rows"]} == {"I:SPX", "I:NDX"}
+    assert "I_SPX_2024-08-05_noon" in (run.root / "etc" / "index.yaml").read_text()
+    assert "I:NDX: " in running.complained
+    assert "I:NDX: synthetic" not in running.complained

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tests.e2e.rig import SERVICES, Home, Running, assert_good_books
+from tests.e2e.rig import BARS, SERVICES, Home, Running, assert_good_books, assert_replayed
+from tests.shared_data import SHARED_DATA
 
 SPEED = "15"
 pytestmark = pytest.mark.timeout(400)
@@ -20,8 +21,13 @@ def ends_well(running: Running) -> None:
 
 
 async def test_killed_one_after_another(home: Home) -> None:
-    """The bus last: without it all others end too, and come back by themselves."""
-    running = home.start("demo", "--speed", SPEED, "--json")
+    """The bus last: without it all others end too, and come back by themselves.
+
+    On real minute bars when they are at hand: nothing else differs.
+    """
+    bars = SHARED_DATA / BARS
+    words = ["--bars", str(bars)] if bars.exists() else []
+    running = home.start("demo", "--speed", SPEED, "--json", *words)
     run = running.run
     assert run.some_rest()
     for victim in ("broker", "reporting", "feeds", "nats"):
@@ -30,6 +36,8 @@ async def test_killed_one_after_another(home: Home) -> None:
         if victim in ("broker", "feeds"):
             await run.healthy(victim)
     ends_well(running)
+    if words:
+        assert_replayed(running, run)
 
 
 @pytest.mark.slow

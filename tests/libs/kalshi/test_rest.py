@@ -391,3 +391,10 @@ def test_impossible_orders_cannot_be_built(bad: dict[str, object]) -> None:
 def test_the_client_knows_no_cryptography() -> None:
     folder = Path(__file__).resolve().parents[3] / "libs" / "kalshi"
     assert not [path for path in folder.rglob("*.py") if "cryptography" in path.read_text()]
+
+
+async def test_a_closed_client_sends_nothing():
+    client = KalshiClient("http://127.0.0.1:1/trade-api/v2", AiohttpTransport(), SystemClock())
+    await client.close()
+    with pytest.raises(NotSentError, match="this client is closed"):
+        await client.exchange_status()
