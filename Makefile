@@ -4,6 +4,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 export ALPHA_HOME ?= var
 
@@ -19,11 +20,12 @@ $(READY): requirements/all.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
 	"expected Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "setting up $(VENV) (once; about a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-	  --requirement requirements/all.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	  --no-build-isolation --editable .
+	@echo "setting up $(VENV) (once; up to two minutes) …"
+	@$(PIP) --require-hashes --requirement requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes \
+	  --requirement requirements/all.txt 2>/dev/null || \
+	  $(PIP) --require-hashes --requirement requirements/all.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
 demo: $(READY) ## trade one hourly window against the simulated exchange (ARGS="--help")
