@@ -21,7 +21,7 @@ from cli.admin_client import AdminError, admin_channel, authorization, call
 from cli.broker_admin import release_kill_switch
 from cli.plan import ACCOUNT, Plan, choose_window, make_plan, window_clock
 from cli.run_directory import RunDirectory, new_demo_directory
-from cli.screen import contracts, dollars, draw, plain_lines
+from cli.screen import contracts, dollars, draw, plain_lines, time_left
 from cli.stack import Stack, StackError
 from cli.watcher import Watcher
 from lab.market.faults import FaultError, parse_faults
@@ -79,6 +79,7 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
         return EXIT_START
     except Interrupted:
         console.print("interrupted: cancelling and stopping …")
+        console.print(f"everything of this run is in {run.root}", highlight=False, soft_wrap=True)
         return EXIT_INTERRUPTED
     finally:
         killed = await stack.stop()
@@ -97,6 +98,12 @@ def _announce(console: Console, plan: Plan, options: DemoOptions) -> None:
     )
     for symbol, origin in plan.window.origins.items():
         console.print(f"  {symbol}: {origin}", highlight=False)
+    end_ns = plan.window.target_ns + round(SETTLE_FROM_S * NS_PER_S)
+    takes_s = (end_ns - plan.clock.build().now_ns()) / NS_PER_S / options.speed
+    console.print(
+        f"about {takes_s:.0f} s; prices in cents; Ctrl-C cancels everything and stops",
+        highlight=False,
+    )
     console.print("starting NATS, the simulated exchange and index, and six services …")
 
 
@@ -107,18 +114,23 @@ async def _trade(
     plan = stack.plan
     await stack.start()
     await release_kill_switch(plan.run, plan.addresses.admin["broker"], "alpha demo")
+    clock = plan.clock.build()
+    left = time_left(clock.now_ns(), plan.window.target_ns)
     console.print(
-        f"all READY in {stack.ready_s:.1f} s, kill switch released; logs in {plan.run.logs}",
+        f"all READY in {stack.ready_s:.1f} s, kill switch released at {left}; "
+        f"logs in {plan.run.logs}",
         highlight=False,
         soft_wrap=True,
     )
-    clock = plan.clock.build()
     watcher = await Watcher.connect(plan.run, plan.addresses.nats_url, clock)
     try:
         show = _live if console.is_terminal and not options.as_json else _plain
-        watching = asyncio.create_task(show(stack, watcher, clock, console), name="view")
+        settled = asyncio.Event()
+        watching = asyncio.create_task(show(stack, watcher, clock, console, settled), name="view")
         try:
             await _until_settled(plan, clock, watching)
+            settled.set()
+            await watching
         finally:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -128,22 +140,41 @@ async def _trade(
         await watcher.close()
 
 
-async def _live(stack: Stack, watcher: Watcher, clock: Clock, console: Console) -> None:
+async def _live(
+    stack: Stack, watcher: Watcher, clock: Clock, console: Console, settled: asyncio.Event
+) -> None:
     with Live(console=console, auto_refresh=False, transient=False) as live:
-        while True:
+        last = False
+        while not last:
+            last = settled.is_set()
             await watcher.catch_up()
-            live.update(draw(watcher.view, clock.now_ns(), _headline(stack)), refresh=True)
-            await asyncio.sleep(DRAW_EVERY_S)
+            now_ns, size = clock.now_ns(), console.size
+            screen = draw(
+                watcher.view, now_ns, _headline(stack), width=size.width, height=size.height
+            )
+            live.update(screen, refresh=True)
+            await _pause(settled, DRAW_EVERY_S)
 
 
-async def _plain(stack: Stack, watcher: Watcher, clock: Clock, console: Console) -> None:
-    while True:
+async def _plain(
+    stack: Stack, watcher: Watcher, clock: Clock, console: Console, settled: asyncio.Event
+) -> None:
+    last = False
+    while not last:
+        last = settled.is_set()
         await watcher.catch_up()
         for line in plain_lines(watcher.view, clock.now_ns()):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         if headline := _headline(stack):
             console.print(headline, highlight=False)
-        await asyncio.sleep(PLAIN_EVERY_S)
+        await _pause(settled, PLAIN_EVERY_S)
+
+
+async def _pause(settled: asyncio.Event, limit_s: float) -> None:
+    """Wait for the next look, or less: the settled state is shown once more, then it is over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await settled.wait()
 
 
 def _headline(stack: Stack) -> str:
@@ -211,7 +242,7 @@ def _conclude(
     for heading in ("", "exchange's own log", "ORDERS and FILLS", "ledger"):
         table.add_column(heading, justify="left" if not heading else "right")
     three = (comparison.exchange, comparison.streams, comparison.ledger)
-    table.add_row("orders", *(str(one.orders) for one in three))
+    table.add_row("orders accepted", *(str(one.orders) for one in three))
     table.add_row("fills", *(str(one.fills) for one in three))
     table.add_row("contracts", *(contracts(one.contracts_e2) for one in three))
     table.add_row("price × contracts", *(dollars(one.gross_e6) for one in three))

@@ -2,25 +2,56 @@
 
 from collections.abc import Iterator
 
-from rich.columns import Columns
+from msgspec import Struct
 from rich.console import Group, RenderableType
-from rich.panel import Panel
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from cli.session import EventView, Rung, SessionView
 from libs.common.clock import NS_PER_S
+from libs.common.messages import GateResult
 from libs.common.topology import SERVICES
 from libs.domain.eastern import eastern_datetime
 
-RUNGS_SHOWN = 9
+RUNGS_MIN, RUNGS_MAX = 3, 11
+FILLS_SHOWN = 8
+GATES_ROOM = 10
+BESIDE_COLUMNS = 118
+"""From this width on two ladders fit side by side."""
+FRAME_LINES = 4
+"""Time, services, feeds, and the line below the last one, where the cursor waits."""
+EVENT_LINES = 4
+"""What an event needs beside its rungs: title, headings, decision, money."""
+
+
+class Room(Struct, frozen=True, kw_only=True):
+    """How much of everything the terminal can show; the services come first, fills last."""
+
+    beside: int
+    rungs: int
+    fills: int
+    each_gate: bool
+
+    @classmethod
+    def of(cls, events: int, fills: int, width: int, height: int) -> "Room":
+        """Share out a terminal of `width` columns and `height` lines."""
+        beside = 2 if width >= BESIDE_COLUMNS else 1
+        rows = max(1, -(-events // beside))
+        left = height - FRAME_LINES - rows * EVENT_LINES
+        fills = min(fills, FILLS_SHOWN, max(0, left - rows * RUNGS_MIN) // 3)
+        left -= fills + 1 if fills else 0
+        each_gate = left >= rows * (RUNGS_MIN + 2 + GATES_ROOM)
+        left -= rows * GATES_ROOM if each_gate else 0
+        rungs = max(RUNGS_MIN, min(RUNGS_MAX, left // rows))
+        return cls(beside=beside, rungs=rungs, fills=fills, each_gate=each_gate)
 
 
 def dollars(money_e6: int | None) -> str:
     """Return micro-dollars as signed dollars with all digits that matter."""
     if money_e6 is None:
         return "–"
-    sign = "-" if money_e6 < 0 else "+"
+    sign = "-" if money_e6 < 0 else "+" if money_e6 else ""
     whole, part = divmod(abs(money_e6), 1_000_000)
     digits = f"{part:06d}".rstrip("0").ljust(2, "0")
     return f"{sign}${whole:,}.{digits}"
@@ -59,64 +90,103 @@ def _strike(rung: Rung) -> str:
     return f"< {level(rung.cap_e4 or 0)}"
 
 
-def _near(event: EventView) -> list[Rung]:
-    """Return the rungs worth a row: those whose fair value is nearest to a half."""
+def _near(view: SessionView, event: EventView, limit: int) -> list[Rung]:
+    """Return the rungs worth a row: where we quote or hold, then those next to the money."""
     priced = [rung for rung in event.rungs if rung.fair is not None]
-    chosen = sorted(priced, key=lambda rung: abs((rung.fair or 0) - 0.5))[:RUNGS_SHOWN]
+    if not priced:
+        return []
+    ours = {ticker for ticker, _, _ in view.own.resting_e2(event.definition.event_ticker)}
+    ours |= {ticker for ticker, count_e2 in event.held_e2.items() if count_e2}
+    places = {rung.ticker: place for place, rung in enumerate(event.rungs)}
+    middle = places[min(priced, key=lambda rung: abs((rung.fair or 0) - 0.5)).ticker]
+    chosen = sorted(
+        priced, key=lambda rung: (rung.ticker not in ours, abs(places[rung.ticker] - middle))
+    )[:limit]
     return [rung for rung in event.rungs if rung in chosen]
 
 
-def _ladder(view: SessionView, event: EventView) -> Table:
+def _ladder(view: SessionView, event: EventView, limit: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("strike", "fair", "bid", "ask", "ours", "position"):
-        table.add_column(heading, justify="right")
+    for heading in ("strike", "fair", "bid", "ask", "we buy", "we sell", "held"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    ours: dict[tuple[str, str], list[str]] = {}
     resting = view.own.resting_e2(event.definition.event_ticker)
-    for rung in _near(event):
-        ours = ", ".join(
-            f"{'buy' if side == 'bid' else 'sell'} {contracts(count_e2)} @ {cents(price_e4)}"
-            for (ticker, side, price_e4), count_e2 in resting.items()
-            if ticker == rung.ticker and count_e2
-        )
+    for (ticker, side, price_e4), count_e2 in resting.items():
+        if count_e2:
+            quote = f"{contracts(count_e2)} @ {cents(price_e4)}"
+            ours.setdefault((ticker, side), []).append(quote)
+    for rung in _near(view, event, limit):
         held_e2 = view.own.position(rung.ticker).count_e2
         table.add_row(
             _strike(rung),
             f"{(rung.fair or 0) * 100:.1f}",
             cents(rung.bid_e4) if rung.bid_count_e2 else "–",
             cents(rung.ask_e4) if rung.ask_count_e2 else "–",
-            Text(ours, style="bold yellow"),
+            Text(", ".join(ours.get((rung.ticker, "bid"), [])), style="bold yellow"),
+            Text(", ".join(ours.get((rung.ticker, "ask"), [])), style="bold yellow"),
             Text(contracts(held_e2) if held_e2 else "", style="bold"),
         )
     return table
 
 
-def _gates(event: EventView) -> Text:
+def _amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:,.2f} {unit}"
+
+
+def _why(gate: GateResult) -> str:
+    """Return one gate's finding: what it measured, its limit, and its reason if it says no."""
+    measured, limit = _amount(gate.measured, gate.unit), _amount(gate.limit, gate.unit)
+    reason = "" if gate.ok else ": ".join(part for part in (gate.reason, gate.detail) if part)
+    figures = f"{measured} (limit {limit})" if measured and limit else measured
+    return "  ".join(part for part in (gate.gate, figures, reason) if part)
+
+
+def _decision(event: EventView) -> Text:
     if event.verdict is None:
         return Text("no verdict yet", style="dim")
-    text = Text()
     go = event.verdict.decision == "GO"
-    text.append(event.verdict.decision, style="bold green" if go else "bold red")
-    for gate in event.verdict.gates:
-        style = "green" if gate.ok else "red"
-        text.append(f"  {gate.gate}", style=style)
-        if not gate.ok:
-            text.append(f" ({gate.reason})", style=style)
+    return Text(event.verdict.decision, style="bold green" if go else "bold red")
+
+
+def _gates(event: EventView, *, each: bool) -> Text:
+    """Return the decision and the gates behind it: in one line, or one line for each."""
+    text = _decision(event)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    gates = event.verdict.gates if event.verdict else ()
+    refused = [gate for gate in gates if not gate.ok]
+    if not each:
+        for gate in refused:
+            text.append(f"  {_why(gate)}", style="red")
+        text.append(f"  {len(gates) - len(refused)} of {len(gates)} gates ok", style="green")
+        return text
+    for gate in gates:
+        text.append(f"\n{'✓' if gate.ok else '✗'} {_why(gate)}", style="" if gate.ok else "red")
     return text
 
 
-def _event_panel(view: SessionView, event: EventView, now_ns: int) -> Panel:
+def _money(view: SessionView, event: EventView) -> Text:
+    settled = view.settled_pnl_e6(event)
+    pnl_e6 = settled if settled is not None else view.marked_pnl_e6(event)
+    money = Text("settled " if settled is not None else "marked at exit prices ")
+    money.append(dollars(pnl_e6), style="green" if pnl_e6 >= 0 else "red")
+    money.append(f"  filled {contracts(event.contracts_e2)}  fees {dollars(-event.fees_e6)}")
+    return money
+
+
+def _event_panel(view: SessionView, event: EventView, now_ns: int, room: Room) -> Group:
     definition = event.definition
     tick = view.levels.get(definition.symbol)
-    shown_level = level(tick.level_e4) if tick else "–"
-    settled = view.settled_pnl_e6(event)
-    money = Text("settled " if settled is not None else "marked at exit prices ")
-    pnl_e6 = settled if settled is not None else view.marked_pnl_e6(event)
-    money.append(dollars(pnl_e6), style="green" if pnl_e6 >= 0 else "red")
-    money.append(f"   filled {contracts(event.contracts_e2)}   fees {dollars(-event.fees_e6)}")
-    left = time_left(now_ns, definition.target_ns)
-    return Panel(
-        Group(_ladder(view, event), _gates(event), money),
-        title=f"{definition.event_ticker}  {shown_level}  {left}",
-        title_align="left",
+    title = (
+        f"{definition.event_ticker}  {level(tick.level_e4) if tick else '–'}  "
+        f"{time_left(now_ns, definition.target_ns)}"
+    )
+    return Group(
+        Rule(title, align="left", style="dim"),
+        _ladder(view, event, room.rungs),
+        _gates(event, each=room.each_gate),
+        _money(view, event),
     )
 
 
@@ -134,11 +204,11 @@ def _health(view: SessionView, now_ns: int) -> Text:
     return text
 
 
-def _fills(view: SessionView) -> Table:
+def _fills(view: SessionView, limit: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("time", "fill", "market", "price", "fee"):
         table.add_column(heading)
-    for fill in view.fills:
+    for fill in list(view.fills)[-limit:]:
         table.add_row(
             f"{eastern_datetime(fill.exchange_ns):%H:%M:%S}",
             f"{'bought' if fill.side == 'bid' else 'sold'} {contracts(fill.count_e2)}",
@@ -149,24 +219,45 @@ def _fills(view: SessionView) -> Table:
     return table
 
 
-def draw(view: SessionView, now_ns: int, headline: str) -> RenderableType:
-    """Return the whole screen at this moment."""
-    events = [_event_panel(view, event, now_ns) for _, event in sorted(view.events.items())]
+def _alerts(view: SessionView) -> Text:
+    """Return what is wrong, in one line; what is well is only counted."""
+    bad = [f"{feed.feed} {feed.detail}" for feed in view.feeds.values() if not feed.ok]
     alerts = [name for name, result in view.monitors.items() if result.state == "ALERT"]
-    feeds = "  ".join(
-        f"{feed.feed} {'ok' if feed.ok else feed.detail}" for feed in view.feeds.values()
-    )
-    foot = Text(f"feeds: {feeds or 'none yet'}   alerts: {', '.join(alerts) or 'none'}")
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"feeds: {', '.join(bad) or ('all ok' if view.feeds else 'none yet')}")
+    text.append(f"   alerts: {', '.join(alerts) or 'none'}", style="red" if alerts else "")
     if view.dead_letters:
-        foot.append(f"   dead letters: {view.dead_letters}", style="red")
-    parts: list[RenderableType] = [
-        Text(f"{eastern_datetime(now_ns):%a %Y-%m-%d %H:%M:%S} ET   {headline}", style="bold"),
-        Columns(events, equal=True, expand=True) if events else Text("waiting for ladders …"),
-        _health(view, now_ns),
-        foot,
+        text.append(f"   dead letters: {view.dead_letters}", style="red")
+    return text
+
+
+def draw(
+    view: SessionView, now_ns: int, headline: str, *, width: int = 140, height: int = 60
+) -> RenderableType:
+    """Return the whole screen at this moment, cut to a terminal of `width` × `height`."""
+    events = [event for _, event in sorted(view.events.items())]
+    room = Room.of(len(events), len(view.fills), width, height)
+    pnl_e6 = [
+        view.marked_pnl_e6(event) if (settled := view.settled_pnl_e6(event)) is None else settled
+        for event in events
     ]
-    if view.fills:
-        parts.append(_fills(view))
+    first = f"{eastern_datetime(now_ns):%a %Y-%m-%d %H:%M:%S} ET   P&L {dollars(sum(pnl_e6))}"
+    parts: list[RenderableType] = [
+        Text(f"{first}   {headline}", style="bold", no_wrap=True, overflow="ellipsis"),
+        _health(view, now_ns),
+        _alerts(view),
+    ]
+    if not events:
+        parts.append(Text("waiting for ladders …"))
+    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    for _ in range(room.beside):
+        grid.add_column(ratio=1)
+    panels = [_event_panel(view, event, now_ns, room) for event in events]
+    for start in range(0, len(panels), room.beside):
+        grid.add_row(*panels[start : start + room.beside])
+    parts.append(grid)
+    if room.fills:
+        parts.append(_fills(view, room.fills))
     return Group(*parts)
 
 

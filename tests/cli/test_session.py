@@ -191,7 +191,7 @@ def test_the_screen_and_the_lines_show_the_same_figures() -> None:
 
 def test_figures_as_people_read_them() -> None:
     assert [dollars(n) for n in (0, -50_000, 1_234_567_890, 17_472, None)] == [
-        "+$0.00",
+        "$0.00",
         "-$0.05",
         "+$1,234.56789",
         "+$0.017472",
