@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.session import EventView, Rung, SessionView
 from libs.common.clock import NS_PER_S
-from libs.common.messages import GateResult
+from libs.common.messages import GateResult, IndexTick
 from libs.common.topology import SERVICES
 from libs.domain.eastern import eastern_datetime
 
@@ -90,15 +90,24 @@ def _strike(rung: Rung) -> str:
     return f"< {level(rung.cap_e4 or 0)}"
 
 
+def _distance(rung: Rung, tick: IndexTick | None) -> float:
+    """Return how far a rung is from the money: by its strike, by its fair value without a level."""
+    if tick is None:
+        return abs((rung.fair or 0) - 0.5)
+    return abs((rung.floor_e4 or rung.cap_e4 or 0) - tick.level_e4)
+
+
 def _near(view: SessionView, event: EventView, limit: int) -> list[Rung]:
     """Return the rungs worth a row: where we quote or hold, then those next to the money."""
     priced = [rung for rung in event.rungs if rung.fair is not None]
     if not priced:
         return []
-    ours = {ticker for ticker, _, _ in view.own.resting_e2(event.definition.event_ticker)}
+    resting = view.own.resting_e2(event.definition.event_ticker)
+    ours = {ticker for (ticker, _, _), count_e2 in resting.items() if count_e2}
     ours |= {ticker for ticker, count_e2 in event.held_e2.items() if count_e2}
     places = {rung.ticker: place for place, rung in enumerate(event.rungs)}
-    middle = places[min(priced, key=lambda rung: abs((rung.fair or 0) - 0.5)).ticker]
+    tick = view.levels.get(event.definition.symbol)
+    middle = places[min(priced, key=lambda rung: _distance(rung, tick)).ticker]
     chosen = sorted(
         priced, key=lambda rung: (rung.ticker not in ours, abs(places[rung.ticker] - middle))
     )[:limit]
@@ -137,7 +146,8 @@ def _amount(value: float | None, unit: str) -> str:
 
 def _why(gate: GateResult) -> str:
     """Return one gate's finding: what it measured, its limit, and its reason if it says no."""
-    measured, limit = _amount(gate.measured, gate.unit), _amount(gate.limit, gate.unit)
+    measured = _amount(gate.measured, gate.unit)
+    limit = "" if gate.limit is None else f"{gate.limit:g} {gate.unit}"
     reason = "" if gate.ok else ": ".join(part for part in (gate.reason, gate.detail) if part)
     figures = f"{measured} (limit {limit})" if measured and limit else measured
     return "  ".join(part for part in (gate.gate, figures, reason) if part)

@@ -200,3 +200,45 @@ def test_figures_as_people_read_them() -> None:
     assert [contracts(n) for n in (100, -250, 1)] == ["1", "-2.50", "0.01"]
     assert time_left(NOW_NS, TARGET_NS) == "T−05:00"
     assert time_left(TARGET_NS + 3 * NS_PER_S, TARGET_NS) == "T+3 s"
+
+
+def test_a_small_terminal_shows_services_and_all_ladders() -> None:
+    view, _ = view_of(snapshot(bid=(7_000, 500), ask=(9_000, 500)), fill(1, LOW, "bid", 7_500))
+    other = replace(DEFINED, event_ticker="KXNASDAQ100U-26OCT02H1200", id="m-other")
+    view.apply(other, "LADDERS", 50)
+    for width, height in ((80, 24), (120, 40), (180, 50)):
+        console = Console(width=width, height=height)
+        with console.capture() as captured:
+            console.print(draw(view, NOW_NS, "", width=width, height=height))
+        lines = captured.get().splitlines()
+        assert len(lines) < height
+        assert max(len(line) for line in lines) <= width
+        for words in ("○ reporting", EVENT, "KXNASDAQ100U-26OCT02H1200"):
+            assert words in captured.get()
+
+
+def test_the_ladder_is_shown_next_to_the_level() -> None:
+    tickers = tuple(f"{EVENT}-T{6500 + 10 * place}" for place in range(60))
+    floors_e4 = tuple(65_000_000 + 100_000 * place for place in range(60))
+    view, _ = view_of()
+    columns = {"tickers": tickers, "floors_e4": floors_e4, "caps_e4": (None,) * 60}
+    wide = replace(DEFINED, ladder_id="wide", strike_types=("greater",) * 60, **columns)
+    view.apply(wide, "LADDERS", 50)
+    # All is decided: every rung's fair value is as far from a half as every other's.
+    decided = tuple(1.0 if floor_e4 < 68_050_000 else 0.0 for floor_e4 in floors_e4)
+    view.apply(replace(FAIR, probabilities=decided), "LADDERS", 51)
+    tick = m.IndexTick(
+        **{k: v for k, v in envelope(60).items() if k not in ("event_ticker", "series_ticker")},
+        symbol="I:SPX",
+        level_e4=68_050_000,
+        bar_start_ns=NOW_NS - NS_PER_S,
+        bar_end_ns=NOW_NS,
+        recv_ns=NOW_NS,
+        provenance="synthetic",
+    )
+    view.apply(tick, "TICKS", 52)
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(draw(view, NOW_NS, "", width=80, height=24))
+    assert "> 6,800" in captured.get()
+    assert "> 6,500" not in captured.get()
