@@ -39,7 +39,6 @@ SETTLE_LIMIT_REAL_S = 60.0
 """At high speeds the limit above is short for a service that has to be started again."""
 SETTLE_POLL_S = 0.5
 EXIT_DISAGREE = 1
-EXIT_START = 3
 EXIT_INTERRUPTED = 130
 
 
@@ -75,8 +74,7 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
         async with _interruptible():
             comparison, report = await _trade(stack, console, options)
     except StackError as error:
-        console.print(f"[red]could not start:[/red] {error}", highlight=False)
-        return EXIT_START
+        raise StackError(f"could not start: {error}") from None
     except Interrupted:
         console.print("interrupted: cancelling and stopping …")
         console.print(f"everything of this run is in {run.root}", highlight=False, soft_wrap=True)

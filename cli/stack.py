@@ -15,7 +15,8 @@ from libs.common.bus import BusError
 from libs.common.provision import provision
 from libs.common.topology import SERVICES, Service
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
+"""For a machine with much else to do; what dies is told at once. Usual are ten seconds."""
 POLL_S = 0.1
 STATE_EVERY_S = 1.0
 

@@ -13,6 +13,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from cli.errors import OperatingError
 from cli.plan import ROOT
 from cli.run_directory import RunDirectory
 from cli.runs import RunningRun, running, up_directory
@@ -21,7 +22,8 @@ from cli.supervisor import last_line
 from libs.common.admin import probe_health
 from libs.common.topology import SERVICES
 
-UP_TIMEOUT_S = 45.0
+UP_TIMEOUT_S = 120.0
+"""Longer than the supervisor's own limit: it tells why, and leaves nothing half-started."""
 DOWN_TIMEOUT_S = 45.0
 EXIT_DEGRADED = 1
 EXIT_NOT_RUNNING = 3
@@ -59,8 +61,7 @@ def up(options: UpOptions, console: Console) -> int:
     with console.status("starting …"):
         while time.monotonic() - began < UP_TIMEOUT_S:
             if process.poll() is not None:
-                console.print(last_line(log_file) or "it ended at once", soft_wrap=True)
-                return EXIT_NOT_RUNNING
+                raise OperatingError(last_line(log_file) or f"it ended at once; see {log_file}")
             state = run.read_state()
             if state is not None and set(_health(state).values()) == {"SERVING"}:
                 console.print(f"all READY in {time.monotonic() - began:.1f} s", highlight=False)
