@@ -259,7 +259,7 @@ def _conclude(
 
 @asynccontextmanager
 async def _interruptible() -> AsyncIterator[None]:
-    """Turn SIGINT and SIGTERM into `Interrupted`, raised where the body waits."""
+    """Turn SIGINT, SIGTERM and a closed terminal into `Interrupted`, where the body waits."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None, "a demo runs in a task"
@@ -270,7 +270,7 @@ async def _interruptible() -> AsyncIterator[None]:
         if len(asked) == 1:
             task.cancel()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, ask, number)
     try:

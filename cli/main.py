@@ -86,6 +86,9 @@ def start(
 
     Without --date, --bars or --speed it follows the wall clock and the next hourly event.
     The kill switch stays engaged until `alpha kill-switch off` (or --release).
+
+    Exit code 0: all READY. 1: something is up already, or not all READY. 2: wrong arguments.
+    3: it could not start.
     """
     from cli import up
     from cli.plan import parse_day

@@ -153,17 +153,19 @@ def _why(gate: GateResult) -> str:
     return "  ".join(part for part in (gate.gate, figures, reason) if part)
 
 
-def _decision(event: EventView) -> Text:
+def _decision(event: EventView, now_ns: int) -> str:
+    """Return the newest verdict's word; what has expired allows nothing any more."""
     if event.verdict is None:
-        return Text("no verdict yet", style="dim")
-    go = event.verdict.decision == "GO"
-    return Text(event.verdict.decision, style="bold green" if go else "bold red")
+        return "no verdict"
+    over = now_ns >= event.verdict.expires_at_ns
+    return f"{event.verdict.decision}{', expired' if over else ''}"
 
 
-def _gates(event: EventView, *, each: bool) -> Text:
+def _gates(event: EventView, now_ns: int, *, each: bool) -> Text:
     """Return the decision and the gates behind it: in one line, or one line for each."""
-    text = _decision(event)
-    text.no_wrap, text.overflow = True, "ellipsis"
+    decision = _decision(event, now_ns)
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(decision, style="bold green" if decision == "GO" else "bold red")
     gates = event.verdict.gates if event.verdict else ()
     refused = [gate for gate in gates if not gate.ok]
     if not each:
@@ -195,7 +197,7 @@ def _event_panel(view: SessionView, event: EventView, now_ns: int, room: Room) -
     return Group(
         Rule(title, align="left", style="dim"),
         _ladder(view, event, room.rungs),
-        _gates(event, each=room.each_gate),
+        _gates(event, now_ns, each=room.each_gate),
         _money(view, event),
     )
 
@@ -293,7 +295,7 @@ def plain_lines(view: SessionView, now_ns: int) -> Iterator[str]:
             f"{eastern_datetime(now_ns):%H:%M:%S} {ticker} "
             f"{time_left(now_ns, event.definition.target_ns)} "
             f"level {level(tick.level_e4) if tick else '–'} "
-            f"{verdict.decision if verdict else 'no verdict'}"
+            f"{_decision(event, now_ns)}"
             f"{' (' + ', '.join(reasons) + ')' if reasons else ''} "
             f"quotes [{quotes}] filled {contracts(event.contracts_e2)} {pnl}"
         )

@@ -25,6 +25,7 @@ from libs.domain.eastern import eastern_date, eastern_datetime
 from libs.domain.windows import next_index_target
 
 LEAD_S = 9.0
+EXIT_USAGE = 2
 EXIT_START = 3
 
 
@@ -62,8 +63,9 @@ async def _supervise(options: UpOptions) -> int:
         loop.add_signal_handler(number, stop.set)
     run = RunDirectory.create(up_directory().root)
     wall_ns = time.time_ns()
+    plan = plan_of(options, run, wall_ns)
     run.set_aside(str(wall_ns))
-    stack = Stack(plan_of(options, run, wall_ns))
+    stack = Stack(plan)
     try:
         await stack.start()
         if options.release:
@@ -87,7 +89,7 @@ def main() -> int:
         return asyncio.run(_supervise(options))
     except (ConfigError, ValueError) as error:
         print(f"could not start: {error}", file=sys.stderr)
-        return EXIT_START
+        return EXIT_USAGE
 
 
 if __name__ == "__main__":

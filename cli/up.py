@@ -17,9 +17,10 @@ from cli.errors import OperatingError
 from cli.plan import ROOT
 from cli.run_directory import RunDirectory
 from cli.runs import RunningRun, running, up_directory
-from cli.supervise import UpOptions
+from cli.supervise import EXIT_USAGE, UpOptions
 from cli.supervisor import last_line
 from libs.common.admin import probe_health
+from libs.common.config import ConfigError
 from libs.common.topology import SERVICES
 
 UP_TIMEOUT_S = 120.0
@@ -61,7 +62,8 @@ def up(options: UpOptions, console: Console) -> int:
     with console.status("starting …"):
         while time.monotonic() - began < UP_TIMEOUT_S:
             if process.poll() is not None:
-                raise OperatingError(last_line(log_file) or f"it ended at once; see {log_file}")
+                why = last_line(log_file) or f"it ended at once; see {log_file}"
+                raise ConfigError(why) if process.returncode == EXIT_USAGE else OperatingError(why)
             state = run.read_state()
             if state is not None and set(_health(state).values()) == {"SERVING"}:
                 console.print(f"all READY in {time.monotonic() - began:.1f} s", highlight=False)
@@ -103,7 +105,8 @@ def status(console: Console, *, as_json: bool) -> int:
     if as_json:
         console.print_json(data={"running": True, "well": well, "processes": rows})
         return 0 if well else EXIT_DEGRADED
-    table = Table(title=str(known.run.root), title_justify="left")
+    console.print(str(known.run.root), highlight=False, soft_wrap=True)
+    table = Table()
     for heading in ("process", "pid", "health", "restarts", "memory", "log"):
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -114,7 +117,7 @@ def status(console: Console, *, as_json: bool) -> int:
             row["health"],
             str(row["restarts"]),
             memory,
-            row["log"],
+            os.path.relpath(row["log"], known.run.root),
         )
     console.print(table)
     return 0 if well else EXIT_DEGRADED
