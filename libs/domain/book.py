@@ -1,21 +1,16 @@
-"""One market's order book in YES prices, and the guard over a subscription's sequence numbers.
+"""One market's order book in YES prices.
 
 Bids and asks map `price_e4` to `count_e2`. A book is mutable because it takes every frame;
 what raised has changed nothing, so the caller may mark it stale and ask for a snapshot.
 """
 
 from collections.abc import Iterable
-from enum import Enum
 from typing import Literal
-
-from msgspec import Struct
 
 from libs.domain.money import COUNT_MAX_E2, PRICE_ONE_E4
 
 BookSide = Literal["bid", "ask"]
 Level = tuple[int, int]
-
-SUBSCRIPTIONS_MAX = 10_000
 
 
 class BookError(ValueError):
@@ -24,14 +19,6 @@ class BookError(ValueError):
 
 class NegativeCountError(BookError):
     """A change that takes away more than rests at its price."""
-
-
-class OwnOrder(Struct, frozen=True):
-    """What one of our orders has resting in the book."""
-
-    side: BookSide
-    price_e4: int
-    count_e2: int
 
 
 class OrderBook:
@@ -117,24 +104,6 @@ class OrderBook:
         ordered = sorted(self._levels(side).items(), reverse=side == "bid")
         return tuple(ordered[:levels_max])
 
-    def without_own(self, own: Iterable[OwnOrder]) -> "OrderBook":
-        """Return the book of the others: our resting orders taken out.
-
-        An order the book does not show (yet, or any more) takes nothing below zero.
-        """
-        others = OrderBook()
-        others._bids, others._asks = dict(self._bids), dict(self._asks)
-        for order in own:
-            levels = others._levels(order.side)
-            left_e2 = levels.get(order.price_e4, 0) - order.count_e2
-            if left_e2 > 0:
-                levels[order.price_e4] = left_e2
-            else:
-                levels.pop(order.price_e4, None)
-        others._best_bid = max(others._bids, default=None)
-        others._best_ask = min(others._asks, default=None)
-        return others
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, OrderBook):
             return NotImplemented
@@ -162,44 +131,3 @@ def _side_of(levels: Iterable[Level]) -> dict[int, int]:
             raise BookError(f"snapshot: price {price_e4} comes twice on one side")
         side[price_e4] = count_e2
     return {price: count for price, count in side.items() if count}
-
-
-class SequenceStep(Enum):
-    """What one sequence number is to its subscription."""
-
-    NEXT = "next"
-    GAP = "gap"
-    REPEAT = "repeat"
-
-
-class SequenceGuard:
-    """Watch `seq` per subscription id, shared by all its markets, from 1 (kalshi-api.md §3)."""
-
-    __slots__ = ("_last",)
-
-    def __init__(self) -> None:
-        self._last: dict[int, int] = {}
-
-    def observe(self, sid: int, seq: int) -> SequenceStep:
-        """Return whether the message is the next one, comes after a gap, or was seen.
-
-        After a GAP every market of the sid is stale until its snapshot; counting goes on from
-        here, so that one gap is told once. Raises BookError for an impossible number.
-        """
-        if seq < 1:
-            raise BookError(f"seq: expected 1 or more on sid {sid}, got {seq}")
-        last = self._last.get(sid, 0)
-        if seq <= last:
-            return SequenceStep.REPEAT
-        if last == 0 and len(self._last) >= SUBSCRIPTIONS_MAX:
-            raise BookError(f"sid: more than {SUBSCRIPTIONS_MAX} subscriptions; forget old ones")
-        self._last[sid] = seq
-        return SequenceStep.NEXT if seq == last + 1 else SequenceStep.GAP
-
-    def forget(self, sid: int) -> None:
-        """Drop a subscription that ended; its number may start at 1 again."""
-        self._last.pop(sid, None)
-
-    def clear(self) -> None:
-        """Drop all subscriptions, for a new connection."""
-        self._last.clear()

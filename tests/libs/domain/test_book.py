@@ -1,17 +1,12 @@
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from libs.domain.book import (
-    SUBSCRIPTIONS_MAX,
     BookError,
     BookSide,
     NegativeCountError,
     OrderBook,
-    OwnOrder,
-    SequenceGuard,
-    SequenceStep,
 )
 
 sides: st.SearchStrategy[BookSide] = st.sampled_from(["bid", "ask"])
@@ -75,32 +70,6 @@ class BookMachine(RuleBasedStateMachine):
 TestBookMachine = BookMachine.TestCase
 
 
-def test_own_orders_are_taken_out() -> None:
-    book = OrderBook(bids=[(4_700, 500), (4_600, 200)], asks=[(4_800, 300)])
-    own = [
-        OwnOrder("bid", 4_700, 100),
-        OwnOrder("bid", 4_700, 400),
-        OwnOrder("ask", 4_800, 100),
-        OwnOrder("ask", 5_000, 100),
-    ]
-    others = book.without_own(own)
-    assert others == OrderBook(bids=[(4_600, 200)], asks=[(4_800, 200)])
-    assert (others.best_bid_e4, others.best_ask_e4) == (4_600, 4_800)
-    assert book.count_e2("bid", 4_700) == 500
-
-
-@given(
-    st.dictionaries(prices, counts),
-    st.lists(st.builds(OwnOrder, sides, prices, counts), max_size=5),
-)
-def test_without_own_never_goes_below_zero(levels: dict[int, int], own: list[OwnOrder]) -> None:
-    others = OrderBook(bids=levels.items(), asks=()).without_own(own)
-    for price, count in levels.items():
-        ours = sum(o.count_e2 for o in own if (o.side, o.price_e4) == ("bid", price))
-        assert others.count_e2("bid", price) == max(0, count - ours)
-    assert others.best_ask_e4 is None
-
-
 def test_crossing_is_seen() -> None:
     assert not OrderBook(bids=[(4_700, 1)], asks=[(4_701, 1)]).crossed
     assert OrderBook(bids=[(4_700, 1)], asks=[(4_700, 1)]).crossed
@@ -117,38 +86,3 @@ def test_top_is_cut_and_wrong_words_are_errors() -> None:
         book.apply_delta("yes", 100, 1)  # type: ignore[arg-type]
     with pytest.raises(BookError, match="quantity"):
         book.apply_delta("bid", 100, 10**15)
-
-
-def test_sequence_begins_at_one_and_has_no_gap() -> None:
-    guard = SequenceGuard()
-    assert [guard.observe(7, seq) for seq in (1, 2, 3)] == [SequenceStep.NEXT] * 3
-    assert guard.observe(8, 2) is SequenceStep.GAP
-    assert guard.observe(7, 5) is SequenceStep.GAP
-    assert guard.observe(7, 6) is SequenceStep.NEXT
-    assert guard.observe(7, 6) is SequenceStep.REPEAT
-    guard.forget(7)
-    assert guard.observe(7, 1) is SequenceStep.NEXT
-    guard.clear()
-    assert guard.observe(8, 1) is SequenceStep.NEXT
-    with pytest.raises(BookError):
-        guard.observe(7, 0)
-
-
-def test_subscriptions_are_bounded() -> None:
-    guard = SequenceGuard()
-    for sid in range(SUBSCRIPTIONS_MAX):
-        guard.observe(sid, 1)
-    with pytest.raises(BookError, match="subscriptions"):
-        guard.observe(-1, 1)
-    assert guard.observe(0, 2) is SequenceStep.NEXT
-
-
-@given(st.lists(st.integers(1, 30), max_size=40))
-def test_a_gap_is_told_exactly_when_numbers_are_missing(numbers: list[int]) -> None:
-    guard = SequenceGuard()
-    highest = 0
-    for seq in numbers:
-        step = guard.observe(1, seq)
-        assert (step is SequenceStep.REPEAT) == (seq <= highest)
-        assert (step is SequenceStep.NEXT) == (seq == highest + 1)
-        highest = max(highest, seq)
