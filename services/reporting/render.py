@@ -60,15 +60,21 @@ def _totals(report: dict[str, Any]) -> str:
     settled = "nothing settled yet"
     if totals["fills_unsettled"] == 0:
         settled = f"${format_money(totals['settled_e6'])} after fees"
+    states = _rows(report["sections"]["orders"])
+    rejected = sum(row["orders"] for row in states if row["state"] == "rejected")
     lines = [
         "## Result",
         "",
-        f"- orders {totals['orders']}, fills {totals['fills']}, contracts "
+        f"- orders {totals['orders']}, of them {rejected} rejected or not sent",
+        f"- fills {totals['fills']}, contracts "
         f"{format_count(totals['contracts_e2'])}, fees ${format_money(totals['fee_e6'])}",
         f"- settled P&L: {settled}",
         f"- expected at quote time: ${_money_e8(totals['expected_e8'])}",
         "",
         _honesty(totals, evidence),
+        "",
+        "Money and prices are dollars, counts contracts, times UTC. A cost below zero was "
+        "received; expected is the edge after fees that the model saw when it proposed the quote.",
         "",
     ]
     return "\n".join(lines)
