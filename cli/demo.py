@@ -270,7 +270,9 @@ async def _interruptible() -> AsyncIterator[None]:
         if len(asked) == 1:
             task.cancel()
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it to go on
+        numbers.append(signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, ask, number)
     try:
