@@ -43,6 +43,7 @@ from services.feeds.raw import RawLog
 SIGN_TIMEOUT_S = 2.0
 ALIVE_EVERY_S = 0.5
 DISCOVERY_RETRY_S = 5.0
+STATUS_RETRY_S = 2.0
 NAME_MAX = 128
 """What a message may carry (messages.base.Name)."""
 
@@ -158,12 +159,14 @@ class KalshiFeed:
             await self._clock.sleep(wait_s)
 
     async def run_status(self) -> None:
-        """Read the exchange's status and our clock's skew every so often."""
+        """Read the status and our clock's skew every so often, soon again if that failed."""
         while True:
+            wait_s = self._config.exchange_status_every_s
             try:
                 status = await self._client.exchange_status()
             except KalshiError as error:
                 self._failed(STATUS, str(error))
+                wait_s = min(wait_s, STATUS_RETRY_S)
             else:
                 self._dispatch(
                     ExchangeStatusRead(
@@ -173,7 +176,7 @@ class KalshiFeed:
                     )
                 )
                 self._measure_skew()
-            await self._clock.sleep(self._config.exchange_status_every_s)
+            await self._clock.sleep(wait_s)
 
     def _measure_skew(self) -> None:
         skew_ns = self._client.last_skew_ns
