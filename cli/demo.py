@@ -17,10 +17,11 @@ from rich.live import Live
 from rich.table import Table
 
 from cli import books
-from cli.admin_client import AdminError, admin_channel, authorization, call
+from cli.admin_client import AdminError
 from cli.broker_admin import release_kill_switch
+from cli.ledger_admin import get_books, write_report
 from cli.plan import ACCOUNT, Plan, choose_window, make_plan, window_clock
-from cli.run_directory import RunDirectory, new_demo_directory
+from cli.run_directory import new_demo_directory
 from cli.screen import contracts, dollars, draw, plain_lines, time_left
 from cli.stack import Stack, StackError
 from cli.watcher import Watcher
@@ -28,7 +29,6 @@ from lab.market.faults import FaultError, parse_faults
 from libs.common.clock import NS_PER_S, Clock
 from libs.common.config import ConfigError
 from libs.domain.eastern import eastern_datetime, utc_text
-from proto import reporting_pb2, reporting_pb2_grpc
 
 LEAD_S = 9.0
 DRAW_EVERY_S = 0.25
@@ -207,21 +207,12 @@ async def _close_books(plan: Plan, watcher: Watcher) -> tuple[books.Comparison, 
         books.ledger_books(answer),
     )
     session = utc_text(plan.window.target_ns)[:10]
-    async with admin_channel(plan.addresses.admin["reporting"]) as channel:
-        stub = reporting_pb2_grpc.LedgerStub(channel)
-        request = reporting_pb2.WriteReportRequest(session=session)
-        report = await call(stub.WriteReport, request, _token(plan.run), 30.0)
+    report = await write_report(plan.run, plan.addresses.admin["reporting"], session)
     return comparison, report
 
 
 async def _ledger_books(plan: Plan) -> Any:
-    async with admin_channel(plan.addresses.admin["reporting"]) as channel:
-        stub = reporting_pb2_grpc.LedgerStub(channel)
-        return await call(stub.GetBooks, reporting_pb2.GetBooksRequest(), _token(plan.run), 30.0)
-
-
-def _token(run: RunDirectory) -> tuple[tuple[str, str], ...]:
-    return authorization(run.token("admin.token"))
+    return await get_books(plan.run, plan.addresses.admin["reporting"])
 
 
 def _conclude(

@@ -116,6 +116,27 @@ def stop() -> None:
 
 
 @app.command()
+def watch() -> None:
+    """Show the run that is up, live, until Ctrl-C; plain lines when not a terminal."""
+    from cli.watch import watch as show
+
+    raise typer.Exit(show(Console()))
+
+
+@app.command()
+def report(day: Day = None, as_json: AsJson = False) -> None:
+    """Write the session report of the run that is up, as Markdown and JSON.
+
+    Exit code 0: written, and its books agree. 1: they don't. 3: nothing is up.
+    """
+    from cli.plan import parse_day
+    from cli.watch import report as write
+
+    session = parse_day(day).isoformat() if day else ""
+    raise typer.Exit(write(Console(), session, as_json=as_json))
+
+
+@app.command()
 def status(as_json: AsJson = False) -> None:
     """Show every process. Exit code 0: all well; 1: not all; 3: nothing is up."""
     from cli import up

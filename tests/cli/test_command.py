@@ -57,3 +57,5 @@ def test_nothing_is_up(tmp_path: Path) -> None:
     shown = alpha(tmp_path, "status", "--json")
     assert (shown.returncode, json.loads(shown.stdout)) == (3, {"running": False})
     assert alpha(tmp_path, "down").returncode == 0
+    for words in (["watch"], ["report"], ["report", "--json"]):
+        assert alpha(tmp_path, *words).returncode == 3

@@ -1,0 +1,81 @@
+"""`alpha watch` and `alpha report`: look at the run that is up."""
+
+import asyncio
+import contextlib
+import os
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+
+from cli.ledger_admin import write_report
+from cli.runs import RunningRun, running
+from cli.screen import draw, plain_lines
+from cli.watcher import Watcher
+from libs.common.clock import ClockSpec
+
+DRAW_EVERY_S = 0.5
+PLAIN_EVERY_S = 5.0
+EXIT_NOT_RUNNING = 3
+
+
+def watch(console: Console) -> int:
+    """Show the run until Ctrl-C; return 3 when nothing is up."""
+    known = _running(console)
+    if known is None:
+        return EXIT_NOT_RUNNING
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_watch(known, console))
+    return 0
+
+
+def report(console: Console, session: str, *, as_json: bool) -> int:
+    """Write the session report of the run that is up; return 0, 1 if its books disagree, or 3."""
+    known = _running(console)
+    if known is None:
+        return EXIT_NOT_RUNNING
+    answer = asyncio.run(write_report(known.run, known.admin_port("reporting"), session))
+    paths: dict[str, Any] = {
+        "markdown": answer.markdown_path,
+        "json": answer.json_path,
+        "books_agree": answer.books_agree,
+        "problems": list(answer.problems),
+    }
+    if as_json:
+        console.print_json(data=paths)
+    else:
+        for name in ("markdown", "json"):
+            console.print(os.path.relpath(paths[name]), highlight=False, soft_wrap=True)
+        for problem in answer.problems:
+            console.print(f"[red]problem:[/red] {problem}", highlight=False)
+    return 0 if answer.books_agree else 1
+
+
+async def _watch(known: RunningRun, console: Console) -> None:
+    clock = msgspec.convert(known.state["clock"], ClockSpec).build()
+    watcher = await Watcher.connect(known.run, known.state["nats_url"], clock)
+    try:
+        if not console.is_terminal:
+            while True:
+                await watcher.catch_up()
+                for line in plain_lines(watcher.view, clock.now_ns()):
+                    console.print(line, highlight=False, markup=False, soft_wrap=True)
+                await asyncio.sleep(PLAIN_EVERY_S)
+        with Live(console=console, auto_refresh=False, screen=True) as live:
+            while True:
+                await watcher.catch_up()
+                width, height = console.size
+                now_ns = clock.now_ns()
+                screen = draw(watcher.view, now_ns, "", width=width, height=height)
+                live.update(screen, refresh=True)
+                await asyncio.sleep(DRAW_EVERY_S)
+    finally:
+        await watcher.close()
+
+
+def _running(console: Console) -> RunningRun | None:
+    known = running()
+    if known is None:
+        console.print("nothing is up; start it with `alpha up`")
+    return known
