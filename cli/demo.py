@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from cli import books
@@ -22,8 +21,9 @@ from cli.broker_admin import release_kill_switch
 from cli.ledger_admin import get_books, write_report
 from cli.plan import ACCOUNT, Plan, choose_window, make_plan, window_clock
 from cli.run_directory import new_demo_directory
-from cli.screen import contracts, dollars, draw, plain_lines, time_left
+from cli.screen import contracts, dollars, time_left
 from cli.stack import Stack, StackError
+from cli.view import show
 from cli.watcher import Watcher
 from lab.market.faults import FaultError, parse_faults
 from libs.common.clock import NS_PER_S, Clock
@@ -31,8 +31,6 @@ from libs.common.config import ConfigError
 from libs.domain.eastern import eastern_datetime, utc_text
 
 LEAD_S = 9.0
-DRAW_EVERY_S = 0.25
-PLAIN_EVERY_S = 5.0
 SETTLE_FROM_S = 12.0
 SETTLE_LIMIT_S = 240.0
 SETTLE_LIMIT_REAL_S = 60.0
@@ -122,9 +120,12 @@ async def _trade(
     )
     watcher = await Watcher.connect(plan.run, plan.addresses.nats_url, clock)
     try:
-        show = _live if console.is_terminal and not options.as_json else _plain
         settled = asyncio.Event()
-        watching = asyncio.create_task(show(stack, watcher, clock, console, settled), name="view")
+        live = console.is_terminal and not options.as_json
+        watching = asyncio.create_task(
+            show(watcher, clock, console, settled, lambda: _headline(stack), live=live),
+            name="view",
+        )
         try:
             await _until_settled(plan, clock, watching)
             settled.set()
@@ -136,43 +137,6 @@ async def _trade(
         return await _close_books(plan, watcher)
     finally:
         await watcher.close()
-
-
-async def _live(
-    stack: Stack, watcher: Watcher, clock: Clock, console: Console, settled: asyncio.Event
-) -> None:
-    with Live(console=console, auto_refresh=False, transient=False) as live:
-        last = False
-        while not last:
-            last = settled.is_set()
-            await watcher.catch_up()
-            now_ns, size = clock.now_ns(), console.size
-            screen = draw(
-                watcher.view, now_ns, _headline(stack), width=size.width, height=size.height
-            )
-            live.update(screen, refresh=True)
-            await _pause(settled, DRAW_EVERY_S)
-
-
-async def _plain(
-    stack: Stack, watcher: Watcher, clock: Clock, console: Console, settled: asyncio.Event
-) -> None:
-    last = False
-    while not last:
-        last = settled.is_set()
-        await watcher.catch_up()
-        for line in plain_lines(watcher.view, clock.now_ns()):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        if headline := _headline(stack):
-            console.print(headline, highlight=False)
-        await _pause(settled, PLAIN_EVERY_S)
-
-
-async def _pause(settled: asyncio.Event, limit_s: float) -> None:
-    """Wait for the next look, or less: the settled state is shown once more, then it is over."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit_s):
-            await settled.wait()
 
 
 def _headline(stack: Stack) -> str:

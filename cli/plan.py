@@ -25,7 +25,7 @@ from libs.common.topology import SERVICES, Service
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import eastern_date, eastern_datetime
 from libs.domain.families import family_named
-from libs.domain.windows import WindowError, index_targets
+from libs.domain.windows import WindowError, index_targets, next_index_target
 from libs.kalshi.signing import REST_PREFIX, WEBSOCKET_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,6 +116,13 @@ def choose_window(
             "choose another --date, --hour or --bars"
         )
     return Window(target_ns=chosen[0], path=path_config, origins=path.origins())
+
+
+def next_window(seed: int, wall_ns: int) -> Window:
+    """Return the window of the next hourly event after a time, on a synthetic index."""
+    target_ns = next_index_target("INXU", wall_ns)
+    hour = eastern_datetime(target_ns).hour
+    return choose_window(seed=seed, bars=(), day=eastern_date(target_ns), hour=hour)
 
 
 def _targets_on(day: date) -> list[int]:

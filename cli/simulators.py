@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from datetime import date
 from pathlib import Path
 from typing import get_args
 
 from msgspec import Struct
 
-from cli.plan import choose_window, listed_ladders, parse_day, window_clock
+from cli.plan import choose_window, listed_ladders, next_window, parse_day, window_clock
 from lab.exchange.auth import KeysError
 from lab.exchange.config import ExchangeConfig, Tier
 from lab.exchange.truth import TruthLogError
@@ -20,8 +19,6 @@ from lab.market.index_app import IndexConfig, run_index
 from lab.venue import VenueConfig, serve
 from libs.common.clock import ClockSpec
 from libs.common.config import ConfigError
-from libs.domain.eastern import eastern_date, eastern_datetime
-from libs.domain.windows import next_index_target
 
 
 class When(Struct, frozen=True, kw_only=True):
@@ -81,12 +78,10 @@ def run_index_simulator(
 
 
 def _surroundings(when: When) -> tuple[PathConfig, int, ClockSpec]:
-    chosen: date | None = parse_day(when.day) if when.day else None
-    hour = when.hour
-    live = not when.bars and chosen is None and when.speed is None
-    if live:
-        target_ns = next_index_target("INXU", time.time_ns())
-        chosen, hour = eastern_date(target_ns), eastern_datetime(target_ns).hour
-    window = choose_window(seed=when.seed, bars=when.bars, day=chosen, hour=hour)
-    clock = ClockSpec() if live else window_clock(window, when.speed or 1.0, 0.0, time.time_ns())
+    if not when.bars and when.day is None and when.speed is None:
+        window = next_window(when.seed, time.time_ns())
+        return window.path, window.target_ns, ClockSpec()
+    day = parse_day(when.day) if when.day else None
+    window = choose_window(seed=when.seed, bars=when.bars, day=day, hour=when.hour)
+    clock = window_clock(window, when.speed or 1.0, 0.0, time.time_ns())
     return window.path, window.target_ns, clock

@@ -15,14 +15,12 @@ import msgspec
 from msgspec import Struct
 
 from cli.broker_admin import release_kill_switch
-from cli.plan import Plan, choose_window, make_plan, window_clock
+from cli.plan import Plan, choose_window, make_plan, next_window, window_clock
 from cli.run_directory import RunDirectory
 from cli.runs import up_directory
 from cli.stack import Stack, StackError
 from libs.common.clock import ClockSpec
 from libs.common.config import ConfigError
-from libs.domain.eastern import eastern_date, eastern_datetime
-from libs.domain.windows import next_index_target
 
 LEAD_S = 9.0
 EXIT_USAGE = 2
@@ -49,9 +47,7 @@ def plan_of(options: UpOptions, run: RunDirectory, wall_ns: int) -> Plan:
         window = choose_window(seed=options.seed, bars=bars, day=day, hour=options.hour)
         clock = window_clock(window, options.speed or 1.0, LEAD_S, wall_ns)
     else:
-        target_ns = next_index_target("INXU", wall_ns)
-        day, hour = eastern_date(target_ns), eastern_datetime(target_ns).hour
-        window = choose_window(seed=options.seed, bars=(), day=day, hour=hour)
+        window = next_window(options.seed, wall_ns)
         clock = ClockSpec()
     return make_plan(run, window, clock, {})
 

@@ -7,16 +7,13 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.live import Live
 
 from cli.ledger_admin import write_report
 from cli.runs import RunningRun, running
-from cli.screen import draw, plain_lines
+from cli.view import show
 from cli.watcher import Watcher
 from libs.common.clock import ClockSpec
 
-DRAW_EVERY_S = 0.5
-PLAIN_EVERY_S = 5.0
 EXIT_NOT_RUNNING = 3
 
 
@@ -56,20 +53,8 @@ async def _watch(known: RunningRun, console: Console) -> None:
     clock = msgspec.convert(known.state["clock"], ClockSpec).build()
     watcher = await Watcher.connect(known.run, known.state["nats_url"], clock)
     try:
-        if not console.is_terminal:
-            while True:
-                await watcher.catch_up()
-                for line in plain_lines(watcher.view, clock.now_ns()):
-                    console.print(line, highlight=False, markup=False, soft_wrap=True)
-                await asyncio.sleep(PLAIN_EVERY_S)
-        with Live(console=console, auto_refresh=False, screen=True) as live:
-            while True:
-                await watcher.catch_up()
-                width, height = console.size
-                now_ns = clock.now_ns()
-                screen = draw(watcher.view, now_ns, "", width=width, height=height)
-                live.update(screen, refresh=True)
-                await asyncio.sleep(DRAW_EVERY_S)
+        over = asyncio.Event()
+        await show(watcher, clock, console, over, lambda: "", live=console.is_terminal)
     finally:
         await watcher.close()
 

@@ -9,13 +9,13 @@ from typing import Literal
 
 from msgspec import Struct
 
+from libs.domain.eastern import NS_PER_S as NS_PER_S
 from libs.domain.strikes import Rung
 
 Side = Literal["bid", "ask"]
 TimeInForce = Literal["good_till_canceled", "immediate_or_cancel", "fill_or_kill"]
 SelfTrade = Literal["taker_at_cross", "maker"]
 
-NS_PER_S = 1_000_000_000
 ONE_DOLLAR_E4 = 10_000
 
 

@@ -10,7 +10,8 @@ from typing import Literal, cast
 
 from msgspec import Struct
 
-NS_PER_S = 1_000_000_000
+from libs.domain.eastern import NS_PER_S as NS_PER_S
+
 FAULTS_MAX = 64
 Kind = Literal["silence", "garbage", "disconnect"]
 _FORM = re.compile(r"(silence|garbage|disconnect)@\+(\d{1,6})s(?::(\d{1,5})s)?")

@@ -17,9 +17,9 @@ from lab.market.bars import MINUTE_NS, MinuteBars
 from lab.market.bridge import SECONDS, bridge_minute
 from lab.market.synthetic import INDICES, expected_sigma_e4, synthetic_session
 from libs.domain.calendar import Session, nyse_session
+from libs.domain.eastern import NS_PER_S as NS_PER_S
 from libs.domain.eastern import eastern_date
 
-NS_PER_S = 1_000_000_000
 SESSIONS_CACHED_MAX = 16
 SHUT_DAYS_MAX = 10
 # Participants that see real bars know their usual minute; a dead quiet file still moves a little.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-NS_PER_S = 1_000_000_000
+from libs.domain.eastern import NS_PER_S as NS_PER_S
 
 
 class Clock(Protocol):

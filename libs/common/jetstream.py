@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from libs.common.topology import Bucket, Durable, Stream
+from libs.domain.eastern import NS_PER_S as NS_PER_S
 
-NS_PER_S = 1_000_000_000
 MAX_PAYLOAD_BYTES = 1 << 20
 MIN_SERVER_VERSION = (2, 12)
 """The first server with `persist_mode`."""

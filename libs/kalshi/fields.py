@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from libs.domain.eastern import NS_PER_S as NS_PER_S
 from libs.domain.money import (
     parse_count,
     parse_level,
@@ -18,7 +19,6 @@ from libs.domain.money import (
     parse_signed_count,
 )
 
-NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

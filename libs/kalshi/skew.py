@@ -7,7 +7,8 @@ stepped and the newest answer alone counts.
 
 from email.utils import parsedate_to_datetime
 
-NS_PER_S = 1_000_000_000
+from libs.domain.eastern import NS_PER_S as NS_PER_S
+
 WINDOW_NS = 60 * NS_PER_S
 
 

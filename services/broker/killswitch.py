@@ -7,12 +7,11 @@ import msgspec
 
 from libs.common.bus import Bus, BusError, KeyValue, RevisionMismatch
 from libs.common.clock import Clock
+from libs.common.kill_switch import BUCKET, KillSwitchUnreadable, decode_kill_switch
 from libs.common.messages import KillSwitch
 from libs.common.topology import KILL_SWITCH_KEY
 
-BUCKET = "control"
 WRITE_TRIES = 5
-_decoder = msgspec.json.Decoder(KillSwitch)
 
 
 class KillSwitchKeeper:
@@ -100,9 +99,9 @@ class KillSwitchKeeper:
         if value is None:
             return self._engaged("never released", "broker"), None
         try:
-            return _decoder.decode(value.data), value
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return self._engaged(f"unreadable value: {error}"[:500], "broker"), value
+            return decode_kill_switch(value.data), value
+        except KillSwitchUnreadable as error:
+            return self._engaged(str(error)[:500], "broker"), value
 
     async def _put(self, state: KillSwitch) -> None:
         data = msgspec.json.encode(state)

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-import msgspec
-
-from libs.common.bus import Bus, BusError
+from libs.common import kill_switch
+from libs.common.bus import Bus
 from libs.common.effects import Effect
-from libs.common.messages import KillSwitch, Message
+from libs.common.messages import Message
 from libs.common.runner import AppBase, Context
-from libs.common.topology import KILL_SWITCH_KEY, Service
+from libs.common.topology import Service
 from services.monitors.config import MonitorsConfig
 from services.monitors.core import MonitorsCore
 from services.monitors.events import KillSwitchRead, ShowFeedAge, ShowMonitor, Started
@@ -68,15 +67,8 @@ class MonitorsApp(AppBase):
 async def read_kill_switch(bus: Bus) -> tuple[bool, str]:
     """Return whether it is engaged and why; absent and unreadable count as engaged."""
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            found = await bus.get("control", KILL_SWITCH_KEY)
-    except (BusError, TimeoutError, OSError) as error:
-        return True, f"unreadable, counts as engaged: {type(error).__name__} {error}"
-    if found is None:
-        return True, "never set, counts as engaged"
-    try:
-        switch = msgspec.json.decode(found.data, type=KillSwitch)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return True, f"unreadable, counts as engaged: {error}"
+        switch = await kill_switch.read_kill_switch(bus, READ_TIMEOUT_S)
+    except kill_switch.KillSwitchUnreadable as error:
+        return True, str(error)
     state = "engaged" if switch.engaged else "released"
     return switch.engaged, f"{state} by {switch.by}: {switch.reason}"

@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from libs.common.messages import Message
+from libs.domain.eastern import NS_PER_S as NS_PER_S
 
-NS_PER_S = 1_000_000_000
 SHOWN_MAX = 6
 TIMES_MAX = 1_000
 

@@ -23,6 +23,7 @@ from libs.common.messages import (
     derived_id,
     envelope,
 )
+from libs.domain.eastern import NS_PER_S as NS_PER_S
 from libs.domain.families import family_of_series
 from libs.domain.settlement import Fixing, to_grid
 from libs.domain.strikes import Rung, StrikeType
@@ -30,7 +31,6 @@ from services.reporting.events import Inserted, Recovered, Rewound
 from services.reporting.levels import LevelTrack
 from services.reporting.positions import Position, difference
 
-NS_PER_S = 1_000_000_000
 STATUS_EVERY_NS = NS_PER_S
 RECHECK_NS = 600 * NS_PER_S
 """For so long after its target an event is settled again when a print comes."""

@@ -5,13 +5,12 @@ Its one adapter reads the kill switch, often; what it can't read is engaged.
 
 import asyncio
 
-import msgspec
-
-from libs.common.bus import Bus, BusError
-from libs.common.messages import KillSwitch, Message, Verdict
+from libs.common import kill_switch
+from libs.common.bus import Bus
+from libs.common.messages import Message, Verdict
 from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
-from libs.common.topology import KILL_SWITCH_KEY, Service
+from libs.common.topology import Service
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
 from services.risk.events import KillSwitchRead
@@ -60,8 +59,6 @@ class RiskApp(AppBase):
 async def read_kill_switch(bus: Bus) -> bool | None:
     """Return whether the switch is engaged; None when it is absent or can't be read."""
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            found = await bus.get("control", KILL_SWITCH_KEY)
-        return None if found is None else msgspec.json.decode(found.data, type=KillSwitch).engaged
-    except (BusError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError):
+        return (await kill_switch.read_kill_switch(bus, READ_TIMEOUT_S)).engaged
+    except kill_switch.KillSwitchUnreadable:
         return None

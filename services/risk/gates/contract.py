@@ -10,9 +10,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from libs.common.messages import ClockSample, ExchangeStatus, GateResult, Heartbeat
+from libs.domain.eastern import NS_PER_S as NS_PER_S
 from services.risk.policy import GatePolicy
-
-NS_PER_S = 1_000_000_000
 
 
 class Question(Struct, frozen=True, kw_only=True):
