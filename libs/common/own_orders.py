@@ -145,10 +145,10 @@ class OwnOrders:
         found: dict[tuple[str, Side, int], int] = {}
         for client_order_id in self._open.get(event_ticker, ()):
             order = self._orders[client_order_id]
-            if order.state != "intent":
-                left_e2 = max(0, order.count_e2 - self._filled_e2(order))
-                key = (order.ticker, order.side, order.price_e4)
-                found[key] = found.get(key, 0) + left_e2
+            prices = {order.price_e4, order.amend_price_e4 or order.price_e4}
+            for price_e4 in prices:  # under an amendment nobody knows which of the two it shows
+                key = (order.ticker, order.side, price_e4)
+                found[key] = found.get(key, 0) + self._remaining_e2(order)
         return found
 
     def position(self, ticker: str) -> Position:

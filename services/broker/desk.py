@@ -90,8 +90,9 @@ class Desk:
         self.state.note_used(order.key, order.filled_e2 - filled_e2, self.now_ns)
         if order.face() == face:
             return
-        update = reports.update(order, state, self.epoch, self.clock_ns)
-        self.effects.append(Publish(message=update, fenced=True))
+        if order.state != "submitted":  # says nothing that its intent does not
+            update = reports.update(order, state, self.epoch, self.clock_ns)
+            self.effects.append(Publish(message=update, fenced=True))
         if order.state == state:
             return
         self.reached[order.state] = self.reached.get(order.state, 0) + 1

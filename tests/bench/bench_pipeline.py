@@ -35,7 +35,7 @@ from libs.common import messages as m  # noqa: E402
 PARTS = Path(__file__).with_name("pipeline_parts.py")
 WARM_UP_S = 4.0
 STAGES = 4
-HOPS = ("to_feeds", "to_pricer", "to_risk", "to_broker", "to_request", "to_exchange")
+HOPS = ("to_feeds", "to_pricer", "to_risk", "to_broker", "to_exchange")
 # Every tick may move the quotes: the policy's patience is what this does not measure.
 IMPATIENT: dict[str, dict[str, Any]] = {
     "pricer": {
@@ -114,15 +114,10 @@ async def real(root: Path, rate: float, seconds: float) -> tuple[list[float], di
         for row in map(json.loads, plan.run.truth_log.read_text().splitlines())
         if row["kind"] == "order" and row["account"] == "alpha"
     }
-    sent_ns = {
-        x.client_order_id: x.ts_pub_ns
-        for x in messages.values()
-        if isinstance(x, m.OrderUpdate) and x.state == "submitted"
-    }
     times = []
     for intent in messages.values():
         if isinstance(intent, m.OrderIntent) and intent.client_order_id in took:
-            way = _way(intent, messages, left, sent_ns, took[intent.client_order_id])
+            way = _way(intent, messages, left, took[intent.client_order_id])
             if way is not None and way[0] >= from_ns:
                 times.append(way)
     hops = np.diff(np.array(times, dtype=np.int64), axis=1) / 1e6 if times else np.zeros((0, 5))
@@ -136,7 +131,6 @@ def _way(
     intent: m.OrderIntent,
     messages: dict[str, m.Message],
     left: dict[str, int],
-    sent_ns: dict[str, int],
     took_ns: int,
 ) -> list[int] | None:
     """Return the times at which one order's cause left the source, was published, decided …"""
@@ -147,7 +141,7 @@ def _way(
     if proposal is None or tick.id not in left:
         return None
     decided = (tick.ts_pub_ns, proposal.ts_pub_ns, verdict.ts_pub_ns, intent.ts_pub_ns)
-    return [left[tick.id], *decided, sent_ns[intent.client_order_id], took_ns]
+    return [left[tick.id], *decided, took_ns]
 
 
 async def null(root: Path, rate: float, seconds: float) -> list[float]:

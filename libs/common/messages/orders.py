@@ -59,7 +59,10 @@ class OrderIntent(Message, frozen=True, kw_only=True, tag="order_intent.1"):
 
 
 class OrderUpdate(Message, frozen=True, kw_only=True, tag="order_update.1"):
-    """An order changed state; counts are totals, so the newest update says it all."""
+    """An order changed state; counts are totals, so the newest update says it all.
+
+    That it was submitted is not published: its intent says as much.
+    """
 
     client_order_id: Name
     order_id: Text

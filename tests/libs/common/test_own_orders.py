@@ -193,9 +193,10 @@ def test_both_sides_at_a_profit_lose_nothing():
     assert own.position(TICKER).worst_loss_e6() == 0
 
 
-def test_only_what_the_exchange_may_show_is_subtracted_from_a_book():
+def test_what_the_exchange_may_show_is_subtracted_from_a_book():
+    """An intent counts: nothing is published between it and the news of the order's rest."""
     own = folded(intent(client="c0", price=4400), intent(), update("resting", filled=200))
-    assert own.resting_e2(EVENT) == {(TICKER, "bid", 4500): 800}
+    assert own.resting_e2(EVENT) == {(TICKER, "bid", 4400): 1000, (TICKER, "bid", 4500): 800}
 
 
 def test_settlement_forgets_the_market():

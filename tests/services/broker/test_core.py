@@ -46,7 +46,6 @@ class TestPlacing:
         rig.fill("X1", 300)
         updates = [one for one in rig.log if isinstance(one, OrderUpdate)]
         assert [(one.previous_state, one.state, one.filled_count_e2) for one in updates] == [
-            ("intent", "submitted", 0),
             ("submitted", "resting", 0),
             ("resting", "partially_filled", 200),
             ("partially_filled", "filled", 500),
