@@ -127,6 +127,7 @@ class Exchange:
             return Attempt(
                 outcome="accepted",
                 order_id=amended.order_id,
+                filled_e2=amended.filled_e2,
                 remaining_e2=amended.remaining_e2,
                 exchange_ns=amended.processed_ns,
             )

@@ -179,7 +179,7 @@ class Order:
             # Proof that it rests as it was: let go of it by a cancel, do not try again.
             self.amend_refused = True
             self.amend_price_e4 = self.amend_total_e2 = None
-        elif answer.outcome != "accepted" or not answer.remaining_e2:
+        elif answer.outcome != "accepted" or not self._rests_as_asked(answer):
             self.apply(Trigger.LOSE, now_ns, reason)  # gone, lost, or matched: read what it is
         else:
             assert price_e4 is not None, "an amend is in flight"
@@ -191,6 +191,18 @@ class Order:
                 self.apply(Trigger.FILL_ALL, now_ns, reason)
             else:
                 self._rests(now_ns, reason)
+
+    def _rests_as_asked(self, answer: OrderAnswer) -> bool:
+        """Tell whether an accepted amend left at rest what it asked for.
+
+        The exchange leaves the counts out when nothing matched and the size stayed
+        (openapi AmendOrderV2Response).
+        """
+        if answer.filled_e2:
+            return False
+        if answer.remaining_e2 is None:
+            return self.amend_total_e2 == self.count_e2
+        return answer.remaining_e2 > 0
 
     def _rests(self, now_ns: int, reason: str) -> None:
         self.apply(Trigger.REST_PART if self.filled_e2 else Trigger.REST, now_ns, reason)

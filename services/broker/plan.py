@@ -5,8 +5,8 @@ the verdict on. Fills since then use it up; what is left may rest. So the same v
 fills a quote twice, and a fresh verdict, which has seen the fills, allows anew.
 
 Amends come first but never raise a bid or lower an ask: an amended order that crosses matches
-as a taker (kalshi-api.md §2.3), and we only make. Those moves are a cancel and a post-only place.
-A smaller size keeps the queue place.
+as a taker (kalshi-api.md §2.3), and we only make (ADR 0006). Those moves are a cancel and a
+post-only place. A smaller size keeps the queue place.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
