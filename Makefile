@@ -4,6 +4,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SDKS := $(VENV)/.sdks
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 export ALPHA_HOME ?= var
@@ -28,13 +29,19 @@ $(READY): requirements/all.txt pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
+# The exchange's own SDKs, for tests/conformance alone: they say Python 3.13, and run on 3.11.
+$(SDKS): $(READY) requirements/conformance.txt
+	@$(PIP) --require-hashes --no-deps --ignore-requires-python \
+	  --requirement requirements/conformance.txt
+	@touch $(SDKS)
+
 demo: $(READY) ## trade one hourly window against the simulated exchange (ARGS="--help")
 	@$(BIN)/alpha demo $(ARGS)
 
-test: $(READY) ## run the tests (ARGS is passed to pytest)
+test: $(SDKS) ## run the tests (ARGS is passed to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-slow: $(READY) ## run the long suites: a kill of each service, random kills, storms
+test-slow: $(SDKS) ## run the long suites: a kill of each service, random kills, storms
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(READY) ## lint, types, import rules, tidy tests

@@ -23,7 +23,7 @@ from libs.common.nats_config import render_server
 from libs.common.nats_server import NatsServerError, find_nats_server
 from libs.common.topology import SERVICES, Service
 from libs.domain.calendar import CalendarError
-from libs.domain.eastern import eastern_date, eastern_datetime
+from libs.domain.eastern import NS_PER_HOUR, eastern_date, eastern_datetime
 from libs.domain.families import family_named
 from libs.domain.windows import WindowError, index_targets, next_index_target
 from libs.kalshi.signing import REST_PREFIX, WEBSOCKET_PATH
@@ -195,21 +195,35 @@ def make_plan(
 def listed_ladders(path_config: PathConfig, target_ns: int) -> tuple[LadderConfig, ...]:
     """Return the events that the simulated exchange lists for one target."""
     path = build_path(path_config)
-    ladders = []
-    for name, rungs in LADDER_RUNGS.items():
-        family = family_named(name)
-        assert family.index_symbol is not None, f"{name} settles on an index"
-        centre_e4 = path.level_e4(family.index_symbol, target_ns - WINDOW_S * NS_PER_S)
-        ladders.append(
-            LadderConfig(
-                series=family.series_tickers[0],
-                target_ns=target_ns,
-                centre_e4=centre_e4,
-                step_e4=LADDER_STEP_E4,
-                rungs=rungs,
-            )
+    seen_ns = target_ns - WINDOW_S * NS_PER_S
+    return tuple(
+        LadderConfig(
+            series=family_named(name).series_tickers[0],
+            target_ns=target_ns,
+            centre_e4=_level_e4(path, name, seen_ns),
+            step_e4=LADDER_STEP_E4,
+            rungs=rungs,
         )
-    return tuple(ladders)
+        for name, rungs in LADDER_RUNGS.items()
+    )
+
+
+def range_ladder(path_config: PathConfig, first_ns: int, target_ns: int) -> LadderConfig:
+    """Return the S&P 500's ranges at a target, open as soon as the hourly event of `first_ns`."""
+    return LadderConfig(
+        series=family_named("INX").series_tickers[0],
+        target_ns=target_ns,
+        centre_e4=_level_e4(build_path(path_config), "INX", first_ns - WINDOW_S * NS_PER_S),
+        step_e4=25 * POINT_E4,
+        rungs=30,
+        open_ns=first_ns - 2 * NS_PER_HOUR,
+    )
+
+
+def _level_e4(path: IndexPath, name: str, at_ns: int) -> int:
+    symbol = family_named(name).index_symbol
+    assert symbol is not None, f"{name} settles on an index"
+    return path.level_e4(symbol, at_ns)
 
 
 def window_clock(window: Window, speed: float, lead_s: float, wall_ns: int) -> ClockSpec:

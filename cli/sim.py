@@ -37,7 +37,11 @@ def exchange(
     hour: Hour = None,
     speed: Speed = None,
 ) -> None:
-    """Serve Kalshi's REST and WebSocket; prints one line with the URL when it is ready."""
+    """Serve Kalshi's REST and WebSocket; prints one line with the URL when it is ready.
+
+    Without --date, --bars or --speed it follows the wall clock, with an event every hour of the
+    day and night. Requests may be signed at the wall clock's time in any case.
+    """
     from cli.simulators import When, run_exchange
 
     when = When(seed=seed, bars=tuple(bars or ()), day=day, hour=hour, speed=speed)

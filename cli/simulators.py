@@ -7,9 +7,10 @@ from typing import get_args
 
 from msgspec import Struct
 
-from cli.plan import choose_window, listed_ladders, next_window, parse_day, window_clock
+from cli.plan import choose_window, listed_ladders, parse_day, range_ladder, window_clock
 from lab.exchange.auth import KeysError
 from lab.exchange.config import ExchangeConfig, Tier
+from lab.exchange.ladders import LadderConfig
 from lab.exchange.truth import TruthLogError
 from lab.market.bars import BarsError
 from lab.market.config import PathConfig
@@ -19,10 +20,19 @@ from lab.market.index_app import IndexConfig, run_index
 from lab.venue import VenueConfig, serve
 from libs.common.clock import ClockSpec
 from libs.common.config import ConfigError
+from libs.domain.eastern import NS_PER_HOUR, NS_PER_MINUTE
+from libs.domain.tickers import TickerError, format_event_ticker
+
+# A live simulator lists a day of hours, the first of them far enough ahead to trade in.
+LIVE_HOURS = 24
+LIVE_LEAD_NS = 15 * NS_PER_MINUTE
 
 
 class When(Struct, frozen=True, kw_only=True):
-    """Which path and window a simulator shows; without day, bars and speed the next one, live."""
+    """Which path and window a simulator shows; without day, bars and speed now, around the clock.
+
+    Then every hour has its event, also at night and on Sundays, and the index never rests.
+    """
 
     seed: int
     bars: tuple[Path, ...]
@@ -35,7 +45,7 @@ def run_exchange(
     when: When, *, keys: Path, host: str, port: int, truth: Path, tier: str, crowd: bool
 ) -> None:
     """Serve the exchange until SIGTERM; raise ConfigError."""
-    path, target_ns, clock = _surroundings(when)
+    shown = _surroundings(when)
     known = {name: name for name in get_args(Tier)}
     if tier not in known:
         raise ConfigError(f"--tier: expected one of {', '.join(known)}, given {tier!r}")
@@ -47,10 +57,11 @@ def run_exchange(
             port=port,
             seed=when.seed,
             tier=known[tier],
-            clock=clock,
-            ladders=listed_ladders(path, target_ns),
+            clock=shown.clock,
+            ladders=shown.ladders(),
+            wall_signatures=True,
         ),
-        path=path,
+        path=shown.path,
         crowd=CrowdConfig(seed=when.seed) if crowd else None,
     )
     try:
@@ -65,9 +76,14 @@ def run_index_simulator(
     when: When, *, key_file: Path, host: str, port: int, faults: tuple[str, ...]
 ) -> None:
     """Serve the index until SIGTERM; raise ConfigError."""
-    path, _, clock = _surroundings(when)
+    shown = _surroundings(when)
     config = IndexConfig(
-        api_key_file=str(key_file), host=host, port=port, clock=clock, path=path, faults=faults
+        api_key_file=str(key_file),
+        host=host,
+        port=port,
+        clock=shown.clock,
+        path=shown.path,
+        faults=faults,
     )
     try:
         asyncio.run(run_index(config))
@@ -77,11 +93,46 @@ def run_index_simulator(
         raise ConfigError(f"--port: expected a free one, {host}:{port}: {error}") from None
 
 
-def _surroundings(when: When) -> tuple[PathConfig, int, ClockSpec]:
+def live_targets(wall_ns: int) -> tuple[int, ...]:
+    """Return the hours of a day from now; the hour that a clock change repeats has no ticker."""
+    first_ns = -(-(wall_ns + LIVE_LEAD_NS) // NS_PER_HOUR) * NS_PER_HOUR
+    hours = (first_ns + hour * NS_PER_HOUR for hour in range(LIVE_HOURS))
+    return tuple(target_ns for target_ns in hours if _has_ticker(target_ns))
+
+
+class _Surroundings(Struct, frozen=True, kw_only=True):
+    """An index path, the targets of the hourly events on it, the clock, and what lists first."""
+
+    path: PathConfig
+    targets_ns: tuple[int, ...]
+    clock: ClockSpec
+
+    def ladders(self) -> tuple[LadderConfig, ...]:
+        """Return the hourly ladders of every target and one range ladder, open until the last."""
+        hourly = [
+            ladder
+            for target_ns in self.targets_ns
+            for ladder in listed_ladders(self.path, target_ns)
+        ]
+        return (*hourly, range_ladder(self.path, self.targets_ns[0], self.targets_ns[-1]))
+
+
+def _surroundings(when: When) -> _Surroundings:
     if not when.bars and when.day is None and when.speed is None:
-        window = next_window(when.seed, time.time_ns())
-        return window.path, window.target_ns, ClockSpec()
+        return _Surroundings(
+            path=PathConfig(seed=when.seed, around_the_clock=True),
+            targets_ns=live_targets(time.time_ns()),
+            clock=ClockSpec(),
+        )
     day = parse_day(when.day) if when.day else None
     window = choose_window(seed=when.seed, bars=when.bars, day=day, hour=when.hour)
     clock = window_clock(window, when.speed or 1.0, 0.0, time.time_ns())
-    return window.path, window.target_ns, clock
+    return _Surroundings(path=window.path, targets_ns=(window.target_ns,), clock=clock)
+
+
+def _has_ticker(target_ns: int) -> bool:
+    try:
+        format_event_ticker("KXINXU", target_ns)
+    except TickerError:
+        return False
+    return True

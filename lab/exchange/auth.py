@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from lab.exchange.errors import expired, missing_signature, unauthorized
+from libs.common.clock import Clock
 
 SUFFIX = ".pub.pem"
 KEYS_MAX = 10_000
@@ -59,10 +60,13 @@ class Authenticator:
         keys: Mapping[str, RSAPublicKey | Ed25519PublicKey],
         skew_past_ns: int,
         skew_future_ns: int,
+        other_clock: Clock | None = None,
     ) -> None:
+        """Accept timestamps near the time of the call, or near `other_clock`'s where given."""
         self._keys = keys
         self._skew_past_ns = skew_past_ns
         self._skew_future_ns = skew_future_ns
+        self._other_clock = other_clock
 
     def key_of(self, headers: Mapping[str, str], method: str, path: str, now_ns: int) -> str:
         """Return the key id that signed `method` and `path` (without query) just now.
@@ -79,8 +83,11 @@ class Authenticator:
             raise unauthorized("NOT_FOUND")
         if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 15):
             raise expired()
-        age_ns = now_ns - int(timestamp) * _NS_PER_MS
-        if age_ns >= self._skew_past_ns or -age_ns >= self._skew_future_ns:
+        signed_ns = int(timestamp) * _NS_PER_MS
+        other = self._other_clock
+        if not self._near(signed_ns, now_ns) and (
+            other is None or not self._near(signed_ns, other.now_ns())
+        ):
             raise expired()
         message = f"{timestamp}{method}{path}".encode()
         try:
@@ -92,3 +99,7 @@ class Authenticator:
         except (InvalidSignature, binascii.Error, ValueError):
             raise unauthorized("INCORRECT_API_KEY_SIGNATURE") from None
         return key_id
+
+    def _near(self, signed_ns: int, now_ns: int) -> bool:
+        age_ns = now_ns - signed_ns
+        return -self._skew_future_ns < age_ns < self._skew_past_ns

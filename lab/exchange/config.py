@@ -15,7 +15,8 @@ class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     `keys_dir` holds `<key id>.pub.pem` per key; `accounts` names the account of a key where it is
     not the key's own. `truth_path` is a new file for the truth log. Flow steps and settlements
-    happen on a grid of `step_ms` of the clock's time.
+    happen on a grid of `step_ms` of the clock's time. With `wall_signatures` a request may be
+    signed at the system's time too: clients of others cannot follow a scaled clock.
     """
 
     keys_dir: str
@@ -32,6 +33,7 @@ class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     settlement_timer_s: float = 5.0
     skew_past_s: float = 30.0
     skew_future_s: float = 60.0
+    wall_signatures: bool = False
     reads_per_s: float = 4.0
     queue_frames_max: int = 10_000
     ping_s: float = 10.0

@@ -33,7 +33,7 @@ from lab.exchange.model import NS_PER_S, Event, MarketStatus
 from lab.exchange.routes import WS_PATH, Access, Route, Router
 from lab.exchange.truth import TruthLog
 from lab.exchange.ws import Connection
-from libs.common.clock import Clock
+from libs.common.clock import Clock, SystemClock
 
 BODY_TIMEOUT_S = 10.0
 QUERY_FIELDS_MAX = 1_000
@@ -73,7 +73,10 @@ class ExchangeServer:
         self._settlement_level = settlement_level
         keys = load_keys(Path(config.keys_dir))
         self._authenticator = Authenticator(
-            keys, round(config.skew_past_s * NS_PER_S), round(config.skew_future_s * NS_PER_S)
+            keys,
+            round(config.skew_past_s * NS_PER_S),
+            round(config.skew_future_s * NS_PER_S),
+            SystemClock() if config.wall_signatures else None,
         )
         self._accounts = {key_id: config.accounts.get(key_id, key_id) for key_id in keys}
         self._limits = Limits(config.tier, config.reads_per_s)

@@ -11,12 +11,14 @@ from lab.market.path import IndexPath
 class PathConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A seed, files of real minute bars (siblings are found), levels at which sessions begin.
 
-    `base_levels_e4` is by symbol, as I:SPX, and concerns synthetic sessions only.
+    `base_levels_e4` is by symbol, as I:SPX, and concerns synthetic sessions only, as does
+    `around_the_clock`: they are NYSE's, or whole UTC days.
     """
 
     seed: int = 1
     bars: tuple[str, ...] = ()
     base_levels_e4: dict[str, int] = field(default_factory=dict)
+    around_the_clock: bool = False
 
     def __post_init__(self) -> None:
         for symbol, level_e4 in self.base_levels_e4.items():
@@ -28,4 +30,6 @@ def build_path(config: PathConfig) -> IndexPath:
     """Read and bridge the bars and return the path. Raises BarsError."""
     files = resolve_bars([Path(name) for name in config.bars])
     bars = {symbol: read_bars(path, symbol) for symbol, path in sorted(files.items())}
-    return IndexPath(config.seed, bars, config.base_levels_e4)
+    return IndexPath(
+        config.seed, bars, config.base_levels_e4, around_the_clock=config.around_the_clock
+    )

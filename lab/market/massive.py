@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from lab.market.faults import Fault, bad_frames
-from lab.market.path import NS_PER_S, Aggregate, IndexPath, session_at
+from lab.market.path import NS_PER_S, Aggregate, IndexPath
 from libs.common.clock import Clock
 
 NS_PER_MS = 1_000_000
@@ -188,7 +188,7 @@ class MassiveServer:
     def _events(
         self, kind: Literal["A", "AM"], start_ns: int, end_ns: int
     ) -> dict[Channel, AggregateEvent]:
-        session = session_at(start_ns)
+        session = self._path.session_at(start_ns)
         if not session.open_ns <= start_ns < session.close_ns:
             return {}
         return {

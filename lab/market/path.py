@@ -22,6 +22,7 @@ from libs.domain.eastern import eastern_date
 
 SESSIONS_CACHED_MAX = 16
 SHUT_DAYS_MAX = 10
+DAY_NS = 86_400 * NS_PER_S
 # Participants that see real bars know their usual minute; a dead quiet file still moves a little.
 MINUTE_SIGMA_FLOOR = 5e-5
 
@@ -62,12 +63,19 @@ def session_at(at_ns: int) -> Session:
     raise AssertionError(f"no NYSE session within {SHUT_DAYS_MAX} days before {day}")
 
 
+def utc_day(at_ns: int) -> Session:
+    """Return the UTC day of that time as one session, for an index that never rests."""
+    open_ns = at_ns // DAY_NS * DAY_NS
+    return Session(eastern_date(open_ns), open_ns, open_ns + DAY_NS, early=False)
+
+
 class IndexPath:
     """Tell the level of each index at any time; prints come once a second, on the second.
 
     A symbol with bars follows them: their opens and closes are exact ("bars"), the seconds
     between are a bridge, and outside them the first open or last close is held (both
-    "bridge"). A symbol without bars follows a seeded synthetic session.
+    "bridge"). A symbol without bars follows a seeded synthetic session: NYSE's, or each whole
+    UTC day when `around_the_clock`.
     """
 
     def __init__(
@@ -76,9 +84,12 @@ class IndexPath:
         bars: Mapping[str, MinuteBars] | None = None,
         base_levels_e4: Mapping[str, int] | None = None,
         symbols: Sequence[str] = tuple(INDICES),
+        *,
+        around_the_clock: bool = False,
     ) -> None:
         self.seed = seed
         self.symbols = tuple(symbols)
+        self.session_at = utc_day if around_the_clock else session_at
         self._bars = {symbol: _BridgedBars(seed, given) for symbol, given in (bars or {}).items()}
         self._base_levels_e4 = dict(base_levels_e4 or {})
         self._sessions: dict[tuple[str, str], NDArray[np.int64]] = {}
@@ -93,7 +104,7 @@ class IndexPath:
             return self._bars[symbol].point(at_ns)
         if symbol not in self.symbols:
             raise KeyError(f"index {symbol!r}: expected one of {', '.join(self.symbols)}")
-        session = session_at(at_ns)
+        session = self.session_at(at_ns)
         prints = self._synthetic(symbol, session)
         second = min(max((at_ns - session.open_ns) // NS_PER_S, 0), prints.size - 1)
         at_print_ns = session.open_ns + second * NS_PER_S
@@ -115,7 +126,7 @@ class IndexPath:
 
     def opening_e4(self, symbol: str, at_ns: int) -> int:
         """Return the level at the open of the session of that time (or the first one known)."""
-        return self.level_e4(symbol, session_at(at_ns).open_ns)
+        return self.level_e4(symbol, self.session_at(at_ns).open_ns)
 
     def sigma_e4(self, symbol: str, from_ns: int, to_ns: int) -> float:
         """Return the standard deviation, in e4, expected of the level's change over a time.
@@ -127,7 +138,7 @@ class IndexPath:
         if symbol in self._bars:
             minutes = (to_ns - from_ns) / MINUTE_NS
             return self._bars[symbol].minute_sigma_e4 * math.sqrt(minutes)
-        session = session_at(from_ns)
+        session = self.session_at(from_ns)
         return expected_sigma_e4(
             self.level_e4(symbol, from_ns),
             symbol,

@@ -53,7 +53,8 @@ def expected_sigma_e4(
     """Return the standard deviation of the level's change over seconds of a session, in e4."""
     if to_s <= from_s:
         return 0.0
-    grid = np.linspace(from_s, to_s, 17)
+    # Outside of the session the model knows nothing better than its nearest end.
+    grid = np.clip(np.linspace(from_s, to_s, 17), 0.0, session_s)
     mean_square = float(np.mean(intraday_profile(grid, session_s) ** 2))
     minute_sigma = INDICES[symbol].minute_sigma
     return level_e4 * minute_sigma * math.sqrt(mean_square * (to_s - from_s) / 60.0)

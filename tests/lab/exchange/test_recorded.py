@@ -5,6 +5,8 @@ prices are those of our market.
 """
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +22,7 @@ from tests.lab.exchange.harness import (
     Exchange,
     S,
     order_body,
+    running_exchange,
     sign_headers,
 )
 from tests.shared_data import shared_file
@@ -249,3 +252,15 @@ async def test_account_costs_and_fee_changes(exchange: Exchange) -> None:
     changes = await exchange.call("GET", "/series/fee_changes")
     assert_as_recorded(changes, "series__fee_changes")
     assert_as_recorded(await exchange.call("GET", "/portfolio/settlements"), "settlements__page")
+
+
+async def test_the_wall_clock_signs_only_where_it_was_allowed(tmp_path: Path) -> None:
+    for allowed, status in ((False, 401), (True, 200)):
+        (tmp_path / str(allowed)).mkdir()
+        async with running_exchange(tmp_path / str(allowed), wall_signatures=allowed) as exchange:
+            wall = sign_headers("GET", API + BALANCE, time.time_ns())
+            assert (await get_balance(exchange, wall)).status_code == status
+            late = sign_headers("GET", API + BALANCE, time.time_ns() - 40 * S)
+            assert (await get_balance(exchange, late)).status_code == 401
+            own = sign_headers("GET", API + BALANCE, exchange.clock.now_ns())
+            assert (await get_balance(exchange, own)).status_code == 200

@@ -68,6 +68,22 @@ def test_synthetic_levels_are_held_outside_the_session() -> None:
     assert path.opening_e4("I:SPX", NOON_NS) == path.level_e4("I:SPX", OPEN_NS)
 
 
+def test_around_the_clock_the_index_moves_at_night_and_on_sundays() -> None:
+    path = IndexPath(7, around_the_clock=True)
+    sunday_ns = 1_790_467_200 * NS_PER_S  # 2026-09-27 00:00 UTC
+    levels = {path.level_e4("I:SPX", sunday_ns + hour * 3_600 * NS_PER_S) for hour in range(24)}
+    assert len(levels) > 20
+    assert path.opening_e4("I:SPX", sunday_ns + NS_PER_S) == path.level_e4("I:SPX", sunday_ns)
+
+
+def test_outside_of_the_session_the_expected_move_is_that_of_its_end() -> None:
+    path = IndexPath(7)
+    hour_ns = 3_600 * NS_PER_S
+    after = path.sigma_e4("I:SPX", CLOSE_NS + 3 * hour_ns, CLOSE_NS + 4 * hour_ns)
+    last_minute = path.sigma_e4("I:SPX", CLOSE_NS - MINUTE_NS, CLOSE_NS)
+    assert after == pytest.approx(last_minute * 60**0.5, rel=0.1)
+
+
 def test_base_levels_move_the_session() -> None:
     path = IndexPath(7, base_levels_e4={"I:SPX": 50_000_000})
     assert 0.97 < path.level_e4("I:SPX", OPEN_NS) / 50_000_000 < 1.03
