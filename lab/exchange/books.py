@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 
 class TruthError(ValueError):
@@ -55,12 +55,44 @@ class AccountBooks(Struct, kw_only=True):
         ]
 
 
+class WriteRequest(Struct, frozen=True, kw_only=True):
+    """A write request as it came in; `status` is 0 when the log ends before its answer.
+
+    `key_id` is what the caller claimed: with a status of 401 it proved nothing.
+    """
+
+    number: int
+    received_ns: int
+    key_id: str
+    call: str
+    body: str
+    status: int = 0
+    answer: Any = None
+
+
+def read_requests(path: Path) -> list[WriteRequest]:
+    """Return every write request that the exchange got, in order; raises TruthError."""
+    requests: dict[int, WriteRequest] = {}
+    for number, line in _numbered(path):
+        if line["kind"] == "request":
+            requests[number] = WriteRequest(
+                number=number,
+                received_ns=line["received_ns"],
+                key_id=line["key_id"],
+                call=line["call"],
+                body=line["body"],
+            )
+        elif line["kind"] == "answer":
+            asked = requests[line["request"]]
+            answered = structs.replace(asked, status=line["status"], answer=line["body"])
+            requests[asked.number] = answered
+    return list(requests.values())
+
+
 def read_books(path: Path) -> dict[str, AccountBooks]:
     """Return each account's books. A torn last line (a crash) is left out; raises TruthError."""
     books: dict[str, AccountBooks] = {}
-    for number, line in _lines(path):
-        if line.get("n") != number:
-            raise TruthError(f"{path}:{number}: expected line number {number}, got {line.get('n')}")
+    for number, line in _numbered(path):
         if "account" not in line:
             continue
         account = books.setdefault(line["account"], AccountBooks(account=line["account"]))
@@ -69,6 +101,13 @@ def read_books(path: Path) -> dict[str, AccountBooks]:
         except KeyError as error:
             raise TruthError(f"{path}:{number}: expected {error} in a {line['kind']}") from error
     return books
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in _lines(path):
+        if line.get("n") != number:
+            raise TruthError(f"{path}:{number}: expected line number {number}, got {line.get('n')}")
+        yield number, line
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -293,6 +293,16 @@ class Settled(Struct, frozen=True, kw_only=True):
     at_ns: int
 
 
+class CollateralReturned(Struct, frozen=True, kw_only=True):
+    """What the exchange has returned of one account's collateral in one event changed."""
+
+    account: str
+    event_ticker: str
+    returned_e6: int
+    cash_change_e6: int
+    at_ns: int
+
+
 class PauseChanged(Struct, frozen=True, kw_only=True):
     """Trading or the whole exchange stopped or resumed."""
 
@@ -330,6 +340,7 @@ Event = (
     | BookChanged
     | MarketChanged
     | Settled
+    | CollateralReturned
     | PauseChanged
     | GroupChanged
 )

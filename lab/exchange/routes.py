@@ -35,6 +35,19 @@ class Route(Struct, frozen=True):
     cost: int | Callable[[bytes], int] = DEFAULT_COST
     status: int = 200
 
+    @property
+    def writes(self) -> bool:
+        """Say whether a call of it is meant to change something."""
+        return self.access in (Access.WRITE, Access.GONE)
+
+
+class Found(Struct, frozen=True):
+    """What the router found: a route, its path parameters, whether the path is known at all."""
+
+    route: Route | None
+    names: dict[str, str]
+    known: bool
+
 
 def _public(path: str, operation: str, handler: Handler) -> Route:
     return Route("GET", path, operation, handler, Access.PUBLIC)
@@ -195,11 +208,11 @@ class Router:
             else:
                 self._fixed.setdefault(path, {})[route.method] = route
 
-    def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str], bool]:
-        """Return the route, its path parameters, and whether the path is known at all."""
+    def find(self, method: str, path: str) -> Found:
+        """Return the route of a method and path."""
         methods = self._fixed.get(path)
         if methods is not None and method in methods:
-            return methods[method], {}, True
+            return Found(methods[method], {}, known=True)
         known = methods is not None
         segments = path.split("/")
         for pattern, wanted, route in self._named:
@@ -208,8 +221,8 @@ class Router:
                 continue
             known = True
             if wanted == method:
-                return route, names, True
-        return None, {}, known
+                return Found(route, names, known=True)
+        return Found(None, {}, known=known)
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:

@@ -30,7 +30,7 @@ from lab.exchange.http import ShapedServer
 from lab.exchange.ladders import build_ladder
 from lab.exchange.limits import Limits
 from lab.exchange.model import NS_PER_S, Event, MarketStatus
-from lab.exchange.routes import WS_PATH, Access, Route, Router
+from lab.exchange.routes import WS_PATH, Access, Found, Route, Router
 from lab.exchange.truth import TruthLog
 from lab.exchange.ws import Connection
 from libs.common.clock import Clock, SystemClock
@@ -191,31 +191,68 @@ class ExchangeServer:
     # Requests
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        received_ns = self._clock.now_ns()
         path = request.raw_path.partition("?")[0]
-        now_ns = self._clock.now_ns()
         try:
             if path == WS_PATH:
-                return await self._websocket(request, now_ns)
+                return await self._websocket(request, received_ns)
             body = await _read_body(request)
             now_ns = self._clock.now_ns()
-            return self._rest(request, path, body, now_ns)
-        except ApiError as error:
+            self._catch_up(now_ns)
+            self.engine.advance(now_ns)
+            found = self._router.find(request.method, path)
+            if found.route is None or not found.route.writes:
+                return self._rest(request, found, path, body, now_ns)
+            return self._write(request, found, path, body, received_ns, now_ns)
+        except Exception as error:  # noqa: BLE001  a fault of ours answers 500, never hangs a client
+            return self._refuse(request, error, self._clock.now_ns())
+
+    def _write(
+        self,
+        request: web.BaseRequest,
+        found: Found,
+        path: str,
+        body: bytes | ApiError,
+        received_ns: int,
+        now_ns: int,
+    ) -> web.Response:
+        """Answer a write request, with it and its answer in the truth log."""
+        key_id = request.headers.get(KEY_HEADER, "")
+        call = f"{request.method} {request.raw_path}"
+        sent = body if isinstance(body, bytes) else b""
+        self._truth.begin(now_ns, received_ns, key_id, call, sent)
+        try:
+            response = self._rest(request, found, path, body, now_ns)
+        except Exception as error:  # noqa: BLE001  told in the log like any other answer
+            response = self._refuse(request, error, now_ns)
+        assert response.body is None or isinstance(response.body, bytes), "answers are bytes"
+        self._truth.end(now_ns, response.status, response.body)
+        return response
+
+    def _refuse(self, request: web.BaseRequest, error: Exception, now_ns: int) -> web.Response:
+        if isinstance(error, ApiError):
             return self._reply(error.status, error.body, now_ns)
-        except Exception:  # noqa: BLE001  a fault of ours must answer 500, never hang a client
-            _log.exception("request failed: %s %s", request.method, path)
-            return self._reply(500, internal().body, now_ns)
+        _log.error("request failed: %s %s", request.method, request.path, exc_info=error)
+        return self._reply(500, internal().body, now_ns)
 
     def _rest(
-        self, request: web.BaseRequest, path: str, body: bytes, now_ns: int
-    ) -> web.StreamResponse:
-        method = request.method
-        route, names, known = self._router.find(method, path)
+        self,
+        request: web.BaseRequest,
+        found: Found,
+        path: str,
+        body: bytes | ApiError,
+        now_ns: int,
+    ) -> web.Response:
+        route = found.route
+        if isinstance(body, ApiError):
+            raise body
         if route is None:
-            if path.endswith("/") and self._router.find(method, path.rstrip("/"))[0] is not None:
+            moved = path.rstrip("/")
+            if path.endswith("/") and self._router.find(request.method, moved).route is not None:
                 response = self._reply(301, None, now_ns)
-                response.headers["Location"] = path.rstrip("/")
+                response.headers["Location"] = moved
                 return response
-            raise method_not_allowed() if known else not_found()
+            raise method_not_allowed() if found.known else not_found()
         account = self._authenticate(request, route, path, now_ns)
         if route.access is Access.GONE:
             raise v1_gone()
@@ -228,14 +265,12 @@ class ExchangeServer:
             )
         except ValueError:
             raise bare("Invalid query: too many parameters") from None
-        self._catch_up(now_ns)
-        self.engine.advance(now_ns)
         call = Call(
             engine=self.engine,
             limits=self._limits,
             account=account,
             operation=route.operation,
-            path={name: unquote(value) for name, value in names.items()},
+            path={name: unquote(value) for name, value in found.names.items()},
             query=query,
             body=body,
             now_ns=now_ns,
@@ -305,16 +340,17 @@ class ExchangeServer:
         return self._date[1]
 
 
-async def _read_body(request: web.BaseRequest) -> bytes:
+async def _read_body(request: web.BaseRequest) -> bytes | ApiError:
+    """Return the body, or the refusal of one that cannot be read."""
     if not request.body_exists:
         return b""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await request.read()
     except TimeoutError:
-        raise flat("request body: timed out") from None
+        return flat("request body: timed out")
     except (web.HTTPException, web.RequestPayloadError):
-        raise flat("request body: unreadable or too large") from None
+        return flat("request body: unreadable or too large")
     if len(body) > BODY_BYTES_MAX:
-        raise flat(f"request body: expected at most {BODY_BYTES_MAX} bytes")
+        return flat(f"request body: expected at most {BODY_BYTES_MAX} bytes")
     return body

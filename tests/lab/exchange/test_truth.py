@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.exchange.books import TruthError, read_books
-from lab.exchange.model import NewOrder
+from lab.exchange.books import TruthError, read_books, read_requests
+from lab.exchange.model import Event, NewOrder
 from lab.exchange.truth import TruthLog, TruthLogError
 from tests.lab.exchange.harness import (
+    API,
     EVENT,
     MARKET,
     ORDERS,
@@ -70,6 +71,68 @@ def test_lines_are_numbered_and_flushed_as_written(tmp_path: Path) -> None:
     log.close()
     log.close()
     assert read_books(path)["a"].orders.popitem()[1].reason == "CloseCancel"
+
+
+async def test_every_write_request_is_in_the_log_with_its_time_key_and_answer(
+    exchange: Exchange,
+) -> None:
+    start_ns = exchange.clock.now_ns()
+    placed = await exchange.call("POST", ORDERS, order_body(client_order_id="one"))
+    await exchange.call("GET", "/portfolio/orders")
+    await exchange.clock.advance_to(start_ns + S)
+    await exchange.call("POST", ORDERS, order_body(client_order_id="one"))
+    await exchange.call("POST", ORDERS, key_id=None, content=b"{\xff")
+    await exchange.call("POST", "/portfolio/orders", {})
+    order_id = placed.json()["order_id"]
+    await exchange.call("DELETE", f"{ORDERS}/{order_id}")
+    requests = read_requests(exchange.truth_path)
+    assert [(request.call, request.status) for request in requests] == [
+        (f"POST {API}{ORDERS}", 201),
+        (f"POST {API}{ORDERS}", 409),
+        (f"POST {API}{ORDERS}", 401),
+        (f"POST {API}/portfolio/orders", 410),
+        (f"DELETE {API}{ORDERS}/{order_id}", 200),
+    ]
+    times = [request.received_ns - start_ns for request in requests]
+    assert times == [0, S, S, S, S]
+    assert [request.key_id for request in requests] == [RSA_ID, RSA_ID, "", RSA_ID, RSA_ID]
+    assert json.loads(requests[0].body) == order_body(client_order_id="one")
+    assert requests[0].answer == placed.json()
+    assert requests[1].answer["error"]["code"] == "order_already_exists"
+    lines = [json.loads(line) for line in exchange.truth_path.read_text().splitlines()]
+    done = {line["kind"]: line["request"] for line in lines if line.get("order_id") == order_id}
+    assert done == {"order": requests[0].number, "end": requests[4].number}
+
+
+async def test_a_request_that_makes_the_exchange_fail_is_in_the_log_too(
+    exchange: Exchange, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: Event) -> None:
+        raise RuntimeError(f"no ear for {event}")
+
+    exchange.engine.listen(broken)
+    answer = await exchange.call("POST", ORDERS, order_body())
+    assert answer.status_code == 500
+    assert "no ear" in caplog.text
+    [request] = read_requests(exchange.truth_path)
+    assert request.status == 500
+
+
+def test_pauses_and_groups_are_in_the_log(tmp_path: Path) -> None:
+    log = TruthLog(tmp_path / "truth.jsonl")
+    engine = small_engine()
+    engine.listen(log.write)
+    group = engine.groups.create("a", 500)
+    engine.groups.trigger(group)
+    engine.set_pause(exchange_active=True, trading_active=False, now_ns=TARGET_NS - S)
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / "truth.jsonl").read_text().splitlines()]
+    assert [(line["kind"], line.get("event_type")) for line in lines] == [
+        ("group", "created"),
+        ("group", "triggered"),
+        ("pause", None),
+    ]
+    assert (lines[2]["exchange_active"], lines[2]["trading_active"]) == (True, False)
 
 
 def test_an_old_truth_log_is_never_written_over(tmp_path: Path) -> None:
