@@ -136,6 +136,27 @@ def report(day: Day = None, as_json: AsJson = False) -> None:
     raise typer.Exit(write(Console(), session, as_json=as_json))
 
 
+@app.command("live-smoke")
+def live_smoke(
+    key_id: Annotated[str, typer.Option(help="The id that the exchange shows for the key.")],
+    key_file: Annotated[Path, typer.Option(help="The private key, PEM, mode 0600.")],
+    env: Annotated[str | None, typer.Option(help="Kalshi's own: prod or demo.")] = None,
+    rest_url: Annotated[str | None, typer.Option(help="REST, up to /trade-api/v2.")] = None,
+    ws_url: Annotated[str | None, typer.Option(help="WebSocket, up to /trade-api/ws/v2.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at an exchange with your key and change nothing: only reads and one subscription.
+
+    Exchange status and schedule, auth, clock, limits, balance, what rests, the next U-series
+    events, the WebSocket. Exit code 0: all well. 1: something is not. 2: wrong arguments.
+    """
+    from cli.exchanges import chosen_exchange
+    from cli.live_smoke import live_smoke as look
+
+    exchange = chosen_exchange(env, rest_url, ws_url)
+    raise typer.Exit(look(exchange, key_id, key_file, Console(), as_json=as_json))
+
+
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show every process. Exit code 0: all well; 1: not all; 3: nothing is up."""

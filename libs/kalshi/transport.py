@@ -92,5 +92,24 @@ class AiohttpTransport:
         await self._session.close()
 
 
+class ReadOnlyTransport:
+    """Let reads out and nothing else: what would change something fails before it is sent."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        """Send a GET; raise NotSentError for any other method. See Transport."""
+        if method != "GET":
+            raise NotSentError(f"{method} {url.partition('?')[0]}", "only reads are sent here")
+        return await self._inner.send(method, url, headers, body)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._inner.close()
+
+
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__} {error}".strip()[:200]

@@ -15,6 +15,7 @@ from libs.common.messages import KillSwitch
 from libs.common.runner import AppBase, Context, Fatal
 from libs.common.topology import SIGN_WEBSOCKET, Service
 from libs.domain.families import UnknownFamilyError, family_of_series
+from libs.domain.windows import roll
 from libs.kalshi.errors import KalshiError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH
@@ -35,6 +36,7 @@ from services.broker.writer import Writer
 
 GAUGES_EVERY_S = 0.5
 DRAIN_CHECK_S = 0.02
+ROLL_CHECK_S = 0.5
 SIGN_REQUEST_BYTES_MAX = 1_000
 NS_PER_MS = 1_000_000
 
@@ -132,7 +134,10 @@ class BrokerApp(AppBase):
     async def run(self, context: Context) -> None:
         """Watch the account until cancelled."""
         await asyncio.gather(
-            self._watch.run_socket(), self._watch.run_poller(), self._show_gauges(context)
+            self._watch.run_socket(),
+            self._watch.run_poller(),
+            self._show_gauges(context),
+            _tell_rolls(context),
         )
 
     def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
@@ -282,6 +287,17 @@ class BrokerApp(AppBase):
         before = self._counted.get((what, label), 0)
         self._counted[what, label] = count
         return count - before
+
+
+async def _tell_rolls(context: Context) -> None:
+    """Log each time that the next hour's event becomes the live one (domain.md §4)."""
+    active_ns: int | None = None
+    while True:
+        step = roll(context.now_ns(), active_ns)
+        active_ns = step.active_ns
+        if step.line is not None:
+            context.log.info(step.line)
+        await context.clock.sleep(ROLL_CHECK_S)
 
 
 def _holder(config: BrokerConfig) -> Holder:

@@ -1,0 +1,55 @@
+"""Which exchange a command speaks to: `--env`, or both addresses given."""
+
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from cli.plan import ROOT
+from libs.common.config import ConfigError, load_config
+from services.broker.verdicts import requires_live_inputs
+
+
+class Exchange(Struct, frozen=True, forbid_unknown_fields=True):
+    """The two addresses of one exchange."""
+
+    rest_url: str
+    ws_url: str
+
+
+class Exchanges(Struct, frozen=True, forbid_unknown_fields=True):
+    """`configs/exchanges.yaml`: Kalshi's production and its demo exchange."""
+
+    prod: Exchange
+    demo: Exchange
+
+
+def chosen_exchange(env: str | None, rest_url: str | None, ws_url: str | None) -> Exchange:
+    """Return the exchange that the options name; raise ConfigError.
+
+    Beyond this machine only encrypted connections are made: a request carries a signature.
+    """
+    if env is not None and (rest_url or ws_url):
+        raise ConfigError("--env: expected it alone, or --rest-url and --ws-url instead of it")
+    if env is not None:
+        if env not in Exchanges.__struct_fields__:
+            raise ConfigError(f"--env: expected prod or demo, given {env!r}")
+        known = load_config([ROOT / "configs" / "exchanges.yaml"], Exchanges)
+        return known.prod if env == "prod" else known.demo
+    if not rest_url or not ws_url:
+        raise ConfigError("expected --env prod, --env demo, or --rest-url and --ws-url")
+    for option, url, scheme in (("--rest-url", rest_url, "http"), ("--ws-url", ws_url, "ws")):
+        demand_scheme(option, url, scheme)
+    return Exchange(rest_url.rstrip("/"), ws_url)
+
+
+def demand_scheme(option: str, url: str, scheme: str) -> None:
+    """Raise ConfigError unless a URL has its scheme, and the encrypted one beyond this machine."""
+    try:
+        parts = urlsplit(url)
+        found, host = parts.scheme, parts.hostname
+    except ValueError:
+        found, host = "", None
+    outside = host is not None and requires_live_inputs(url)
+    if found not in (scheme, f"{scheme}s") or not host or (outside and found == scheme):
+        wanted = f"{scheme}s://" if outside else f"{scheme}:// or {scheme}s://"
+        raise ConfigError(f"{option}: expected {wanted}host/…, given {url!r}")
