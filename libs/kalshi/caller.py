@@ -1,17 +1,23 @@
 """Make one signed call and read its answer; everything in rest.py goes through here."""
 
+import random
 from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from libs.common.clock import Clock
-from libs.kalshi.endpoints import Endpoint
+from libs.kalshi.endpoints import REDUCING, Endpoint
 from libs.kalshi.errors import (
     CursorLoopError,
     KalshiError,
+    NoAnswerError,
+    NotSentError,
+    RateLimitedError,
     RefusedError,
+    ServerFaultError,
     UnreadableError,
     error_of,
 )
@@ -27,14 +33,46 @@ Query = list[tuple[str, str]]
 Decoded = TypeVar("Decoded")
 
 
+class Repeats(Struct, frozen=True, kw_only=True):
+    """How often a read is tried, and how long it waits in between: doubling, half of it random."""
+
+    tries_max: int = 3
+    wait_first_s: float = 0.1
+    wait_max_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.tries_max < 1 or not 0 < self.wait_first_s <= self.wait_max_s:
+            raise ValueError(
+                "repeats: expected tries_max of 1 or more and 0 < wait_first_s <= wait_max_s"
+            )
+
+    def wait_s(self, failures: int, chance: float) -> float:
+        """Return the wait after so many failures; `chance` is from 0 to 1."""
+        longest_s = min(self.wait_first_s * 2.0 ** min(failures - 1, 20), self.wait_max_s)
+        return longest_s * (0.5 + chance / 2)
+
+
+ONCE = Repeats(tries_max=1)
+
+
 class Caller:
-    """Sign, send, decode. Reads are re-signed once on an expired timestamp; writes never repeat.
+    """Sign, send, decode. Reads may be repeated, as `repeats` says; writes never are.
+
+    A refused timestamp (401) proves that nothing was done, and our clock is corrected by the
+    exchange's. A read, and a write that only takes risk away, is then signed and sent once more;
+    any other write is left to the caller, whose reasons for it may have ended meanwhile.
 
     `base_url` ends in /trade-api/v2. Without a signer only public calls can be made.
     """
 
     def __init__(
-        self, base_url: str, transport: Transport, clock: Clock, signer: Signer | None
+        self,
+        base_url: str,
+        transport: Transport,
+        clock: Clock,
+        signer: Signer | None,
+        repeats: Repeats = ONCE,
+        jitter: random.Random | None = None,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
@@ -44,8 +82,15 @@ class Caller:
         self._transport = transport
         self._clock = clock
         self._signer = signer
+        self._repeats = repeats
+        self._jitter = jitter or random.Random()  # noqa: S311 - spreads repeats, no secret
         self._signing_offset_ns = 0
         self.skew = SkewEstimate()
+
+    @property
+    def signing_ms(self) -> int:
+        """Return the time to sign with: our clock's until the exchange refused it, then its."""
+        return (self._clock.now_ns() - self._signing_offset_ns) // NS_PER_MS
 
     async def call(
         self,
@@ -57,9 +102,7 @@ class Caller:
         body: bytes | None = None,
     ) -> Decoded:
         """Return the decoded 2xx answer. Raises KalshiError (see errors.py)."""
-        label, answer = await self.exchange(endpoint, names=names, query=query, body=body)
-        if not 200 <= answer.status < 300:
-            raise error_of(label, answer.status, answer.body)
+        label, answer = await self._answer(endpoint, names, query, body)
         try:
             return decoder.decode(answer.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -74,9 +117,7 @@ class Caller:
         body: bytes | None = None,
     ) -> None:
         """Make a call whose 2xx answer says nothing more. Raises KalshiError."""
-        label, answer = await self.exchange(endpoint, names=names, query=query, body=body)
-        if not 200 <= answer.status < 300:
-            raise error_of(label, answer.status, answer.body)
+        await self._answer(endpoint, names, query, body)
 
     async def pages(
         self,
@@ -128,16 +169,37 @@ class Caller:
         answer = await self._send(endpoint, path, url, body)
         if answer.status == 401 and self._expired(label, answer):
             self._adopt_offset()
-            if endpoint.is_read:
+            if endpoint.is_read or endpoint in REDUCING:
                 answer = await self._send(endpoint, path, url, body)
         return label, answer
+
+    async def _answer(
+        self,
+        endpoint: Endpoint,
+        names: dict[str, str] | None,
+        query: Query | None,
+        body: bytes | None,
+    ) -> tuple[str, Answer]:
+        """Return the label and a 2xx answer, or raise what another one stands for."""
+        tries_left = self._repeats.tries_max if endpoint.is_read else 1
+        while True:
+            tries_left -= 1
+            try:
+                label, answer = await self.exchange(endpoint, names=names, query=query, body=body)
+                if not 200 <= answer.status < 300:
+                    raise error_of(label, answer.status, answer.body)
+                return label, answer
+            except (NotSentError, RateLimitedError, NoAnswerError, ServerFaultError):
+                if tries_left == 0:
+                    raise
+            failures = self._repeats.tries_max - tries_left
+            await self._clock.sleep(self._repeats.wait_s(failures, self._jitter.random()))
 
     async def _send(self, endpoint: Endpoint, path: str, url: str, body: bytes | None) -> Answer:
         headers: dict[str, str] = {}
         sent_ns = self._clock.now_ns()
         if self._signer is not None:
-            timestamp_ms = (sent_ns - self._signing_offset_ns) // NS_PER_MS
-            headers = self._signer.sign(timestamp_ms, endpoint.method, path)
+            headers = self._signer.sign(self.signing_ms, endpoint.method, path)
         elif endpoint.needs_key:
             raise RuntimeError(f"{endpoint.method} {path} needs a signer; this client has none")
         if body is not None:

@@ -39,6 +39,8 @@ MARKETS = Endpoint("GET", "/markets", needs_key=False)
 MARKET = Endpoint("GET", "/markets/{ticker}", needs_key=False)
 ORDERBOOK = Endpoint("GET", "/markets/{ticker}/orderbook", needs_key=False)
 ORDERBOOKS = Endpoint("GET", "/markets/orderbooks", needs_key=False)
+TRADES = Endpoint("GET", "/markets/trades", needs_key=False)
+CANDLESTICKS = Endpoint("GET", "/markets/candlesticks", needs_key=False)
 
 ACCOUNT_LIMITS = Endpoint("GET", "/account/limits")
 ENDPOINT_COSTS = Endpoint("GET", "/account/endpoint_costs", needs_key=False)
@@ -49,9 +51,15 @@ SETTLEMENTS = Endpoint("GET", "/portfolio/settlements")
 ORDERS = Endpoint("GET", "/portfolio/orders")
 ORDER = Endpoint("GET", "/portfolio/orders/{order_id}")
 QUEUE_POSITIONS = Endpoint("GET", "/portfolio/orders/queue_positions")
+QUEUE_POSITION = Endpoint("GET", "/portfolio/orders/{order_id}/queue_position")
+RESTING_VALUE = Endpoint("GET", "/portfolio/summary/total_resting_order_value")
+
 HISTORICAL_CUTOFF = Endpoint("GET", "/historical/cutoff", needs_key=False)
+HISTORICAL_MARKETS = Endpoint("GET", "/historical/markets", needs_key=False)
+HISTORICAL_TRADES = Endpoint("GET", "/historical/trades", needs_key=False)
 HISTORICAL_FILLS = Endpoint("GET", "/historical/fills")
 HISTORICAL_ORDERS = Endpoint("GET", "/historical/orders")
+HISTORICAL_POSITIONS = Endpoint("GET", "/historical/positions")
 
 CREATE_ORDER = Endpoint("POST", "/portfolio/events/orders")
 CANCEL_ALL = Endpoint("DELETE", "/portfolio/events/orders")
@@ -62,6 +70,7 @@ AMEND_ORDER = Endpoint("POST", "/portfolio/events/orders/{order_id}/amend")
 DECREASE_ORDER = Endpoint("POST", "/portfolio/events/orders/{order_id}/decrease")
 
 ORDER_GROUPS = Endpoint("GET", "/portfolio/order_groups")
+ORDER_GROUP = Endpoint("GET", "/portfolio/order_groups/{order_group_id}")
 CREATE_GROUP = Endpoint("POST", "/portfolio/order_groups/create")
 DELETE_GROUP = Endpoint("DELETE", "/portfolio/order_groups/{order_group_id}")
 RESET_GROUP = Endpoint("PUT", "/portfolio/order_groups/{order_group_id}/reset")
@@ -69,4 +78,7 @@ TRIGGER_GROUP = Endpoint("PUT", "/portfolio/order_groups/{order_group_id}/trigge
 LIMIT_GROUP = Endpoint("PUT", "/portfolio/order_groups/{order_group_id}/limit")
 
 CANCELS = frozenset({CANCEL_ALL, BATCH_CANCEL, CANCEL_ORDER, TRIGGER_GROUP})
-"""The calls that only take risk away; the token reserve is theirs."""
+"""The calls that take orders away; the token reserve is theirs."""
+
+REDUCING = CANCELS | {DECREASE_ORDER, DELETE_GROUP}
+"""The writes that only take risk away: no reason for one ends while it is on its way."""

@@ -117,17 +117,22 @@ def read_error_body(body: bytes) -> ErrorBody | None:
     if isinstance(error, str):
         return ErrorBody(message=error)
     if isinstance(error, dict):
-        value = error
-    elif isinstance(value.get("msg"), str):
+        return _reason_of(error, "code" if "code" in error else "message")
+    if isinstance(value.get("msg"), str):
         return ErrorBody(message=value["msg"])
-    code, message, details = (value.get(name) for name in ("code", "message", "details"))
-    if not isinstance(code, str) or not code:
+    return _reason_of(value, "code")
+
+
+def _reason_of(value: dict[str, object], required: str) -> ErrorBody | None:
+    """Return the reason if the required field is there.
+
+    The documents require none of the three, but gateways on the way write a bare `message` or a
+    number as `code`, and theirs proves nothing.
+    """
+    said = {name: value.get(name) for name in ErrorBody.__struct_fields__}
+    if not isinstance(said[required], str) or not said[required]:
         return None
-    return ErrorBody(
-        code=code,
-        message=message if isinstance(message, str) else "",
-        details=details if isinstance(details, str) else "",
-    )
+    return ErrorBody(**{name: text for name, text in said.items() if isinstance(text, str)})
 
 
 def read_exchange_status(body: bytes) -> ExchangeStatus | None:

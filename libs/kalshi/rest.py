@@ -7,7 +7,8 @@ It holds no secret and keeps no rate budget: the caller takes tokens first (rate
 """
 
 from libs.common.clock import Clock
-from libs.kalshi.caller import Caller
+from libs.kalshi.caller import ONCE, Caller, Repeats
+from libs.kalshi.rest_history import HistoryReads
 from libs.kalshi.rest_market import MarketReads
 from libs.kalshi.rest_orders import OrderWrites
 from libs.kalshi.rest_portfolio import PortfolioReads
@@ -15,8 +16,12 @@ from libs.kalshi.signing import Signer
 from libs.kalshi.transport import Transport
 
 
-class KalshiClient(MarketReads, PortfolioReads, OrderWrites):
-    """All calls over one transport. `base_url` ends in /trade-api/v2."""
+class KalshiClient(MarketReads, HistoryReads, PortfolioReads, OrderWrites):
+    """All calls over one transport. `base_url` ends in /trade-api/v2.
+
+    Nothing is sent twice, except reads when `repeats` says so, and what Caller says of a refused
+    timestamp.
+    """
 
     def __init__(
         self,
@@ -24,9 +29,15 @@ class KalshiClient(MarketReads, PortfolioReads, OrderWrites):
         transport: Transport,
         clock: Clock,
         signer: Signer | None = None,
+        repeats: Repeats = ONCE,
     ) -> None:
         self._transport = transport
-        self._caller = Caller(base_url, transport, clock, signer)
+        self._caller = Caller(base_url, transport, clock, signer, repeats)
+
+    @property
+    def signing_ms(self) -> int:
+        """Return the Unix milliseconds to sign a WebSocket handshake with (see Caller)."""
+        return self._caller.signing_ms
 
     @property
     def last_skew_ns(self) -> int | None:

@@ -22,7 +22,6 @@ _markets = decoder(wire.MarketsPage)
 _market = decoder(wire.MarketAnswer)
 _book = decoder(wire.WireBookAnswer)
 _books = decoder(wire.WireBooksAnswer)
-_cutoff = decoder(wire.HistoricalCutoff)
 
 
 class MarketReads:
@@ -47,10 +46,6 @@ class MarketReads:
     async def user_data_ns(self) -> int:
         """Return how fresh reads of orders, fills, positions and balance are."""
         return (await self._caller.call(at.USER_DATA_TIMESTAMP, _user_data)).as_of_ns
-
-    async def historical_cutoff(self) -> wire.HistoricalCutoff:
-        """Return the times before which records are under /historical."""
-        return await self._caller.call(at.HISTORICAL_CUTOFF, _cutoff)
 
     async def series(self, series_ticker: str) -> wire.Series:
         """Return one series with its fees."""

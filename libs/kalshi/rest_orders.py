@@ -1,4 +1,4 @@
-"""Order writes, V2 only (kalshi-api.md §2.3). None of them is ever sent twice.
+"""Order writes, V2 only (kalshi-api.md §2.3). Never sent again unless proven undone (Caller).
 
 NotDoneError is proof that nothing happened; OutcomeUnknownError is not and must be resolved by
 reading (errors.py). A cancelled coroutine counts as unknown too: the request may be on its way.
@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from libs.kalshi import endpoints as at
 from libs.kalshi.caller import Caller, query_of
+from libs.kalshi.endpoints import Endpoint
 from libs.kalshi.errors import UnreadableError
 from libs.kalshi.fields import decoder
 from libs.kalshi.wire import orders as wire
@@ -19,7 +20,8 @@ _cancelled = decoder(wire.Cancelled)
 _batch_created = decoder(wire.BatchCreateAnswer)
 _batch_cancelled = decoder(wire.BatchCancelAnswer)
 _groups = decoder(wire.OrderGroupsAnswer)
-_group = decoder(wire.OrderGroupCreated)
+_group = decoder(wire.OrderGroupAnswer)
+_group_created = decoder(wire.OrderGroupCreated)
 
 _FAULT_WORDS = ("internal", "timeout", "unavailable", "unknown")
 
@@ -65,34 +67,41 @@ class OrderWrites:
         self, order_id: str, change: wire.Amendment, *, subaccount: int | None = None
     ) -> wire.Amended:
         """Change price, size or expiry; keep the order id that comes back."""
-        return await self._caller.call(
+        answer = await self._caller.call(
             at.AMEND_ORDER,
             _amended,
             names={"order_id": order_id},
             query=query_of([("subaccount", subaccount)]),
             body=wire.encode_amendment(change),
         )
+        named = change.updated_client_order_id or change.client_order_id
+        _check_id("POST amend", named or answer.client_order_id, answer.client_order_id)
+        return answer
 
     async def decrease_order(
         self, order_id: str, remaining_e2: int, *, subaccount: int | None = None
     ) -> wire.Decreased:
         """Lower what rests to `remaining_e2`; the queue place stays."""
-        return await self._caller.call(
+        answer = await self._caller.call(
             at.DECREASE_ORDER,
             _decreased,
             names={"order_id": order_id},
             query=query_of([("subaccount", subaccount)]),
             body=wire.encode_decrease(remaining_e2),
         )
+        _check_id("POST decrease", order_id, answer.order_id)
+        return answer
 
     async def cancel_order(self, order_id: str, *, subaccount: int | None = None) -> wire.Cancelled:
         """Cancel one order. Refused with not_found (404): it is done, perhaps by a fill."""
-        return await self._caller.call(
+        answer = await self._caller.call(
             at.CANCEL_ORDER,
             _cancelled,
             names={"order_id": order_id},
             query=query_of([("subaccount", subaccount), ("exchange_index", 0)]),
         )
+        _check_id("DELETE order", order_id, answer.order_id)
+        return answer
 
     async def cancel_orders(
         self, order_ids: list[str], *, subaccount: int | None = None
@@ -118,35 +127,44 @@ class OrderWrites:
 
     async def order_groups(self) -> tuple[wire.OrderGroup, ...]:
         """Return the order groups."""
-        return (await self._caller.call(at.ORDER_GROUPS, _groups)).order_groups
+        return (await self._caller.call(at.ORDER_GROUPS, _groups)).order_groups or ()
+
+    async def order_group(self, order_group_id: str) -> wire.OrderGroupAnswer:
+        """Return one group with the ids of its orders."""
+        names = {"order_group_id": order_group_id}
+        return await self._caller.call(at.ORDER_GROUP, _group, names=names)
 
     async def create_order_group(self, contracts_limit_e2: int) -> str:
         """Create a brake of so many contracts per rolling 15 s; return its id."""
         body = wire.encode_group(contracts_limit_e2)
-        return (await self._caller.call(at.CREATE_GROUP, _group, body=body)).order_group_id
+        return (await self._caller.call(at.CREATE_GROUP, _group_created, body=body)).order_group_id
 
     async def limit_order_group(self, order_group_id: str, contracts_limit_e2: int) -> None:
         """Set another limit."""
-        await self._caller.call_without_answer(
-            at.LIMIT_GROUP,
-            names={"order_group_id": order_group_id},
-            body=wire.encode_group_limit(contracts_limit_e2),
-        )
+        body = wire.encode_group_limit(contracts_limit_e2)
+        await self._change_group(at.LIMIT_GROUP, order_group_id, body)
 
     async def reset_order_group(self, order_group_id: str) -> None:
         """Let a triggered group accept orders again."""
-        names = {"order_group_id": order_group_id}
-        await self._caller.call_without_answer(at.RESET_GROUP, names=names, body=b"{}")
+        await self._change_group(at.RESET_GROUP, order_group_id, b"{}")
 
     async def trigger_order_group(self, order_group_id: str) -> None:
         """Cancel every order of the group and refuse new ones until a reset."""
-        names = {"order_group_id": order_group_id}
-        await self._caller.call_without_answer(at.TRIGGER_GROUP, names=names, body=b"{}")
+        await self._change_group(at.TRIGGER_GROUP, order_group_id, b"{}")
 
     async def delete_order_group(self, order_group_id: str) -> None:
         """Delete the group; the exchange cancels its orders."""
-        names = {"order_group_id": order_group_id}
-        await self._caller.call_without_answer(at.DELETE_GROUP, names=names)
+        await self._change_group(at.DELETE_GROUP, order_group_id, None)
+
+    async def _change_group(
+        self, endpoint: Endpoint, order_group_id: str, body: bytes | None
+    ) -> None:
+        await self._caller.call_without_answer(
+            endpoint,
+            names={"order_group_id": order_group_id},
+            query=query_of([("exchange_index", 0)]),
+            body=body,
+        )
 
 
 def _created_item(order: wire.NewOrder, item: wire.BatchCreateItem) -> wire.Created | ItemRefused:
@@ -169,7 +187,7 @@ def _created_item(order: wire.NewOrder, item: wire.BatchCreateItem) -> wire.Crea
     )
 
 
-def _check_id(call: str, sent: str, answered: str | None) -> None:
+def _check_id(call: str, sent: str | None, answered: str | None) -> None:
     """Refuse an answer about another order than the one asked for."""
     if answered is not None and answered != sent:
         raise UnreadableError(call, 200, f"expected the answer for {sent!r}, got {answered!r}")

@@ -2,7 +2,6 @@
 
 from libs.kalshi import endpoints as at
 from libs.kalshi.caller import Caller, query_of
-from libs.kalshi.endpoints import Endpoint
 from libs.kalshi.errors import RefusedError
 from libs.kalshi.fields import NS_PER_S, decoder
 from libs.kalshi.wire import portfolio as wire
@@ -16,6 +15,8 @@ _settlements = decoder(wire.SettlementsPage)
 _orders = decoder(wire.OrdersPage)
 _order = decoder(wire.OrderAnswer)
 _queue = decoder(wire.QueuePositionsAnswer)
+_queue_of_one = decoder(wire.QueuePositionAnswer)
+_resting = decoder(wire.RestingValue)
 _limits = decoder(wire.AccountLimits)
 _costs = decoder(wire.EndpointCosts)
 
@@ -62,16 +63,11 @@ class PortfolioReads:
             [
                 ("ticker", ticker),
                 ("order_id", order_id),
-                ("min_ts", _second_before(since_ns)),
+                ("min_ts", second_before(since_ns)),
                 ("limit", PER_PAGE),
             ]
         )
         return await self._caller.pages(at.FILLS, _fills, query)
-
-    async def historical_fills(self, *, since_ns: int | None = None) -> list[wire.Fill]:
-        """Return our fills before the historical cutoff."""
-        query = query_of([("min_ts", _second_before(since_ns)), ("limit", PER_PAGE)])
-        return await self._caller.pages(at.HISTORICAL_FILLS, _fills, query)
 
     async def settlements(
         self, *, ticker: str = "", event_ticker: str = "", since_ns: int | None = None
@@ -81,7 +77,7 @@ class PortfolioReads:
             [
                 ("ticker", ticker),
                 ("event_ticker", event_ticker),
-                ("min_ts", _second_before(since_ns)),
+                ("min_ts", second_before(since_ns)),
                 ("limit", PER_PAGE),
             ]
         )
@@ -99,13 +95,16 @@ class PortfolioReads:
 
         The exchange has no filter by client order id: search the list.
         """
-        return await self._orders(at.ORDERS, ticker, event_ticker, status, since_ns)
-
-    async def historical_orders(
-        self, *, ticker: str = "", since_ns: int | None = None
-    ) -> list[wire.Order]:
-        """Return finished orders before the historical cutoff."""
-        return await self._orders(at.HISTORICAL_ORDERS, ticker, "", "", since_ns)
+        query = query_of(
+            [
+                ("ticker", ticker),
+                ("event_ticker", event_ticker),
+                ("status", status),
+                ("min_ts", second_before(since_ns)),
+                ("limit", PER_PAGE),
+            ]
+        )
+        return await self._caller.pages(at.ORDERS, _orders, query)
 
     async def order(self, order_id: str) -> wire.Order | None:
         """Return one order, or None on 404: a single missing read proves nothing (§2.3)."""
@@ -127,20 +126,16 @@ class PortfolioReads:
         answer = await self._caller.call(at.QUEUE_POSITIONS, _queue, query=query)
         return answer.queue_positions or ()
 
-    async def _orders(
-        self, endpoint: Endpoint, ticker: str, event_ticker: str, status: str, since: int | None
-    ) -> list[wire.Order]:
-        query = query_of(
-            [
-                ("ticker", ticker),
-                ("event_ticker", event_ticker),
-                ("status", status),
-                ("min_ts", _second_before(since)),
-                ("limit", PER_PAGE),
-            ]
-        )
-        return await self._caller.pages(endpoint, _orders, query)
+    async def queue_position(self, order_id: str) -> int:
+        """Return the contracts ahead of one resting order, as count_e2."""
+        names = {"order_id": order_id}
+        return (await self._caller.call(at.QUEUE_POSITION, _queue_of_one, names=names)).ahead_e2
+
+    async def resting_value(self) -> wire.RestingValue:
+        """Return the collateral that resting orders lock, in all and per shard."""
+        return await self._caller.call(at.RESTING_VALUE, _resting)
 
 
-def _second_before(since_ns: int | None) -> int | None:
+def second_before(since_ns: int | None) -> int | None:
+    """Return the exchange's whole second before a time, for a filter that must not lose any."""
     return None if since_ns is None else max(0, since_ns // NS_PER_S - 1)

@@ -38,7 +38,6 @@ GAUGES_EVERY_S = 0.5
 DRAIN_CHECK_S = 0.02
 ROLL_CHECK_S = 0.5
 SIGN_REQUEST_BYTES_MAX = 1_000
-NS_PER_MS = 1_000_000
 
 
 class BrokerApp(AppBase):
@@ -239,7 +238,7 @@ class BrokerApp(AppBase):
         return self._context.now_ns()
 
     async def _sign_websocket(self, request: bytes) -> bytes:
-        """Sign `GET /trade-api/ws/v2` at the present time, and nothing else."""
+        """Sign `GET /trade-api/ws/v2` at the exchange's present time, and nothing else."""
         try:
             asked = msgspec.json.decode(request[:SIGN_REQUEST_BYTES_MAX], type=dict[str, str])
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -247,10 +246,8 @@ class BrokerApp(AppBase):
         if asked != {"path": WEBSOCKET_PATH}:
             text = f'expected {{"path": "{WEBSOCKET_PATH}"}}, the one path that is signed here'
             return msgspec.json.encode({"error": text})
-        timestamp_ms = self.now_ns() // NS_PER_MS
-        return msgspec.json.encode(
-            self._signer.sign(timestamp_ms, WEBSOCKET_METHOD, WEBSOCKET_PATH)
-        )
+        signing_ms = self.exchange.client.signing_ms
+        return msgspec.json.encode(self._signer.sign(signing_ms, WEBSOCKET_METHOD, WEBSOCKET_PATH))
 
     # What it shows
 

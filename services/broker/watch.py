@@ -18,7 +18,6 @@ from services.broker.exchange import Exchange, fill_shown, order_shown
 
 CHANNELS = ("fill", "user_orders", "market_positions")
 FEED = "broker.account"
-NS_PER_MS = 1_000_000
 
 
 class AccountWatch:
@@ -98,8 +97,8 @@ class AccountWatch:
         self.fills_since_ns = max(0, started_ns - self.overlap_ns)
 
     async def _headers(self) -> dict[str, str]:
-        timestamp_ms = self._context.now_ns() // NS_PER_MS
-        return self._signer.sign(timestamp_ms, WEBSOCKET_METHOD, WEBSOCKET_PATH)
+        signing_ms = self._exchange.client.signing_ms
+        return self._signer.sign(signing_ms, WEBSOCKET_METHOD, WEBSOCKET_PATH)
 
     async def _on_events(self, events: list[StreamEvent], received_ns: int) -> None:
         context = self._context

@@ -11,6 +11,7 @@ from libs.common.messages import ClockSample, Message
 from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
 from libs.common.topology import Service
+from libs.kalshi.caller import Repeats
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.transport import AiohttpTransport
 from services.feeds.config import FeedsConfig
@@ -48,7 +49,9 @@ class FeedsApp(AppBase):
     async def run(self, context: Context) -> None:
         config = self.config
         directory = Path(config.raw_directory)
-        client = KalshiClient(config.exchange_rest_url, AiohttpTransport(), context.clock)
+        client = KalshiClient(
+            config.exchange_rest_url, AiohttpTransport(), context.clock, repeats=Repeats()
+        )
         logs = {
             feed: RawLog(directory, feed, context.clock, context.log, config.raw_bytes_max)
             for feed in (INDEX, LADDERS)

@@ -8,6 +8,7 @@ from libs.domain.money import PRICE_ONE_E4
 from libs.kalshi.fields import CountE2, LevelE4, MoneyE6, PriceE4, SignedCountE2, TimeNs
 
 Level = tuple[PriceE4, CountE2]
+Side = Literal["bid", "ask"]
 
 
 class Shard(Struct, frozen=True):
@@ -258,18 +259,7 @@ def yes_book(ticker: str, book: WireBook) -> OrderBook:
     return OrderBook(ticker=ticker, bids=tuple(bids), asks=tuple(asks))
 
 
-class HistoricalCutoff(Struct, frozen=True):
-    """GET /historical/cutoff: older records live under /historical."""
-
-    orders_updated_ns: TimeNs = field(name="orders_updated_ts")
-    trades_created_ns: TimeNs = field(name="trades_created_ts")
-    market_settled_ns: TimeNs = field(name="market_settled_ts")
-
-
 class UserDataTimestamp(Struct, frozen=True):
     """GET /exchange/user_data_timestamp: reads of orders and fills are at least this fresh."""
 
     as_of_ns: TimeNs = field(name="as_of_time")
-
-
-Side = Literal["bid", "ask"]

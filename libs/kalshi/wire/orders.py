@@ -282,10 +282,18 @@ class OrderGroup(Struct, frozen=True):
     contracts_limit_e2: CountE2 | None = field(default=None, name="contracts_limit_fp")
 
 
+class OrderGroupAnswer(Struct, frozen=True):
+    """GET /portfolio/order_groups/{order_group_id}; `orders` are order ids."""
+
+    is_auto_cancel_enabled: bool
+    orders: tuple[str, ...]
+    contracts_limit_e2: CountE2 | None = field(default=None, name="contracts_limit_fp")
+
+
 class OrderGroupsAnswer(Struct, frozen=True):
     """GET /portfolio/order_groups."""
 
-    order_groups: tuple[OrderGroup, ...] = ()
+    order_groups: tuple[OrderGroup, ...] | None = None
 
 
 class OrderGroupCreated(Struct, frozen=True):

@@ -150,6 +150,19 @@ class QueuePositionsAnswer(Struct, frozen=True):
     queue_positions: tuple[QueuePosition, ...] | None = None
 
 
+class QueuePositionAnswer(Struct, frozen=True):
+    """GET /portfolio/orders/{order_id}/queue_position."""
+
+    ahead_e2: CountE2 = field(name="queue_position_fp")
+
+
+class RestingValue(Struct, frozen=True):
+    """GET /portfolio/summary/total_resting_order_value: collateral is per shard (§2.7)."""
+
+    total_cents: int = field(name="total_resting_order_value")
+    by_shard: tuple[ShardBalance, ...] = field(name="resting_order_value_breakdown")
+
+
 class Bucket(Struct, frozen=True):
     """One token bucket: capacity in tokens, refill in tokens per second."""
 

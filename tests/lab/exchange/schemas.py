@@ -51,7 +51,8 @@ def _registry(kind: str) -> Registry[Any]:
     return filled
 
 
-def _check(kind: str, pointer: str, value: Any) -> None:
+def check_pointer(kind: str, pointer: str, value: Any) -> None:
+    """Assert that a value is an instance of the schema at a JSON pointer of a document."""
     schema = {"$ref": f"urn:{kind}#{pointer}"}
     validator = Draft202012Validator(schema, registry=_registry(kind))
     errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
@@ -72,12 +73,12 @@ def check_answer(method: str, path: str, status: int, value: Any) -> None:
     pointer = f"/paths/{escaped}/{method.lower()}/responses/{status}/content/{content}/schema"
     if "$ref" in operation["responses"][str(status)]:
         pointer = "/components/schemas/ErrorResponse"
-    _check("openapi", pointer, value)
+    check_pointer("openapi", pointer, value)
 
 
 def check_object(name: str, value: Any) -> None:
     """Assert that a value is an instance of a named OpenAPI schema."""
-    _check("openapi", f"/components/schemas/{name}", value)
+    check_pointer("openapi", f"/components/schemas/{name}", value)
 
 
 _FRAMES = {
@@ -102,4 +103,4 @@ def check_frame(frame: dict[str, Any]) -> None:
     name = _FRAMES[frame["type"]]
     if frame["type"] == "ok" and isinstance(frame.get("msg"), list):
         name = "listSubscriptionsResponsePayload"
-    _check("asyncapi", f"/components/schemas/{name}", frame)
+    check_pointer("asyncapi", f"/components/schemas/{name}", frame)

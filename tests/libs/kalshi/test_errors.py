@@ -50,6 +50,7 @@ STATUS = b'{"exchange_active":false,"trading_active":false}'
             "",
         ),
         (403, b'{"error":"forbidden"}', "", ""),
+        (400, b'{"error":{"message":"Expiration timestamp must be in the future"}}', "", ""),
     ],
 )
 def test_a_body_of_the_exchange_proves_refusal(
@@ -86,6 +87,9 @@ def test_server_faults_leave_the_outcome_unknown(status: int, body: bytes) -> No
         (400, b"{}"),
         (400, b'{"error":{}}'),
         (400, b'{"error":{"code":5}}'),
+        (400, b'{"error":{"code":400,"message":"bad gateway config"}}'),
+        (403, b'{"message":"Forbidden"}'),
+        (404, b'{"msg":5}'),
         (400, b"null"),
         (408, NESTED),
         (301, b""),

@@ -229,10 +229,28 @@ async def test_a_read_is_signed_again_once_with_the_exchanges_time(
     year_2100_ms = 4_102_444_800_000
     assert first < year_2100_ms - 10**10
     assert abs(second - year_2100_ms) < 10_000
+    assert abs(client.signing_ms - year_2100_ms) < 10_000  # what a WebSocket is signed with
     state.replies[:] = [an_hour_ahead]
     with pytest.raises(RefusedError, match="header_timestamp_expired"):
         await client.balance()
     assert len(state.requests) == 4
+
+
+async def test_an_event_without_its_markets_is_refused(
+    exchange: tuple[Exchange, KalshiClient],
+) -> None:
+    state, client = exchange
+    event = {
+        "event_ticker": "E",
+        "series_ticker": "S",
+        "title": "",
+        "sub_title": "",
+        "mutually_exclusive": False,
+        "collateral_return_type": "DIRECNET",
+    }
+    state.says(200, {"event": event, "markets": []})
+    with pytest.raises(UnreadableError, match="nested markets"):
+        await client.event("E")
 
 
 async def test_skew_comes_from_the_date_header(exchange: tuple[Exchange, KalshiClient]) -> None:
@@ -312,6 +330,24 @@ async def test_batch_answers_about_other_orders_are_unknown(
     state.says(200, {"orders": [{"order_id": "x", "reduced_by": "1.00", "ts_ms": 1}]})
     with pytest.raises(UnreadableError, match="expected the answer for 'o1'"):
         await client.cancel_orders(["o1"])
+
+
+async def test_an_answer_about_another_order_is_unknown(
+    exchange: tuple[Exchange, KalshiClient],
+) -> None:
+    state, client = exchange
+    state.says(200, {"order_id": "x", "reduced_by": "1.00", "remaining_count": "1.00", "ts_ms": 1})
+    with pytest.raises(UnreadableError, match="expected the answer for 'o1'"):
+        await client.cancel_order("o1")
+    with pytest.raises(UnreadableError, match="expected the answer for 'o1'"):
+        await client.decrease_order("o1", 100)
+    state.replies.clear()
+    state.says(200, {"order_id": "o2", "client_order_id": "old", "ts_ms": 1})
+    change = Amendment(
+        ticker="T", side="bid", price_e4=4700, total_e2=250, updated_client_order_id="new"
+    )
+    with pytest.raises(UnreadableError, match="expected the answer for 'new'"):
+        await client.amend_order("o1", change)
 
 
 async def test_cancel_amend_decrease_and_cancel_all(

@@ -2,58 +2,18 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.clock import SystemClock
-from libs.kalshi.errors import KalshiError, NotDoneError, OutcomeUnknownError
+from libs.kalshi.errors import KalshiError, NotDoneError, OutcomeUnknownError, RefusedError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import signed_bytes
 from libs.kalshi.transport import Answer
-from libs.kalshi.wire.orders import Amendment, NewOrder
-
-ORDER = NewOrder(
-    ticker="T", client_order_id="c", side="bid", price_e4=100, count_e2=100, expires_ns=None
-)
-AMENDMENT = Amendment(ticker="T", side="bid", price_e4=100, total_e2=100)
-READS: list[Callable[[KalshiClient], Awaitable[Any]]] = [
-    lambda client: client.exchange_status(),
-    lambda client: client.schedule(),
-    lambda client: client.series("S"),
-    lambda client: client.series_fee_changes("S"),
-    lambda client: client.event_fee_changes("E"),
-    lambda client: client.events("S"),
-    lambda client: client.event("E"),
-    lambda client: client.markets(event_ticker="E"),
-    lambda client: client.market("T"),
-    lambda client: client.orderbook("T"),
-    lambda client: client.orderbooks(["T"]),
-    lambda client: client.account_limits(),
-    lambda client: client.endpoint_costs(),
-    lambda client: client.balance(),
-    lambda client: client.positions(),
-    lambda client: client.fills(),
-    lambda client: client.settlements(),
-    lambda client: client.orders(),
-    lambda client: client.order("o"),
-    lambda client: client.queue_positions(event_ticker="E"),
-    lambda client: client.historical_cutoff(),
-    lambda client: client.user_data_ns(),
-    lambda client: client.order_groups(),
-]
-WRITES: list[Callable[[KalshiClient], Awaitable[Any]]] = [
-    lambda client: client.create_order(ORDER),
-    lambda client: client.create_orders([ORDER]),
-    lambda client: client.amend_order("o", AMENDMENT),
-    lambda client: client.decrease_order("o", 100),
-    lambda client: client.cancel_order("o"),
-    lambda client: client.cancel_orders(["o"]),
-    lambda client: client.create_order_group(100),
-]
+from tests.libs.kalshi.client_calls import READS, REDUCING, WRITES
 
 
 class Says:
@@ -94,31 +54,48 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
     max_leaves=12,
 ).map(lambda value: json.dumps(value).encode())
+EXPIRED = b'{"error":{"code":"header_timestamp_expired","message":"header timestamp expired"}}'
 STATUSES = st.sampled_from([200, 201, 204, 301, 400, 401, 404, 408, 409, 429, 500, 503, 504])
 
 
 @settings(max_examples=400)
-@given(st.sampled_from(READS), STATUSES, JSON | st.binary(max_size=60))
-async def test_reads_give_a_value_or_a_typed_error(
-    call: Callable[[KalshiClient], Awaitable[Any]], status: int, body: bytes
-) -> None:
+@given(st.sampled_from(list(READS)), STATUSES, JSON | st.binary(max_size=60))
+async def test_reads_give_a_value_or_a_typed_error(name: str, status: int, body: bytes) -> None:
     with contextlib.suppress(KalshiError):
-        await call(client_of(Says(status, body)))
+        await READS[name](client_of(Says(status, body)))
 
 
 @settings(max_examples=400)
-@given(st.sampled_from(WRITES), STATUSES, JSON | st.binary(max_size=60))
+@given(st.sampled_from(list(WRITES)), STATUSES, JSON | st.binary(max_size=60))
 async def test_writes_go_once_and_only_a_4xx_proves_anything(
-    call: Callable[[KalshiClient], Awaitable[Any]], status: int, body: bytes
+    name: str, status: int, body: bytes
 ) -> None:
     transport = Says(status, body)
     try:
-        await call(client_of(transport))
+        await WRITES[name](client_of(transport))
         assert 200 <= status < 300
     except NotDoneError:
         assert 400 <= status < 500
     except OutcomeUnknownError:
         assert status != 429
+    assert transport.count == 1
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_a_refused_timestamp_is_repeated_only_where_it_takes_risk_away(name: str) -> None:
+    """Between two sendings a kill switch may fall: what adds risk goes back to who asked."""
+    transport = Says(401, EXPIRED)
+    with pytest.raises(RefusedError, match="header_timestamp_expired"):
+        await WRITES[name](client_of(transport))
+    assert transport.count == (2 if name in REDUCING else 1)
+
+
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("body", [b"", b"<html>", EXPIRED[:-1], b'{"error":{"code":"not_found"}}'])
+async def test_no_other_401_is_repeated(name: str, body: bytes) -> None:
+    transport = Says(401, body)
+    with pytest.raises(KalshiError):
+        await WRITES[name](client_of(transport))
     assert transport.count == 1
 
 
