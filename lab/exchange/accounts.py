@@ -1,7 +1,8 @@
 """Accounts: cash, positions and the collateral that resting orders lock.
 
 A contract pair (one YES, one NO) is backed by one dollar. Buying YES at p pays p, selling YES at p
-(buying NO) pays 1 - p, and what closes an opposite position gets its dollar back.
+(buying NO) pays 1 - p, and what closes an opposite position gets its dollar back. With netting,
+what an event pays at worst is returned in advance, and taken back when it no longer is certain.
 """
 
 from collections.abc import Iterable
@@ -54,32 +55,71 @@ class Position(Struct, kw_only=True):
 
 
 class SideLock(Struct, kw_only=True, eq=False):
-    """One account's resting orders on one side of one market, and the collateral they lock."""
+    """One account's resting orders on one side of one market: their cost, and what they lock.
+
+    The rest of the cost, `closing_e6`, closes a position.
+    """
 
     side: Side
+    event_ticker: str
     orders: dict[str, Order] = field(default_factory=dict)
     gross_e6: int = 0
     lock_e6: int = 0
+    closing_e6: int = 0
 
 
 class Account:
-    """One member: cash, positions, resting orders by market, and used client order ids."""
+    """One member: cash, positions, resting orders by market, and used client order ids.
 
-    __slots__ = ("_sides", "cash_e6", "client_ids", "locked_e6", "name", "positions", "resting")
+    `returned_e6` is what netting has returned by event, with it `_closing_e6` what closing costs.
+    """
 
-    def __init__(self, name: str, cash_e6: int) -> None:
+    __slots__ = (
+        "_closing_e6",
+        "_locks_e6",
+        "_sides",
+        "cash_e6",
+        "client_ids",
+        "name",
+        "netting",
+        "positions",
+        "resting",
+        "returned_e6",
+    )
+
+    def __init__(self, name: str, cash_e6: int, *, netting: bool = False) -> None:
         self.name = name
         self.cash_e6 = cash_e6
-        self.locked_e6 = 0
+        self.netting = netting
         self.positions: dict[str, Position] = {}
         self.resting: dict[str, dict[str, Order]] = {}
         self.client_ids: set[str] = set()
+        self.returned_e6: dict[str, int] = {}
+        self._closing_e6: dict[str, int] = {}
+        self._locks_e6 = 0
         self._sides: dict[tuple[str, Side], SideLock] = {}
+
+    @property
+    def locked_e6(self) -> int:
+        """The collateral of everything that rests."""
+        return self._locks_e6 + self._unreturned_e6()
 
     @property
     def available_e6(self) -> int:
         """Cash that no resting order locks."""
         return self.cash_e6 - self.locked_e6
+
+    def net(self, event_ticker: str, guaranteed_e6: int) -> int:
+        """Return or take back collateral so that it fits the positions; return the change.
+
+        Without netting nothing more is returned, and what was is kept while it is still covered.
+        """
+        before_e6 = self.returned_e6.pop(event_ticker, 0)
+        now_e6 = guaranteed_e6 if self.netting else min(before_e6, guaranteed_e6)
+        if now_e6:
+            self.returned_e6[event_ticker] = now_e6
+        self.cash_e6 += now_e6 - before_e6
+        return now_e6 - before_e6
 
     def resting_orders(self, ticker: str | None = None) -> list[Order]:
         """Return the resting orders, of one market or of all, oldest first."""
@@ -99,12 +139,12 @@ class Account:
         position = self.positions.get(ticker)
         return position.count_e2 if position else 0
 
-    def rest(self, order: Order) -> None:
+    def rest(self, order: Order, event_ticker: str) -> None:
         """Remember a resting order and lock its collateral."""
         key = (order.ticker, order.side)
         side = self._sides.get(key)
         if side is None:
-            side = self._sides[key] = SideLock(side=order.side)
+            side = self._sides[key] = SideLock(side=order.side, event_ticker=event_ticker)
         self.resting.setdefault(order.ticker, {})[order.order_id] = order
         side.orders[order.order_id] = order
         side.gross_e6 += paid_e4(order.side, order.price_e4) * order.remaining_e2
@@ -132,20 +172,39 @@ class Account:
             if side is not None:
                 self._relock(ticker, side)
 
-    def lock_with_e6(self, order: Order) -> int:
+    def lock_with_e6(self, order: Order, event_ticker: str) -> int:
         """Return the whole account's lock if `order` rested too, or in its own place."""
         side = self._sides.get((order.ticker, order.side))
-        cost_e6 = paid_e4(order.side, order.price_e4) * order.remaining_e2
+        gross_e6 = paid_e4(order.side, order.price_e4) * order.remaining_e2
+        if side is not None:
+            gross_e6 += side.gross_e6
+            own = side.orders.get(order.order_id)
+            if own is not None:
+                gross_e6 -= paid_e4(own.side, own.price_e4) * own.remaining_e2
         closing_e2 = self._closing_e2(order.ticker, order.side)
+        lock_e6 = gross_e6
         if closing_e2:
             orders = {**(side.orders if side else {}), order.order_id: order}
             lock_e6 = side_lock_e6(order.side, orders.values(), closing_e2)
-        else:
-            lock_e6 = cost_e6 + (side.gross_e6 if side else 0)
-            own = side.orders.get(order.order_id) if side else None
-            if own is not None:
-                lock_e6 -= paid_e4(own.side, own.price_e4) * own.remaining_e2
-        return self.locked_e6 - (side.lock_e6 if side else 0) + lock_e6
+        before_e6 = closing_before_e6 = 0
+        if side is not None:
+            before_e6, closing_before_e6 = side.lock_e6, side.closing_e6
+        more_closing_e6 = gross_e6 - lock_e6 - closing_before_e6
+        unreturned_e6 = self._unreturned_e6(event_ticker, more_closing_e6)
+        return self._locks_e6 - before_e6 + lock_e6 + unreturned_e6
+
+    def _unreturned_e6(self, event_ticker: str = "", more_closing_e6: int = 0) -> int:
+        """Return the lock of closing orders: at worst their cost, or all that was returned.
+
+        Closing a position that has had collateral returned gives up its part in the guarantee.
+        """
+        total_e6 = 0
+        for name, returned_e6 in self.returned_e6.items():
+            closing_e6 = self._closing_e6.get(name, 0)
+            if name == event_ticker:
+                closing_e6 += more_closing_e6
+            total_e6 += min(closing_e6, returned_e6)
+        return total_e6
 
     def _forget(self, order: Order, side: SideLock) -> None:
         del side.orders[order.order_id]
@@ -165,8 +224,13 @@ class Account:
             lock_e6 = side_lock_e6(side.side, side.orders.values(), closing_e2)
         else:
             lock_e6 = side.gross_e6
-        self.locked_e6 += lock_e6 - side.lock_e6
+        self._locks_e6 += lock_e6 - side.lock_e6
         side.lock_e6 = lock_e6
+        closing_e6 = side.gross_e6 - lock_e6
+        if closing_e6 != side.closing_e6:
+            before_e6 = self._closing_e6.get(side.event_ticker, 0)
+            self._closing_e6[side.event_ticker] = before_e6 + closing_e6 - side.closing_e6
+            side.closing_e6 = closing_e6
 
 
 def side_lock_e6(side: Side, orders: Iterable[Order], closing_e2: int) -> int:

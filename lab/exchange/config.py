@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from lab.exchange.ladders import LadderConfig
+from lab.exchange.model import NS_PER_S, Rules
 from libs.common.clock import ClockSpec
 
 Tier = Literal["basic", "advanced", "expert", "premier", "paragon", "prime", "prestige"]
@@ -37,6 +38,8 @@ class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     reads_per_s: float = 4.0
     queue_frames_max: int = 10_000
     ping_s: float = 10.0
+    netting: bool = False
+    history_kept_s: float = 14 * 86_400.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -47,5 +50,10 @@ class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("skew_past_s, skew_future_s: expected at least 10 seconds")
         if self.balance_e6 < 0 or self.settlement_timer_s < 0:
             raise ValueError("balance_e6, settlement_timer_s: expected no negative value")
+        self.rules()
         if self.queue_frames_max < 16 or self.ping_s <= 0 or self.reads_per_s <= 0:
             raise ValueError("queue_frames_max >= 16, ping_s > 0 and reads_per_s > 0 expected")
+
+    def rules(self) -> Rules:
+        """Return the engine's part of it. Raises ValueError."""
+        return Rules(history_kept_ns=round(self.history_kept_s * NS_PER_S))

@@ -28,6 +28,7 @@ from lab.exchange.model import (
     Reason,
     Reduced,
     Rejected,
+    Rules,
 )
 from lab.exchange.rules import (
     INACTIVE,
@@ -43,6 +44,8 @@ from lab.exchange.state import History, Market, State
 from libs.domain.fee_table import EXCHANGE_FEES, FeeTable
 from libs.domain.money import COUNT_ONE_E2
 
+DEFAULT_RULES = Rules()
+
 
 def _ignore(event: Event) -> None:
     del event
@@ -56,8 +59,9 @@ class Engine:
         seed: int = 0,
         emit: Callable[[Event], None] = _ignore,
         fee_table: FeeTable = EXCHANGE_FEES,
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
-        self.state = State(seed, emit, Charges(fee_table))
+        self.state = State(seed, emit, Charges(fee_table), rules)
         self._execution = Execution(self.state)
         self.groups = Groups(self.state, self._execution)
         self._lifecycle = Lifecycle(self.state, self._execution)
@@ -68,10 +72,12 @@ class Engine:
         """Hand every later event to `emit`, at once and in order."""
         self.state.emit = emit
 
-    def open_account(self, name: str, cash_e6: int, *, keep_history: bool = True) -> None:
+    def open_account(
+        self, name: str, cash_e6: int, *, keep_history: bool = True, netting: bool = False
+    ) -> None:
         """Open an account; without history its ended orders and fills are forgotten."""
         assert name not in self.state.accounts, f"account {name} is open already"
-        self.state.accounts[name] = Account(name, cash_e6)
+        self.state.accounts[name] = Account(name, cash_e6, netting=netting)
         self.state.deposits_e6 += cash_e6
         if keep_history:
             self.state.histories[name] = History([], [], [])

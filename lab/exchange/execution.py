@@ -1,16 +1,19 @@
 """Matching, resting and ending of orders: every change of a book or a balance happens here."""
 
-from lab.exchange.accounts import paid_e4
+from lab.exchange.accounts import Account, paid_e4
 from lab.exchange.charges import charge
 from lab.exchange.model import (
     ONE_DOLLAR_E4,
     BookChanged,
+    CollateralReturned,
+    EventSpec,
     Filled,
     Order,
     OrderChanged,
     Reason,
     Traded,
 )
+from lab.exchange.netting import guaranteed_e2
 from lab.exchange.state import Market, State
 from libs.domain.fees import Role
 
@@ -39,7 +42,7 @@ class Execution:
     def rest(self, order: Order, market: Market) -> None:
         """Put what remains of an order on the book and lock its collateral."""
         market.book.side(order.side).add(order)
-        self._state.accounts[order.account].rest(order)
+        self._state.accounts[order.account].rest(order, market.event.ticker)
         self._book_changed(market, order, order.price_e4, order.remaining_e2)
 
     def lift(self, order: Order, market: Market) -> None:
@@ -94,7 +97,6 @@ class Execution:
         market.last_trade_e2 = count_e2
         market.volume_e2 += count_e2
         market.volume_e6 += ONE_DOLLAR_E4 * count_e2
-        market.updated_ns = now_ns
         traded = Traded(
             trade_id=trade_id,
             ticker=market.spec.ticker,
@@ -157,6 +159,29 @@ class Execution:
         if history is not None:
             history.fills.append(filled)
         state.emit(filled)
+        if account.netting or account.returned_e6:
+            self._net(account, market.event)
+
+    def _net(self, account: Account, event: EventSpec) -> None:
+        markets = self._state.event_markets[event.ticker]
+        counts = [account.count_e2(market.spec.ticker) for market in markets]
+        safe_e2 = guaranteed_e2(counts, mutually_exclusive=event.mutually_exclusive)
+        self.return_collateral(account, event.ticker, ONE_DOLLAR_E4 * safe_e2)
+
+    def return_collateral(self, account: Account, event_ticker: str, guaranteed_e6: int) -> None:
+        """Fit the collateral returned to what the account's positions pay at worst."""
+        change_e6 = account.net(event_ticker, guaranteed_e6)
+        if change_e6:
+            self._state.returned_e6 += change_e6
+            self._state.emit(
+                CollateralReturned(
+                    account=account.name,
+                    event_ticker=event_ticker,
+                    returned_e6=account.returned_e6.get(event_ticker, 0),
+                    cash_change_e6=change_e6,
+                    at_ns=self._state.now_ns,
+                )
+            )
 
     def _open_longs(self, taker: Order, maker: Order) -> int:
         accounts, ticker = self._state.accounts, taker.ticker

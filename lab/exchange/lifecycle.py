@@ -61,7 +61,7 @@ class Lifecycle:
             elif kind == _CLOSE:
                 self._close(state.markets[key])
             else:
-                self._pay(state.markets[key])
+                self._pay_event(key)
         state.now_ns = max(state.now_ns, now_ns)
 
     def determine(self, event_ticker: str, level_e4: int, timer_ns: int) -> None:
@@ -75,7 +75,7 @@ class Lifecycle:
             market.level_e4 = level_e4
             market.result = "yes" if market.spec.rung.settles_yes(level_e4) else "no"
             self._tell(market, "determined")
-            self._schedule(state.now_ns + timer_ns, _PAY, market.spec.ticker)
+        self._schedule(state.now_ns + timer_ns, _PAY, event_ticker)
         self.advance(state.now_ns)
 
     def set_active(self, ticker: str, *, active: bool) -> None:
@@ -122,6 +122,14 @@ class Lifecycle:
         for side in (market.book.bids, market.book.asks):
             for order in sorted(side.in_priority(), key=lambda order: order.number):
                 self._execution.end(order, reason)
+
+    def _pay_event(self, event_ticker: str) -> None:
+        """Pay all markets of an event, then take back what was returned of its collateral."""
+        for market in self._state.event_markets[event_ticker]:
+            self._pay(market)
+        for account in self._state.accounts.values():
+            if event_ticker in account.returned_e6:
+                self._execution.return_collateral(account, event_ticker, 0)
 
     def _pay(self, market: Market) -> None:
         state = self._state

@@ -80,6 +80,19 @@ class Ladder(Struct, frozen=True):
     markets: tuple[MarketSpec, ...]
 
 
+class Rules(Struct, frozen=True, kw_only=True):
+    """What the exchange's documents leave open, or what differs from member to member.
+
+    What ended more than `history_kept_ns` ago is only in the historical reads.
+    """
+
+    history_kept_ns: int = 14 * 24 * 3600 * NS_PER_S
+
+    def __post_init__(self) -> None:
+        if self.history_kept_ns < 0:
+            raise ValueError("history_kept_ns: expected no negative time")
+
+
 class MarketStatus(StrEnum):
     """The statuses a market object shows."""
 

@@ -1,7 +1,7 @@
 """Reads of one's own account: limits, balance, positions, fills, settlements, orders, queue."""
 
 from lab.exchange.accounts import Position
-from lab.exchange.call import Call, Json
+from lab.exchange.call import Call, Fields, Json, check_scope, decode_object
 from lab.exchange.errors import nested, not_found
 from lab.exchange.model import ONE_DOLLAR_E4, Order
 from lab.exchange.rest_public import PAGE_MAX, within
@@ -32,30 +32,61 @@ def balance(call: Call) -> Json:
         for position in account.positions.values()
         if position.count_e2
     )
-    return balance_object(account, marks_e6, call.now_ns)
+    value_e6 = marks_e6 - sum(account.returned_e6.values())
+    return balance_object(account, value_e6, call.now_ns)
+
+
+def netting(call: Call) -> Json:
+    """Answer GET /portfolio/subaccounts/netting."""
+    account = call.engine.account(call.member)
+    config = {"subaccount_number": 0, "enabled": account.netting, "exchange_index": 0}
+    return {"netting_configs": [config]}
+
+
+def set_netting(call: Call) -> Json:
+    """Answer PUT /portfolio/subaccounts/netting; what is held is netted with its next fill."""
+    schema = "UpdateSubaccountNettingRequest"
+    fields = Fields(decode_object(call.body, schema), schema)
+    number = fields.number("subaccount_number")
+    if number is None or not fields.has("enabled"):
+        raise fields.invalid("subaccount_number" if number is None else "enabled", "required")
+    check_scope(number, None)
+    call.engine.account(call.member).netting = fields.flag("enabled")
+    return {}
 
 
 def positions(call: Call) -> Json:
     """Answer /portfolio/positions."""
+    wanted = call.one_of("settlement_status", ("unsettled", "settled", "all")) or "unsettled"
+    return _positions(call, wanted, archived=False)
+
+
+def historical_positions(call: Call) -> Json:
+    """Answer /historical/positions."""
+    return _positions(call, "settled", archived=True)
+
+
+def _positions(call: Call, wanted: str, *, archived: bool) -> Json:
     call.check_account_scope()
     limit = call.bounded("limit", 100, 1, PAGE_MAX)
     ticker, event = call.text("ticker"), call.text("event_ticker")
-    wanted = call.one_of("settlement_status", ("unsettled", "settled", "all")) or "unsettled"
     counts = call.texts("count_filter")
-    state = call.engine.state
+    markets = call.engine.state.markets
     held = list(call.engine.account(call.member).positions.values())
+    moved = _archived_events(call, held)
     chosen = [
         (len(held) - index, position)
         for index, position in enumerate(held)
         if ticker in ("", position.ticker)
-        and event in ("", state.markets[position.ticker].event.ticker)
+        and event in ("", markets[position.ticker].event.ticker)
         and (wanted == "all" or position.settled == (wanted == "settled"))
+        and (markets[position.ticker].event.ticker in moved) == archived
         and _counts(position, counts)
     ]
     page, cursor = call.page(chosen, lambda item: item[0], limit)
     by_event: dict[str, list[Position]] = {}
     for _, position in page:
-        by_event.setdefault(state.markets[position.ticker].event.ticker, []).append(position)
+        by_event.setdefault(markets[position.ticker].event.ticker, []).append(position)
     return {
         "market_positions": [position_object(position) for _, position in page],
         "event_positions": [event_position_object(name, held) for name, held in by_event.items()],
@@ -63,35 +94,59 @@ def positions(call: Call) -> Json:
     }
 
 
+def _archived_events(call: Call, held: list[Position]) -> set[str]:
+    """Return the events whose positions have moved to the historical read, each one whole."""
+    state = call.engine.state
+    staying = {
+        state.markets[position.ticker].event.ticker
+        for position in held
+        if not position.settled or position.updated_ns >= state.cutoff_ns
+    }
+    return {state.markets[position.ticker].event.ticker for position in held} - staying
+
+
 def fills(call: Call) -> Json:
     """Answer /portfolio/fills, newest first."""
+    return _fills(call, archived=False)
+
+
+def historical_fills(call: Call) -> Json:
+    """Answer /historical/fills, newest first."""
+    return _fills(call, archived=True)
+
+
+def _fills(call: Call, *, archived: bool) -> Json:
     call.check_account_scope()
     limit = call.bounded("limit", 100, 1, PAGE_MAX)
     tickers, order_id = call.texts("ticker"), call.text("order_id")
     after, before = call.number("min_ts"), call.number("max_ts")
+    cutoff_ns = call.engine.state.cutoff_ns
     chosen = [
         (index, fill)
         for index, fill in enumerate(_history(call).fills, start=1)
         if (not tickers or fill.ticker in tickers)
         and order_id in ("", fill.order_id)
         and within(fill.at_ns, after, before)
+        and (fill.at_ns < cutoff_ns) == archived
     ]
     page, cursor = call.page(chosen[::-1], lambda item: item[0], limit)
     return {"fills": [fill_object(fill) for _, fill in page], "cursor": cursor}
 
 
 def settlements(call: Call) -> Json:
-    """Answer /portfolio/settlements, newest first."""
+    """Answer /portfolio/settlements, newest first; archived ones are in no read."""
     call.check_account_scope()
     limit = call.bounded("limit", 100, 1, PAGE_MAX)
     ticker, event = call.text("ticker"), call.text("event_ticker")
     after, before = call.number("min_ts"), call.number("max_ts")
+    cutoff_ns = call.engine.state.cutoff_ns
     chosen = [
         (index, settled)
         for index, settled in enumerate(_history(call).settlements, start=1)
         if ticker in ("", settled.ticker)
         and event in ("", settled.event_ticker)
         and within(settled.at_ns, after, before)
+        and settled.at_ns >= cutoff_ns
     ]
     page, cursor = call.page(chosen[::-1], lambda item: item[0], limit)
     return {"settlements": [settlement_object(settled) for _, settled in page], "cursor": cursor}
@@ -99,6 +154,15 @@ def settlements(call: Call) -> Json:
 
 def orders(call: Call) -> Json:
     """Answer /portfolio/orders, newest first."""
+    return _orders(call, archived=False)
+
+
+def historical_orders(call: Call) -> Json:
+    """Answer /historical/orders, newest first."""
+    return _orders(call, archived=True)
+
+
+def _orders(call: Call, *, archived: bool) -> Json:
     call.check_account_scope()
     limit = call.bounded("limit", 100, 1, PAGE_MAX)
     ticker, events = call.text("ticker"), call.texts("event_ticker")
@@ -113,14 +177,22 @@ def orders(call: Call) -> Json:
         and (not events or markets[order.ticker].event.ticker in events)
         and (not status or order.status == status)
         and within(order.created_ns, after, before)
+        and _is_archived(call, order) == archived
     ]
     page, cursor = call.page(chosen, lambda order: order.number, limit)
     return {"orders": [order_object(order) for order in page], "cursor": cursor}
 
 
+def _is_archived(call: Call, order: Order) -> bool:
+    return order.status != "resting" and order.updated_ns < call.engine.state.cutoff_ns
+
+
 def order_one(call: Call) -> Json:
-    """Answer /portfolio/orders/{order_id}."""
-    return {"order": order_object(_order(call))}
+    """Answer /portfolio/orders/{order_id}; an archived order is not found."""
+    order = _order(call)
+    if _is_archived(call, order):
+        raise not_found()
+    return {"order": order_object(order)}
 
 
 def queue_position(call: Call) -> Json:

@@ -1,5 +1,7 @@
 """Reads that need no key: the exchange, its series, events, markets, books and trades."""
 
+from collections.abc import Callable
+
 from lab.exchange.call import Call, Json
 from lab.exchange.errors import bare, not_found
 from lab.exchange.limits import costs_object
@@ -152,36 +154,81 @@ def event_one(call: Call) -> Json:
 
 def markets_list(call: Call) -> Json:
     """Answer /markets."""
+    return _markets(call, archived=False)
+
+
+def historical_markets(call: Call) -> Json:
+    """Answer /historical/markets, whose filters exclude each other."""
+    if sum(bool(call.text(name)) for name in ("tickers", "event_ticker", "series_ticker")) > 1:
+        raise bare("tickers, event_ticker and series_ticker exclude each other")
+    return _markets(call, archived=True)
+
+
+def _markets(call: Call, *, archived: bool) -> Json:
     limit = call.bounded("limit", 100, 0, PAGE_MAX) or 100
     event, series = call.text("event_ticker"), call.text("series_ticker")
     tickers = set(call.texts("tickers", PAGE_MAX))
     status = call.one_of("status", ("unopened", "open", "paused", "closed", "settled"))
-    call.one_of("mve_filter", ("only", "exclude"))
-    after, before = call.number("min_close_ts"), call.number("max_close_ts")
-    markets = call.engine.state.markets
+    combos = call.one_of("mve_filter", ("only", "exclude"))
+    times = [
+        (moment, call.number(f"min_{name}_ts"), call.number(f"max_{name}_ts"))
+        for name, moment in _MARKET_TIMES
+    ]
+    state = call.engine.state
     chosen = [
         (_LISTED_MAX - index, market)
-        for index, market in enumerate(markets.values())
-        if event in ("", market.event.ticker)
+        for index, market in enumerate(state.markets.values())
+        if combos != "only"
+        and event in ("", market.event.ticker)
         and series in ("", market.event.series_ticker)
         and (not tickers or market.spec.ticker in tickers)
         and (not status or status_filter(market) == status)
-        and (after is None or market.spec.close_ns >= after * NS_PER_S)
-        and (before is None or market.spec.close_ns <= before * NS_PER_S)
+        and all(_passes(moment(market), low, high) for moment, low, high in times)
+        and state.archived(market) == archived
     ]
     page, cursor = call.page(chosen, lambda item: item[0], limit)
     return {"markets": [market_object(market) for _, market in page], "cursor": cursor}
 
 
+def _passes(at_ns: int | None, after_s: int | None, before_s: int | None) -> bool:
+    if at_ns is None:
+        return after_s is None and before_s is None
+    return within(at_ns, after_s, before_s)
+
+
+_MARKET_TIMES: tuple[tuple[str, Callable[[Market], int | None]], ...] = (
+    ("close", lambda market: market.spec.close_ns),
+    ("created", lambda market: market.spec.created_ns),
+    ("updated", lambda market: market.updated_ns),
+    ("settled", lambda market: market.settled_ns),
+)
+
+
 def market_one(call: Call) -> Json:
-    """Answer /markets/{ticker}."""
-    return {"market": market_object(_market(call, call.path["ticker"]))}
+    """Answer /markets/{ticker}; an archived market is not found."""
+    return {"market": market_object(find_market(call, archived=False))}
+
+
+def historical_market(call: Call) -> Json:
+    """Answer /historical/markets/{ticker}."""
+    return {"market": market_object(find_market(call, archived=True))}
+
+
+def historical_cutoff(call: Call) -> Json:
+    """Answer /historical/cutoff: one cutoff for everything."""
+    cutoff = wire_time(call.engine.state.cutoff_ns)
+    return {
+        "market_settled_ts": cutoff,
+        "trades_created_ts": cutoff,
+        "orders_updated_ts": cutoff,
+        "market_positions_last_updated_ts": cutoff,
+    }
 
 
 def orderbook(call: Call) -> Json:
     """Answer /markets/{ticker}/orderbook."""
     depth = max(0, call.bounded("depth", 0, -(10**9), BOOKS_MAX))
-    view = _market(call, call.path["ticker"]).book.view()
+    view = find_market(call, archived=False).book.view()
     return {"orderbook_fp": book_object(view, depth)}
 
 
@@ -204,17 +251,28 @@ def orderbooks(call: Call) -> Json:
 
 def trades_list(call: Call) -> Json:
     """Answer /markets/trades, newest first."""
+    return _trades(call, archived=False)
+
+
+def historical_trades(call: Call) -> Json:
+    """Answer /historical/trades, newest first."""
+    return _trades(call, archived=True)
+
+
+def _trades(call: Call, *, archived: bool) -> Json:
     limit = call.bounded("limit", 100, 0, PAGE_MAX) or 100
     ticker = call.text("ticker")
     after, before = call.number("min_ts"), call.number("max_ts")
-    trades = call.engine.state.trades
+    state = call.engine.state
     if call.flag("is_block_trade"):
         return {"trades": [], "cursor": ""}
-    offset = call.engine.state.trades_dropped
+    cutoff_ns = state.cutoff_ns
     chosen = [
-        (offset + index, trade)
-        for index, trade in enumerate(trades, start=1)
-        if ticker in ("", trade.ticker) and within(trade.at_ns, after, before)
+        (state.trades_dropped + index, trade)
+        for index, trade in enumerate(state.trades, start=1)
+        if ticker in ("", trade.ticker)
+        and within(trade.at_ns, after, before)
+        and (trade.at_ns < cutoff_ns) == archived
     ]
     page, cursor = call.page(chosen[::-1], lambda item: item[0], limit)
     return {"trades": [trade_object(trade) for _, trade in page], "cursor": cursor}
@@ -244,8 +302,10 @@ def _event_status(call: Call, event_ticker: str) -> str:
     return "settled"
 
 
-def _market(call: Call, ticker: str) -> Market:
-    market = call.engine.state.markets.get(ticker)
-    if market is None:
+def find_market(call: Call, *, archived: bool) -> Market:
+    """Return the path's market, of the live or of the historical ones. Raises ApiError."""
+    state = call.engine.state
+    market = state.markets.get(call.path["ticker"])
+    if market is None or state.archived(market) != archived:
         raise not_found()
     return market

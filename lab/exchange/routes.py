@@ -63,6 +63,7 @@ def _gone(method: str, path: str) -> Route:
 
 _ORDERS = "/portfolio/events/orders"
 _GROUPS = "/portfolio/order_groups"
+_NETTING = "/portfolio/subaccounts/netting"
 _V1 = "/portfolio/orders"
 
 ROUTES: tuple[Route, ...] = (
@@ -83,6 +84,13 @@ ROUTES: tuple[Route, ...] = (
     _public("/markets/orderbooks", "GetMarketOrderbooks", rest_public.orderbooks),
     _public("/markets/{ticker}", "GetMarket", rest_public.market_one),
     _public("/markets/{ticker}/orderbook", "GetMarketOrderbook", rest_public.orderbook),
+    _public("/historical/cutoff", "GetHistoricalCutoff", rest_public.historical_cutoff),
+    _public("/historical/markets", "GetHistoricalMarkets", rest_public.historical_markets),
+    _public("/historical/markets/{ticker}", "GetHistoricalMarket", rest_public.historical_market),
+    _public("/historical/trades", "GetTradesHistorical", rest_public.historical_trades),
+    _read("/historical/orders", "GetHistoricalOrders", rest_portfolio.historical_orders),
+    _read("/historical/fills", "GetFillsHistorical", rest_portfolio.historical_fills),
+    _read("/historical/positions", "GetHistoricalPositions", rest_portfolio.historical_positions),
     _read("/account/limits", "GetAccountApiLimits", rest_portfolio.account_limits),
     _read("/portfolio/balance", "GetBalance", rest_portfolio.balance),
     _read("/portfolio/positions", "GetPositions", rest_portfolio.positions),
@@ -105,6 +113,8 @@ ROUTES: tuple[Route, ...] = (
         "GetPortfolioRestingOrderTotalValue",
         rest_portfolio.resting_value,
     ),
+    _read(_NETTING, "GetSubaccountNetting", rest_portfolio.netting),
+    Route("PUT", _NETTING, "UpdateSubaccountNetting", rest_portfolio.set_netting, Access.WRITE),
     Route("POST", _ORDERS, "CreateOrderV2", rest_orders.create, Access.WRITE, status=201),
     Route(
         "DELETE",

@@ -102,7 +102,8 @@ def refuse_funds(state: State, order: Order, market: Market) -> Rejected | None:
         max(order.price_e4, other_e4),
         order.remaining_e2,
     )
-    return NO_FUNDS if account.lock_with_e6(order) + fees_e6 > account.cash_e6 else None
+    lock_e6 = account.lock_with_e6(order, market.event.ticker)
+    return NO_FUNDS if lock_e6 + fees_e6 > account.cash_e6 else None
 
 
 def refuse_unfillable(order: Order, market: Market) -> Rejected | None:

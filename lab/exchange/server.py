@@ -82,7 +82,7 @@ class ExchangeServer:
         self._limits = Limits(config.tier, config.reads_per_s)
         self._router = Router()
         self._truth = TruthLog(Path(config.truth_path))
-        self.engine = Engine(config.seed)
+        self.engine = Engine(config.seed, rules=config.rules())
         self._feed = Feed(self.engine)
         self._step_ns = config.step_ms * 1_000_000
         self._next_step_ns = 0
@@ -112,7 +112,7 @@ class ExchangeServer:
         for ladder in self._config.ladders:
             self.engine.add_ladder(build_ladder(ladder), now_ns)
         for account in sorted(set(self._accounts.values())):
-            self.engine.open_account(account, self._config.balance_e6)
+            self.engine.open_account(account, self._config.balance_e6, netting=self._config.netting)
         self._next_step_ns = -(-now_ns // self._step_ns) * self._step_ns
         http = ShapedServer(self._answer, lambda: self._date_text(self._clock.now_ns()))
         self._runner = web.ServerRunner(http, handle_signals=False)

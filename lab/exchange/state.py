@@ -18,6 +18,7 @@ from lab.exchange.model import (
     MarketSpec,
     MarketStatus,
     Order,
+    Rules,
     SeriesSpec,
     Settled,
     Traded,
@@ -77,9 +78,12 @@ class History(Struct):
 class State:
     """All that the exchange knows. `emit` hands each event to the one listener at once."""
 
-    def __init__(self, seed: int, emit: Callable[[Event], None], charges: Charges) -> None:
+    def __init__(
+        self, seed: int, emit: Callable[[Event], None], charges: Charges, rules: Rules
+    ) -> None:
         self.emit = emit
         self.charges = charges
+        self.rules = rules
         self.now_ns = 0
         self.action = 0
         self.exchange_active = True
@@ -95,9 +99,19 @@ class State:
         self.trades_dropped = 0
         self.group_fills: list[tuple[str, int]] = []
         self.fees_e6 = 0
+        self.returned_e6 = 0
         self.deposits_e6 = 0
         self._seed = seed
         self._ids = 0
+
+    @property
+    def cutoff_ns(self) -> int:
+        """What ended before this time is in the historical reads and in no others."""
+        return self.now_ns - self.rules.history_kept_ns
+
+    def archived(self, market: Market) -> bool:
+        """Say whether a market has moved to the historical reads."""
+        return market.settled_ns is not None and market.settled_ns < self.cutoff_ns
 
     def print_trade(self, traded: Traded) -> None:
         """Remember a public trade; the oldest goes when there are too many."""

@@ -339,15 +339,15 @@ def collateral_kind(event: EventSpec) -> str:
     return "MECNET" if event.mutually_exclusive else "DIRECNET"
 
 
-def balance_object(account: Account, marks_e6: int, now_ns: int) -> Json:
-    """Return the balance; `marks_e6` is what the open positions are worth."""
+def balance_object(account: Account, value_e6: int, now_ns: int) -> Json:
+    """Return the balance; `value_e6` is what the open positions are worth."""
     available_e6 = account.available_e6
     shown = _four_decimals(available_e6)
     return {
         "balance": available_e6 // _CENT_E6,
         "balance_dollars": shown,
         "balance_breakdown": [{"exchange_index": 0, "balance": shown}],
-        "portfolio_value": marks_e6 // _CENT_E6,
+        "portfolio_value": value_e6 // _CENT_E6,
         "updated_ts": now_ns // NS_PER_S,
     }
 
