@@ -18,13 +18,13 @@ COUNTS = [100, 300, 500]
 STRANGER = st.tuples(st.sampled_from(SIDES), st.sampled_from(PRICES), st.sampled_from(COUNTS))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=500)
 @given(
     side=st.sampled_from(SIDES),
     ours=st.tuples(st.sampled_from(PRICES), st.sampled_from(COUNTS)),
     goal=st.builds(Wanted, st.sampled_from(PRICES), st.sampled_from(COUNTS)),
-    before=st.lists(STRANGER, max_size=6),
-    under_way=st.lists(STRANGER, max_size=6),
+    before=st.lists(STRANGER, max_size=3),
+    under_way=st.lists(STRANGER, min_size=1, max_size=4),
 )
 def test_an_amend_never_takes_whatever_others_do_while_it_is_under_way(
     side, ours, goal, before, under_way
