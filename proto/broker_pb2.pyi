@@ -95,3 +95,9 @@ class CancelAllRequest(_message.Message):
     event_ticker: str
     reason: str
     def __init__(self, event_ticker: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ResetOrderGroupRequest(_message.Message):
+    __slots__ = ("event_ticker",)
+    EVENT_TICKER_FIELD_NUMBER: _ClassVar[int]
+    event_ticker: str
+    def __init__(self, event_ticker: _Optional[str] = ...) -> None: ...

@@ -59,6 +59,11 @@ class BrokerAdminStub:
                 request_serializer=proto_dot_broker__pb2.CancelAllRequest.SerializeToString,
                 response_deserializer=proto_dot_broker__pb2.CancelReply.FromString,
                 _registered_method=True)
+        self.ResetOrderGroup = channel.unary_unary(
+                '/kalshi_alpha.admin.v1.BrokerAdmin/ResetOrderGroup',
+                request_serializer=proto_dot_broker__pb2.ResetOrderGroupRequest.SerializeToString,
+                response_deserializer=proto_dot_broker__pb2.BrokerState.FromString,
+                _registered_method=True)
 
 
 class BrokerAdminServicer:
@@ -98,6 +103,14 @@ class BrokerAdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResetOrderGroup(self, request, context):
+        """Let an event quote again that the exchange stopped because too much of it was filled within
+        15 seconds (its order group is triggered).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BrokerAdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -125,6 +138,11 @@ def add_BrokerAdminServicer_to_server(servicer, server):
                     servicer.CancelAll,
                     request_deserializer=proto_dot_broker__pb2.CancelAllRequest.FromString,
                     response_serializer=proto_dot_broker__pb2.CancelReply.SerializeToString,
+            ),
+            'ResetOrderGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetOrderGroup,
+                    request_deserializer=proto_dot_broker__pb2.ResetOrderGroupRequest.FromString,
+                    response_serializer=proto_dot_broker__pb2.BrokerState.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -262,6 +280,33 @@ class BrokerAdmin:
             '/kalshi_alpha.admin.v1.BrokerAdmin/CancelAll',
             proto_dot_broker__pb2.CancelAllRequest.SerializeToString,
             proto_dot_broker__pb2.CancelReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetOrderGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kalshi_alpha.admin.v1.BrokerAdmin/ResetOrderGroup',
+            proto_dot_broker__pb2.ResetOrderGroupRequest.SerializeToString,
+            proto_dot_broker__pb2.BrokerState.FromString,
             options,
             channel_credentials,
             insecure,

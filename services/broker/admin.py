@@ -12,7 +12,7 @@ from libs.kalshi.errors import KalshiError
 from proto import broker_pb2 as pb
 from proto import broker_pb2_grpc
 from services.broker.core import BrokerCore
-from services.broker.events import CancelAllAsked
+from services.broker.events import CancelAllAsked, GroupResetAsked
 from services.broker.exchange import Exchange
 from services.broker.killswitch import KillSwitchKeeper
 from services.broker.orders import Order
@@ -28,7 +28,7 @@ class Desk(Protocol):
     exchange: Exchange
     switch: KillSwitchKeeper
 
-    def dispatch(self, event: CancelAllAsked) -> object:
+    def dispatch(self, event: CancelAllAsked | GroupResetAsked) -> object:
         """Hand an event to the core."""
         ...
 
@@ -113,6 +113,17 @@ class BrokerAdmin(broker_pb2_grpc.BrokerAdminServicer):
         desk.dispatch(asked)
         prefix = f"{wanted}-" if wanted else ""
         return await self._confirm(desk, lambda ticker: ticker.startswith(prefix), started_s, "")
+
+    async def ResetOrderGroup(  # noqa: N802
+        self, request: pb.ResetOrderGroupRequest, context: Any
+    ) -> pb.BrokerState:
+        desk = await self._ready(context)
+        event = desk.core.state.events.get(request.event_ticker)
+        if event is None or not event.group_triggered_ns:
+            text = f"event_ticker: expected one that is stopped, got {request.event_ticker[:80]!r}"
+            await context.abort(grpc.StatusCode.NOT_FOUND, text)
+        desk.dispatch(GroupResetAsked(now_ns=desk.now_ns(), event_ticker=request.event_ticker))
+        return _state(desk)
 
     async def _confirm(
         self, desk: Desk, concerns: Callable[[str], bool], started_s: float, problem: str

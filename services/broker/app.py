@@ -227,7 +227,7 @@ class BrokerApp(AppBase):
     def admin_services(self) -> Sequence[AddServicer]:
         return (self._admin.add_to,)
 
-    def dispatch(self, event: e.CancelAllAsked) -> object:
+    def dispatch(self, event: e.CancelAllAsked | e.GroupResetAsked) -> object:
         """Hand an operator's wish to the core."""
         assert self._context is not None, "operators are heard after recovery"
         return self._context.dispatch(event)
@@ -258,6 +258,8 @@ class BrokerApp(AppBase):
         held = {ticker: count for ticker, count in state.positions.items() if count}
         gross_e2 = sum(map(abs, held.values()))
         stop = "killed" if self.core.killed else self.core.draining or "trading"
+        if stopped := sum(event.group_triggered_ns > 0 for event in state.events.values()):
+            stop += f", {stopped} events stopped by their order group"
         return (
             f"{self.core.phase} {stop}; open {len(open_orders)}, unknown {unknown},"
             f" fills {len(state.fills)}, markets held {len(held)}, contracts held"

@@ -12,6 +12,7 @@ from libs.common.effects import Effect, Event, Received, TimerFired
 from libs.common.messages import Verdict
 from services.broker import events as e
 from services.broker.desk import Desk
+from services.broker.groups import NAMED_IN_REFUSAL, Groups
 from services.broker.orders import Order
 from services.broker.plan import plan, wanted_of
 from services.broker.policy import Policy, to_ns
@@ -29,6 +30,7 @@ class BrokerCore:
     def __init__(self, policy: Policy, *, live_only: bool) -> None:
         self._desk = Desk(policy)
         self._resolver = Resolver(self._desk)
+        self._groups = Groups(self._desk)
         self._policy = policy
         self._live_only = live_only
         self.phase: Phase = "folding"
@@ -50,6 +52,10 @@ class BrokerCore:
             e.PositionsRead: self._resolver.positions,
             e.SettlementsRead: self._resolver.payouts,
             e.EverythingCancelled: self._on_everything_cancelled,
+            e.GroupAnswer: self._groups.answered,
+            e.GroupSeen: self._groups.seen,
+            e.GroupsRead: lambda event: self._groups.read(dict(event.groups)),
+            e.GroupResetAsked: self._on_group_reset,
             e.KillSwitchChanged: self._on_kill_switch,
             e.CancelAllAsked: self._on_cancel_all,
             e.DrainAsked: self._on_drain,
@@ -156,6 +162,8 @@ class BrokerCore:
             self._desk.retry_at(self.state.events[order.event_ticker], order.retry_ns)
         if event.outcome == "refused":
             self._desk.alert(f"{event.call}_refused", f"{event.client_order_id}: {event.code}")
+            if event.call == "place" and NAMED_IN_REFUSAL in event.code:
+                self._groups.triggered(self.state.events[order.event_ticker])
 
     # Stops
 
@@ -174,6 +182,10 @@ class BrokerCore:
             if (known := self.state.events.get(event_ticker)) is not None:
                 known.verdict = None
                 self._desk.touched[event_ticker] = None
+
+    def _on_group_reset(self, event: e.GroupResetAsked) -> None:
+        if (known := self.state.events.get(event.event_ticker)) is not None:
+            self._groups.reset(known)
 
     def _on_drain(self, event: e.DrainAsked) -> None:
         self.draining = event.reason
@@ -229,6 +241,7 @@ class BrokerCore:
                 self._desk.cancel_event(event, stop)
             else:
                 self._quote(event)
+            self._groups.work(event, stop)
             self._set_timers(event)
         if self._has_questions(event):
             self._desk.look_up_later(event)
@@ -242,7 +255,7 @@ class BrokerCore:
         self._desk.cancel(steps.cancels, "not_wanted", urgent=False)
         for change in steps.changes:
             self._desk.amend(event, verdict, change)
-        for key in steps.places:
+        for key in steps.places if self._groups.lets_place(event) else ():
             self._desk.place(event, verdict, key, wanted[key])
 
     def _stop_reason(self, event: EventState) -> str:
@@ -258,7 +271,9 @@ class BrokerCore:
             return "no_verdict"
         if verdict.decision != "GO":
             return "no_go"
-        return "verdict_expired" if now_ns >= verdict.expires_at_ns else ""
+        if now_ns >= verdict.expires_at_ns:
+            return "verdict_expired"
+        return self._groups.stop_reason(event)
 
     def _set_timers(self, event: EventState) -> None:
         now_ns, deadline_ns = self._desk.now_ns, self._desk.deadline_ns(event)

@@ -140,6 +140,7 @@ class Desk:
             verdict_id=verdict.id,
             intent_id=reports.place_intent_id(client_order_id),
             correlation_id=verdict.correlation_id,
+            order_group_id=event.group_id,
             in_flight="place",
             settled_ns=self.now_ns,
         )
@@ -154,6 +155,7 @@ class Desk:
                 price_e4=order.price_e4,
                 count_e2=order.count_e2,
                 expiration_ns=expiration_ns,
+                order_group_id=event.group_id,
                 not_after_ns=min(expiration_ns, verdict.expires_at_ns),
             )
         )

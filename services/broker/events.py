@@ -8,6 +8,7 @@ from libs.common.effects import Effect, Event
 from libs.common.messages import Message, Side
 
 Call = Literal["place", "amend", "cancel"]
+GroupCall = Literal["create", "reset", "delete"]
 Outcome = Literal["accepted", "refused", "unknown", "not_sent", "rate_limited"]
 """`refused`, `not_sent` and `rate_limited` are proof that nothing was done; `unknown` is not."""
 
@@ -150,6 +151,35 @@ class EverythingCancelled(Event, frozen=True, kw_only=True):
     outcome: Outcome
 
 
+class GroupAnswer(Event, frozen=True, kw_only=True):
+    """What became of a call about an event's order group."""
+
+    event_ticker: str
+    call: GroupCall
+    outcome: Outcome
+    code: str = ""
+    order_group_id: str = ""
+
+
+class GroupSeen(Event, frozen=True, kw_only=True):
+    """A frame about an order group: created, triggered, reset, deleted or limit_updated."""
+
+    order_group_id: str
+    change: str
+
+
+class GroupsRead(Event, frozen=True, kw_only=True):
+    """All order groups of the account, (id, limit_e2)."""
+
+    groups: tuple[tuple[str, int], ...]
+
+
+class GroupResetAsked(Event, frozen=True, kw_only=True):
+    """An operator wants a triggered order group to take orders again."""
+
+    event_ticker: str
+
+
 class KillSwitchChanged(Event, frozen=True, kw_only=True):
     """The kill switch was engaged or released, or could not be read (engaged)."""
 
@@ -184,6 +214,7 @@ class SubmitOrder(Effect, frozen=True, kw_only=True):
     price_e4: int
     count_e2: int
     expiration_ns: int
+    order_group_id: str
     not_after_ns: int
 
 
@@ -219,6 +250,27 @@ class CancelEverything(Effect, frozen=True, kw_only=True):
     """Cancel whatever rests on the account, known to us or not."""
 
     reason: str
+
+
+class CreateGroup(Effect, frozen=True, kw_only=True):
+    """Make an order group for an event."""
+
+    event_ticker: str
+    limit_e2: int
+
+
+class ResetGroup(Effect, frozen=True, kw_only=True):
+    """Let an event's triggered group take orders again."""
+
+    event_ticker: str
+    order_group_id: str
+
+
+class DeleteGroup(Effect, frozen=True, kw_only=True):
+    """Delete a group; the exchange cancels what rests in it. The event is "" for a stray one."""
+
+    event_ticker: str
+    order_group_id: str
 
 
 class LookupOrders(Effect, frozen=True, kw_only=True):

@@ -98,6 +98,7 @@ class Exchange:
             self_trade_prevention="taker_at_cross",
             post_only=True,
             cancel_order_on_pause=True,
+            order_group_id=order.order_group_id or None,
         )
 
         async def send() -> Attempt:
@@ -151,6 +152,33 @@ class Exchange:
             return Attempt(outcome="accepted")
 
         return (await self._write(at.CANCEL_ALL, 1, gate, send))[0]
+
+    async def create_group(self, limit_e2: int, gate: Gate) -> Attempt:
+        """Make an order group; its id is the attempt's `order_id`."""
+
+        async def send() -> Attempt:
+            group_id = await self.client.create_order_group(limit_e2)
+            return Attempt(outcome="accepted", order_id=group_id)
+
+        return (await self._write(at.CREATE_GROUP, 1, gate, send))[0]
+
+    async def reset_group(self, order_group_id: str, gate: Gate) -> Attempt:
+        """Let a triggered group take orders again."""
+
+        async def send() -> Attempt:
+            await self.client.reset_order_group(order_group_id)
+            return Attempt(outcome="accepted")
+
+        return (await self._write(at.RESET_GROUP, 1, gate, send))[0]
+
+    async def delete_group(self, order_group_id: str, gate: Gate) -> Attempt:
+        """Delete a group and with it what rests in it."""
+
+        async def send() -> Attempt:
+            await self.client.delete_order_group(order_group_id)
+            return Attempt(outcome="accepted")
+
+        return (await self._write(at.DELETE_GROUP, 1, gate, send))[0]
 
     async def _write(
         self,
@@ -213,6 +241,11 @@ class Exchange:
         """Return all that rests on the account. Raises KalshiError."""
         found = await self._read(at.ORDERS, lambda: self.client.orders(status="resting"))
         return tuple(map(order_shown, found))
+
+    async def groups(self) -> tuple[tuple[str, int], ...]:
+        """Return the account's order groups with their limits. Raises KalshiError."""
+        found = await self._read(at.ORDER_GROUPS, self.client.order_groups)
+        return tuple((one.id, one.contracts_limit_e2 or 0) for one in found)
 
     async def fills(self, since_ns: int | None) -> list[ExchangeFill]:
         """Return the account's fills since a time, oldest first. Raises KalshiError."""

@@ -33,6 +33,7 @@ class Order:
     verdict_id: str
     intent_id: str
     correlation_id: str
+    order_group_id: str = ""
     state: OrderState = "intent"
     order_id: str = ""
     filled_e2: int = 0
@@ -76,6 +77,7 @@ class Order:
             verdict_id=intent.verdict_id,
             intent_id=intent.id,
             correlation_id=intent.correlation_id,
+            order_group_id=intent.order_group_id,
             settled_ns=intent.ts_pub_ns,
         )
 

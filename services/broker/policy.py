@@ -4,6 +4,8 @@ from msgspec import Struct
 
 from libs.common.clock import NS_PER_S
 
+_MAY_BE_ZERO = frozenset({"group_limit_e2", "group_reset_s"})
+
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Durations are of the run's clock."""
@@ -38,14 +40,24 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settle_after_s: float = 5.0
     settle_every_s: float = 5.0
     settle_limit_s: float = 86_400.0
+    group_limit_e2: int = 2_500
+    """What may be filled of one event within 15 s before the exchange stops it; 0: no groups."""
+    group_reset_s: float = 0.0
+    """A triggered group is reset after so long; 0: by an operator alone."""
+    group_retry_s: float = 2.0
     orphan_s: float = 5.0
     """A fill without an order of ours waits so long for the order to become known."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if not 0 < value <= 1e9:
+            if not (0 < value <= 1e9 or (value == 0 and name in _MAY_BE_ZERO)):
                 raise ValueError(f"{name}: expected above 0, got {value}")
+        if 0 < self.group_limit_e2 < 100:
+            raise ValueError(
+                f"group_limit_e2: expected 0 or 100 (one contract) and more, got"
+                f" {self.group_limit_e2}"
+            )
         if self.cancel_buffer_s < 2.0:
             raise ValueError(
                 f"cancel_buffer_s: expected 2.0 or more (domain.md §3), got {self.cancel_buffer_s}"

@@ -63,6 +63,7 @@ def intent(
         verdict_id=order.verdict_id,
         epoch=epoch,
         reason=reason[:_TEXT_MAX],
+        order_group_id=order.order_group_id,
     )
 
 

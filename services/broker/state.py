@@ -31,6 +31,12 @@ class EventState:
     open: dict[str, Order] = field(default_factory=dict)
     filled_tickers: set[str] = field(default_factory=set)
     paid: set[str] = field(default_factory=set)
+    group_id: str = ""
+    """The order group of its orders, "" while it has none."""
+    group_busy: bool = False
+    group_retry_ns: int = 0
+    group_triggered_ns: int = 0
+    """When the exchange stopped the group, 0 while it takes orders."""
     lookup_busy: bool = False
     lookup_due_ns: int = 0
     lookup_wait_ns: int = 0
@@ -165,7 +171,8 @@ class State:
         known = self.orders.get(intent.client_order_id)
         if intent.action == "place":
             if known is None:
-                self.add(Order.from_intent(intent))
+                event = self.add(Order.from_intent(intent))
+                event.group_id = intent.order_group_id or event.group_id
         elif known is not None:
             known.folded_intent(intent)
 

@@ -9,14 +9,14 @@ import asyncio
 from libs.common.runner import Context
 from libs.kalshi.errors import KalshiError
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH, Signer
-from libs.kalshi.wire.frames import FillUpdate, OrderUpdate
+from libs.kalshi.wire.frames import FillUpdate, OrderGroupUpdate, OrderUpdate
 from libs.kalshi.ws import KalshiStream
 from libs.kalshi.ws_events import BadFrame, Gap, StreamError, StreamEvent, Subscribed
 from libs.kalshi.ws_session import StreamSession
 from services.broker import events as e
 from services.broker.exchange import Exchange, fill_shown, order_shown
 
-CHANNELS = ("fill", "user_orders", "market_positions")
+CHANNELS = ("fill", "user_orders", "market_positions", "order_group_updates")
 FEED = "broker.account"
 
 
@@ -108,6 +108,11 @@ class AccountWatch:
                 context.dispatch(e.FillSeen(now_ns=context.now_ns(), fill=fill_shown(event)))
             elif isinstance(event, OrderUpdate):
                 context.dispatch(e.OrderSeen(now_ns=context.now_ns(), order=order_shown(event)))
+            elif isinstance(event, OrderGroupUpdate):
+                group_id, now_ns = event.order_group_id, context.now_ns()
+                context.dispatch(
+                    e.GroupSeen(now_ns=now_ns, order_group_id=group_id, change=event.event_type)
+                )
             elif isinstance(event, Subscribed | Gap):
                 self._wake.set()
             elif isinstance(event, BadFrame):

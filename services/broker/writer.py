@@ -13,6 +13,7 @@ from libs.common.bus import FenceRefused
 from libs.common.effects import Effect
 from libs.common.runner import Context
 from libs.kalshi.errors import KalshiError
+from libs.kalshi.rate import NEVER_NS
 from services.broker import events as e
 from services.broker.exchange import Attempt, Exchange
 from services.broker.killswitch import KillSwitchKeeper
@@ -66,6 +67,8 @@ class Writer:
             return self._cancel(effect, after)
         if isinstance(effect, e.CancelEverything):
             return self._cancel_everything(after)
+        if isinstance(effect, e.CreateGroup | e.ResetGroup | e.DeleteGroup):
+            return self._change_group(effect)
         if isinstance(effect, e.LookupOrders):
             return self._look_up(effect)
         assert isinstance(effect, e.FetchSettlements), f"no one performs {type(effect).__name__}"
@@ -154,6 +157,35 @@ class Writer:
         attempt = await self._exchange.cancel_everything(lambda: self.deposed)
         now_ns = self._context.now_ns()
         self._context.dispatch(e.EverythingCancelled(now_ns=now_ns, outcome=attempt.outcome))
+
+    async def _change_group(self, effect: e.CreateGroup | e.ResetGroup | e.DeleteGroup) -> None:
+        """Make, reset or delete an order group. What lets orders in asks all that an order asks."""
+        call: e.GroupCall = "delete"
+        if isinstance(effect, e.DeleteGroup):
+            group_id = effect.order_group_id
+            attempt = await self._exchange.delete_group(group_id, lambda: self.deposed)
+        else:
+            withheld = await self._cleared(())
+
+            def gate() -> str:
+                return withheld or self._gate(NEVER_NS)
+
+            if isinstance(effect, e.CreateGroup):
+                call = "create"
+                attempt = await self._exchange.create_group(effect.limit_e2, gate)
+            else:
+                call = "reset"
+                attempt = await self._exchange.reset_group(effect.order_group_id, gate)
+        self._context.dispatch(
+            e.GroupAnswer(
+                now_ns=self._context.now_ns(),
+                event_ticker=effect.event_ticker,
+                call=call,
+                outcome=attempt.outcome,
+                code=attempt.code,
+                order_group_id=attempt.order_id,
+            )
+        )
 
     def _answer(self, call: e.Call, client_order_id: str, attempt: Attempt) -> None:
         self._context.dispatch(

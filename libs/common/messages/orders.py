@@ -56,6 +56,7 @@ class OrderIntent(Message, frozen=True, kw_only=True, tag="order_intent.1"):
     verdict_id: Text
     epoch: int
     reason: Text
+    order_group_id: Text = ""
 
 
 class OrderUpdate(Message, frozen=True, kw_only=True, tag="order_update.1"):

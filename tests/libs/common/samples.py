@@ -158,6 +158,7 @@ SAMPLES: tuple[m.Message, ...] = (
         verdict_id="verdict-1",
         epoch=3,
         reason="verdict",
+        order_group_id="group-1",
     ),
     m.OrderUpdate(
         **envelope("broker"),

@@ -38,9 +38,16 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
         assert m.tag_of(type(m.decode(golden(name)))) == tag
 
 
-def test_a_message_from_before_a_field_was_added_has_its_default() -> None:
-    old = m.decode(golden("feed_status.1.before_failures"))
-    assert old == msgspec.structs.replace(BY_TAG["feed_status.1"], failures=0)
+@pytest.mark.parametrize(
+    ("before", "default"),
+    [
+        ("feed_status.1.before_failures", {"failures": 0}),
+        ("order_intent.1.before_groups", {"order_group_id": ""}),
+    ],
+)
+def test_a_message_from_before_a_field_was_added_has_its_default(before, default) -> None:
+    newest = BY_TAG[".".join(before.split(".")[:2])]
+    assert m.decode(golden(before)) == msgspec.structs.replace(newest, **default)
 
 
 def test_the_kill_switch_has_golden_bytes() -> None:

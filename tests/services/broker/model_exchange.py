@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 STALE_NS = 360_000_000
+WINDOW_NS = 15_000_000_000
 
 
 @dataclass
@@ -17,6 +18,7 @@ class Held:
     total_e2: int
     expiration_ns: int
     filled_e2: int = 0
+    group_id: str = ""
     status: str = "resting"
     reason: str = ""
 
@@ -50,6 +52,12 @@ class ModelExchange:
     """The client order ids of all place requests that arrived, refused ones too."""
     history: list = field(default_factory=list)
     frames: list = field(default_factory=list)
+    group_limits: dict = field(default_factory=dict)
+    group_frames: list = field(default_factory=list)
+    """(group id, change), in order."""
+    reset_ns: dict = field(default_factory=dict)
+    triggered: set = field(default_factory=set)
+    groups_made: int = 0
     now_ns: int = 0
     expires: bool = True
     """Off: the exchange's own belt fails and only the broker's cancels are left."""
@@ -60,15 +68,21 @@ class ModelExchange:
             if self.expires and order.status == "resting" and order.expiration_ns <= self.now_ns:
                 self._end(order, "canceled", "ExpiryCancel")
 
-    def place(self, client_order_id, ticker, side, price_e4, count_e2, expiration_ns):
+    def place(self, client_order_id, ticker, side, price_e4, count_e2, expiration_ns, group_id=""):
         """Return (order_id, filled, remaining) or a refusal's code."""
         self.placed_ids.append(client_order_id)
         if any(held.client_order_id == client_order_id for held in self.orders.values()):
             return "order_already_exists"
         if expiration_ns <= self.now_ns:
             return "invalid_order"
+        if group_id and group_id not in self.group_limits:
+            return "not_found"
+        if group_id in self.triggered:
+            return "order_group_triggered"
         order_id = f"X{len(self.orders) + 1}"
-        held = Held(order_id, client_order_id, ticker, side, price_e4, count_e2, expiration_ns)
+        held = Held(
+            order_id, client_order_id, ticker, side, price_e4, count_e2, expiration_ns, 0, group_id
+        )
         self.orders[order_id] = held
         self._changed(held)
         return order_id, 0, count_e2
@@ -117,7 +131,55 @@ class ModelExchange:
             self._end(held, "executed", "Trade")
         else:
             self._changed(held)
+        self._brake(held.group_id)
         return trade
+
+    # Order groups
+
+    def create_group(self, limit_e2):
+        self.groups_made += 1
+        group_id = f"G{self.groups_made}"
+        self.group_limits[group_id] = limit_e2
+        self.group_frames.append((group_id, "created"))
+        return group_id
+
+    def reset_group(self, group_id):
+        """Return None or a refusal's code, as `delete_group` does."""
+        if group_id not in self.group_limits:
+            return "not_found"
+        self.triggered.discard(group_id)
+        self.reset_ns[group_id] = self.now_ns
+        self.group_frames.append((group_id, "reset"))
+        return None
+
+    def delete_group(self, group_id):
+        if group_id not in self.group_limits:
+            return "not_found"
+        self._end_group(group_id)
+        del self.group_limits[group_id]
+        self.group_frames.append((group_id, "deleted"))
+        return None
+
+    def trigger_group(self, group_id):
+        self.triggered.add(group_id)
+        self._end_group(group_id)
+        self.group_frames.append((group_id, "triggered"))
+
+    def _brake(self, group_id):
+        """Stop a group of which more than its limit was filled in the last 15 s."""
+        since_ns = max(self.now_ns - WINDOW_NS, self.reset_ns.get(group_id, 0))
+        matched_e2 = sum(
+            trade.count_e2
+            for trade in self.trades
+            if trade.at_ns > since_ns and self.orders[trade.order_id].group_id == group_id
+        )
+        if matched_e2 > self.group_limits.get(group_id, matched_e2):
+            self.trigger_group(group_id)
+
+    def _end_group(self, group_id):
+        for held in self.resting():
+            if held.group_id == group_id:
+                self._end(held, "canceled", "")
 
     def resting(self):
         return [held for held in self.orders.values() if held.status == "resting"]

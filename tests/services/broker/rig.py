@@ -16,6 +16,7 @@ EVENT = "KXINXU-26OCT30H1100"
 A = f"{EVENT}-T6799.9999"
 B = f"{EVENT}-T6809.9999"
 START_NS = TARGET_NS - 900 * S
+NO_GROUPS = Policy(group_limit_e2=0)
 
 
 def quote(ticker, side, price_e4, count_e2):
@@ -54,11 +55,14 @@ def verdict(number, at_ns, quotes, **changes):
     return Verdict(**fields | changes)
 
 
+GROUP_WRITES = (e.CreateGroup, e.ResetGroup, e.DeleteGroup)
+
+
 class Rig:
     """A core, the log it wrote, and what it asked for and has not got yet."""
 
     def __init__(self, policy=None, live_only=True):
-        self.policy = policy or Policy()
+        self.policy = policy or NO_GROUPS
         self.live_only = live_only
         self.exchange = ModelExchange()
         self.now_ns = START_NS
@@ -89,6 +93,8 @@ class Rig:
         self.epoch += 1
         self.send(e.EpochTaken(now_ns=self.now_ns, epoch=self.epoch))
         self.poll()
+        groups = tuple(self.exchange.group_limits.items())
+        self.send(e.GroupsRead(now_ns=self.now_ns, groups=groups))
         if self.last_verdict is not None:
             self.deliver_verdict(self.last_verdict)
         self.send(e.RecoveryDone(now_ns=self.now_ns))
@@ -162,6 +168,12 @@ class Rig:
         if isinstance(write, e.CancelEverything):
             self.exchange.cancel_everything()
             return [None]
+        if isinstance(write, e.CreateGroup):
+            return [self.exchange.create_group(write.limit_e2)]
+        if isinstance(write, e.ResetGroup):
+            return [self.exchange.reset_group(write.order_group_id)]
+        if isinstance(write, e.DeleteGroup):
+            return [self.exchange.delete_group(write.order_group_id)]
         if isinstance(write, e.CancelOrders):
             return [self.exchange.cancel(target.order_id) for target in write.targets]
         if isinstance(write, e.AmendOrder):
@@ -174,6 +186,7 @@ class Rig:
                 write.price_e4,
                 write.count_e2,
                 write.expiration_ns,
+                write.order_group_id,
             )
         ]
 
@@ -181,6 +194,9 @@ class Rig:
         told = {"ok": None, "lost": "unknown", "dropped": "unknown"}.get(outcome, outcome)
         if isinstance(write, e.CancelEverything):
             yield e.EverythingCancelled(now_ns=self.now_ns, outcome=told or "accepted")
+            return
+        if isinstance(write, GROUP_WRITES):
+            yield self.group_reply(write, results, told)
             return
         many = isinstance(write, e.CancelOrders)
         targets = write.targets if many else [write]
@@ -212,6 +228,19 @@ class Rig:
                     remaining_e2=remaining_e2,
                     **base,
                 )
+
+    def group_reply(self, write, results, told):
+        call = {e.CreateGroup: "create", e.ResetGroup: "reset", e.DeleteGroup: "delete"}[
+            type(write)
+        ]
+        base = {"now_ns": self.now_ns, "event_ticker": write.event_ticker, "call": call}
+        if told:
+            return e.GroupAnswer(outcome=told, **base)
+        if call == "create":
+            return e.GroupAnswer(outcome="accepted", order_group_id=results[0], **base)
+        if results[0] is not None:
+            return e.GroupAnswer(outcome="refused", code=results[0], **base)
+        return e.GroupAnswer(outcome="accepted", **base)
 
     # News
 

@@ -22,6 +22,7 @@ PLACE = e.SubmitOrder(
     side="bid",
     price_e4=4_500,
     count_e2=500,
+    order_group_id="",
     expiration_ns=NOW_NS + 60 * 10**9,
     not_after_ns=NOW_NS + 60 * 10**9,
 )

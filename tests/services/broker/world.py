@@ -8,12 +8,15 @@ from collections import Counter
 from libs.common.effects import Received
 from libs.common.messages import OPEN_STATES, OrderIntent, OrderUpdate
 from services.broker import events as e
-from tests.services.broker.rig import TARGET_NS, A, B, Rig, S, quote, verdict
+from services.broker.policy import Policy
+from tests.services.broker.rig import EVENT, GROUP_WRITES, TARGET_NS, A, B, Rig, S, quote, verdict
 
 LATE_S = 1.5
 """A request that was lost on the way arrives this late at most."""
 OUTCOMES = ["ok", "ok", "ok", "lost", "dropped", "late", "not_sent"]
 PRICES = {"bid": [3_700, 4_000, 4_300], "ask": [5_700, 6_000, 6_300]}
+LET_IN = (e.SubmitOrder, e.AmendOrder, e.CreateGroup, e.ResetGroup)
+"""What the shell does not send while the kill switch is on."""
 KEYS = [(ticker, side) for ticker in (A, B) for side in ("bid", "ask")]
 
 
@@ -22,7 +25,7 @@ class World:
 
     def __init__(self, choose, expires=True):
         self.choose = choose
-        self.rig = Rig()
+        self.rig = Rig(Policy(group_limit_e2=700))
         self.rig.exchange.expires = expires
         self.rig.check = self.check_effect
         self.late = []
@@ -73,7 +76,7 @@ class World:
         index = rig.writes.index(self.choose(rig.writes))
         write = rig.writes[index]
         outcome = self.choose(OUTCOMES)
-        if rig.core.killed and isinstance(write, (e.SubmitOrder, e.AmendOrder)):
+        if rig.core.killed and isinstance(write, LET_IN):
             outcome = "not_sent"  # the shell looks at the switch right before it sends
         if outcome == "late":
             self.delay(write)
@@ -116,6 +119,20 @@ class World:
         if resting := self.rig.exchange.resting():
             self.rig.exchange.cancel(self.choose(resting).order_id)
 
+    def group_triggers(self):
+        """The exchange stops a group for a reason that we did not see."""
+        if self.rig.exchange.group_limits:
+            self.rig.exchange.trigger_group(self.choose(sorted(self.rig.exchange.group_limits)))
+
+    def news_of_a_group(self):
+        if self.rig.exchange.group_frames:
+            group_id, change = self.choose(self.rig.exchange.group_frames[-3:])
+            now_ns = self.rig.now_ns
+            self.rig.send(e.GroupSeen(now_ns=now_ns, order_group_id=group_id, change=change))
+
+    def group_reset(self):
+        self.rig.send(e.GroupResetAsked(now_ns=self.rig.now_ns, event_ticker=EVENT))
+
     def kill_switch(self, engaged=True):
         changed = e.KillSwitchChanged(now_ns=self.rig.now_ns, engaged=engaged, reason="r", by="me")
         self.rig.send(changed)
@@ -135,7 +152,7 @@ class World:
             )
             rig.send(received, keep=keep)
         for write in under_way:
-            if rig.core.killed and isinstance(write, (e.SubmitOrder, e.AmendOrder)):
+            if rig.core.killed and isinstance(write, LET_IN):
                 continue
             fate = self.choose(["done", "late", "never"])
             if fate == "done":
@@ -170,6 +187,8 @@ class World:
         assert not flying, "two writes in flight for one order"
         if isinstance(effect, e.SubmitOrder):
             assert effect.expiration_ns <= TARGET_NS - 2 * S
+            assert effect.order_group_id, "an order without its group"
+            assert not rig.core.state.events[EVENT].group_triggered_ns
             self.check_ended_orders((effect.ticker, effect.side))
 
     def check_ended_orders(self, key):
@@ -222,10 +241,13 @@ class World:
         told = {one: (last.state, last.filled_count_e2) for one, last in news.items()}
         held = {one: (o.state, o.filled_e2) for one, o in rig.core.state.orders.items()}
         assert told == held
+        rig.start()
+        rig.settle_down(5)
+        assert not rig.exchange.group_limits, "an order group outlived its event"
 
 
 def _flies(write, client_order_id):
-    if isinstance(write, e.CancelEverything):
+    if isinstance(write, (e.CancelEverything, *GROUP_WRITES)):
         return False
     targets = write.targets if isinstance(write, e.CancelOrders) else [write]
     return any(target.client_order_id == client_order_id for target in targets)
@@ -244,6 +266,9 @@ ACTIONS = {
     "news_of_a_trade": 4,
     "news_of_an_order": 3,
     "exchange_cancels": 1,
+    "group_triggers": 1,
+    "news_of_a_group": 2,
+    "group_reset": 2,
     "kill_switch": 1,
     "crash": 2,
 }
