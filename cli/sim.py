@@ -32,6 +32,14 @@ def exchange(
         str, typer.Option(help="Rate limits: basic, advanced, expert … prestige.")
     ] = "advanced",
     crowd: Annotated[bool, typer.Option(help="Let other participants quote and take.")] = True,
+    scenario: Annotated[Path | None, typer.Option(help="YAML list of faults to show.")] = None,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Take faults on demand on this loopback port."),
+    ] = None,
+    admin_token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that --admin-port asks for.")
+    ] = None,
     bars: Bars = None,
     day: Day = None,
     hour: Hour = None,
@@ -40,12 +48,17 @@ def exchange(
     """Serve Kalshi's REST and WebSocket; prints one line with the URL when it is ready.
 
     Without --date, --bars or --speed it follows the wall clock, with an event every hour of the
-    day and night. Requests may be signed at the wall clock's time in any case.
+    day and night. Requests may be signed at the wall clock's time in any case. Keys are read at
+    the start: one added or removed later needs a restart. docs/exchange-simulator.md describes
+    the faults.
     """
-    from cli.simulators import When, run_exchange
+    from cli.simulators import OnDemand, When, run_exchange
 
     when = When(seed=seed, bars=tuple(bars or ()), day=day, hour=hour, speed=speed)
-    run_exchange(when, keys=keys, host=host, port=port, truth=truth, tier=tier, crowd=crowd)
+    faults = OnDemand(scenario=scenario, admin_port=admin_port, admin_token_file=admin_token_file)
+    run_exchange(
+        when, keys=keys, host=host, port=port, truth=truth, tier=tier, crowd=crowd, faults=faults
+    )
 
 
 @commands.command()

@@ -10,7 +10,9 @@ from msgspec import Struct
 from cli.plan import choose_window, listed_ladders, parse_day, range_ladder, window_clock
 from lab.exchange.auth import KeysError
 from lab.exchange.config import ExchangeConfig, Tier
+from lab.exchange.faults import load_scenario
 from lab.exchange.ladders import LadderConfig
+from lab.exchange.routes import OPERATIONS
 from lab.exchange.truth import TruthLogError
 from lab.market.bars import BarsError
 from lab.market.config import PathConfig
@@ -41,10 +43,29 @@ class When(Struct, frozen=True, kw_only=True):
     speed: float | None
 
 
+class OnDemand(Struct, frozen=True, kw_only=True):
+    """Where the exchange's faults come from: a scenario file, an admin endpoint, neither."""
+
+    scenario: Path | None = None
+    admin_port: int | None = None
+    admin_token_file: Path | None = None
+
+
 def run_exchange(
-    when: When, *, keys: Path, host: str, port: int, truth: Path, tier: str, crowd: bool
+    when: When,
+    *,
+    keys: Path,
+    host: str,
+    port: int,
+    truth: Path,
+    tier: str,
+    crowd: bool,
+    faults: OnDemand,
 ) -> None:
     """Serve the exchange until SIGTERM; raise ConfigError."""
+    if (faults.admin_port is None) != (faults.admin_token_file is None):
+        raise ConfigError("--admin-port, --admin-token-file: expected both or none, given one")
+    scenario = load_scenario(faults.scenario, OPERATIONS) if faults.scenario else ()
     shown = _surroundings(when)
     known = {name: name for name in get_args(Tier)}
     if tier not in known:
@@ -60,6 +81,9 @@ def run_exchange(
             clock=shown.clock,
             ladders=shown.ladders(),
             wall_signatures=True,
+            faults=scenario,
+            admin_port=faults.admin_port,
+            admin_token_file=str(faults.admin_token_file or ""),
         ),
         path=shown.path,
         crowd=CrowdConfig(seed=when.seed) if crowd else None,

@@ -5,6 +5,7 @@ import signal
 from contextlib import suppress
 from typing import TextIO
 
+from lab.exchange.admin import LOOPBACK
 from lab.exchange.config import ExchangeConfig
 from lab.exchange.server import ExchangeServer, Flow, SettlementLevel
 from libs.common.clock import Clock
@@ -19,7 +20,7 @@ async def serve(
 ) -> ExchangeServer:
     """Return a started exchange; the caller stops it.
 
-    Raises KeysError, TruthLogError, or OSError when the port is taken.
+    Raises ConfigError, KeysError, TruthLogError, or OSError when the port is taken.
     """
     server = ExchangeServer(config, clock, flow=flow, settlement_level=settlement_level)
     await server.start()
@@ -34,14 +35,18 @@ async def run(
     flow: Flow | None = None,
     settlement_level: SettlementLevel | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, after one ready line with the URL. Raises as `serve`."""
+    """Serve until SIGTERM or SIGINT, after one ready line with the URL, the admin's before it.
+
+    Raises as `serve`.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     server = await serve(config, clock, flow=flow, settlement_level=settlement_level)
     try:
-        ready.write(f"exchange ready at http://{config.host}:{server.port}/trade-api/v2\n")
+        admin = f"admin at http://{LOOPBACK}:{server.admin_port}, " if server.admin_port else ""
+        ready.write(f"{admin}exchange ready at http://{config.host}:{server.port}/trade-api/v2\n")
         ready.flush()
         waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.failed())]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

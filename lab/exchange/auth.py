@@ -68,9 +68,17 @@ class Authenticator:
         self._skew_future_ns = skew_future_ns
         self._other_clock = other_clock
 
-    def key_of(self, headers: Mapping[str, str], method: str, path: str, now_ns: int) -> str:
+    def key_of(
+        self,
+        headers: Mapping[str, str],
+        method: str,
+        path: str,
+        now_ns: int,
+        offset_ns: int = 0,
+    ) -> str:
         """Return the key id that signed `method` and `path` (without query) just now.
 
+        The clocks that judge the timestamp are off by `offset_ns`.
         Raises ApiError with status 401 and the body that the exchange gives in each case.
         """
         key_id = headers.get("KALSHI-ACCESS-KEY", "")
@@ -83,7 +91,7 @@ class Authenticator:
             raise unauthorized("NOT_FOUND")
         if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 15):
             raise expired()
-        signed_ns = int(timestamp) * _NS_PER_MS
+        signed_ns = int(timestamp) * _NS_PER_MS - offset_ns
         other = self._other_clock
         if not self._near(signed_ns, now_ns) and (
             other is None or not self._near(signed_ns, other.now_ns())

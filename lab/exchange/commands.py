@@ -20,6 +20,7 @@ _MESSAGES = {
     5: "Unknown command",
     7: "Unknown subscription ID",
     8: "Unknown channel name",
+    10: "Channel error",
     11: "Invalid parameter",
     12: "Exactly one subscription ID is required",
     13: "Unsupported action",
@@ -73,6 +74,13 @@ class Commands:
         for subscription in self.subscriptions.values():
             self._feed.remove(subscription)
         self.subscriptions.clear()
+
+    def drop(self, subscription: Subscription) -> bool:
+        """End one subscription from our side; say whether it was there."""
+        if self.subscriptions.pop(subscription.sid, None) is None:
+            return False
+        self._feed.remove(subscription)
+        return True
 
     def _dispatch(self, command: Json, command_id: int | None) -> None:
         name = command.get("cmd")

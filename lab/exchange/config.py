@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from lab.exchange.faults import Fault
 from lab.exchange.ladders import LadderConfig
 from lab.exchange.model import NS_PER_S, Rules
 from libs.common.clock import ClockSpec
@@ -17,7 +18,8 @@ class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     `keys_dir` holds `<key id>.pub.pem` per key; `accounts` names the account of a key where it is
     not the key's own. `truth_path` is a new file for the truth log. Flow steps and settlements
     happen on a grid of `step_ms` of the clock's time. With `wall_signatures` a request may be
-    signed at the system's time too: clients of others cannot follow a scaled clock.
+    signed at the system's time too: clients of others cannot follow a scaled clock. `faults` are
+    in force from the start; with `admin_port` (0: a free one) more can be asked for on loopback.
     """
 
     keys_dir: str
@@ -40,10 +42,18 @@ class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ping_s: float = 10.0
     netting: bool = False
     history_kept_s: float = 14 * 86_400.0
+    faults: tuple[Fault, ...] = ()
+    admin_port: int | None = None
+    admin_token_file: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port: expected 0 to 65535, got {self.port}")
+        if self.admin_port is not None:
+            if not 0 <= self.admin_port <= 65_535:
+                raise ValueError(f"admin_port: expected 0 to 65535, got {self.admin_port}")
+            if not self.admin_token_file:
+                raise ValueError("admin_token_file: expected a file beside admin_port, got none")
         if not 1 <= self.step_ms <= 60_000:
             raise ValueError(f"step_ms: expected 1 to 60000, got {self.step_ms}")
         if self.skew_past_s < 10 or self.skew_future_s < 10:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from lab.exchange import rest_groups, rest_orders, rest_portfolio, rest_public
 from lab.exchange.call import Call, Json
+from lab.exchange.faults import HANDSHAKE
 from lab.exchange.limits import CANCEL_COST, DEFAULT_COST
 
 PREFIX = "/trade-api/v2"
@@ -203,6 +204,8 @@ ROUTES: tuple[Route, ...] = (
     _gone("POST", f"{_V1}/{{order_id}}/amend"),
     _gone("POST", f"{_V1}/{{order_id}}/decrease"),
 )
+
+OPERATIONS: tuple[str, ...] = (*dict.fromkeys(route.operation for route in ROUTES), HANDSHAKE)
 
 
 class Router:

@@ -59,6 +59,22 @@ def load_config(paths: Sequence[str | Path], config_type: type[T]) -> T:
         raise ConfigError(_explain(str(error), parts, merged, config_type)) from None
 
 
+def load_list(path: str | Path) -> list[Any]:
+    """Return the list that a YAML file holds. Raises `ConfigError`."""
+    value = _read_yaml(Path(path))
+    if not isinstance(value, list):
+        raise ConfigError(f"{path}: expected a list, found {type(value).__name__}")
+    return value
+
+
+def read_as(value: Any, kind: type[T], where: str) -> T:
+    """Convert plain data to `kind`; raises `ConfigError` that begins with `where`."""
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except (msgspec.ValidationError, ValueError, AssertionError) as error:
+        raise ConfigError(_explain(str(error), [(where, value)], value, kind)) from None
+
+
 def read_secret(path: str | Path, what: str) -> str:
     """Return the single line of a secret file; raise `ConfigError` when there is none."""
     try:
@@ -80,6 +96,15 @@ def config_hash(config: Struct) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    value = _read_yaml(path)
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{path}: expected a mapping of keys, found {type(value).__name__}")
+    return value
+
+
+def _read_yaml(path: Path) -> Any:
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -87,15 +112,10 @@ def _read(path: Path) -> dict[str, Any]:
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{path}: expected at most {MAX_CONFIG_BYTES} bytes, found {len(raw)}")
     try:
-        value = yaml.safe_load(raw)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path}: expected YAML, found: {problem}") from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(f"{path}: expected a mapping of keys, found {type(value).__name__}")
-    return value
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +129,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explain(
-    text: str, parts: list[tuple[Path, dict[str, Any]]], merged: dict[str, Any], kind: type[Any]
+    text: str, parts: Sequence[tuple[str | Path, Any]], merged: Any, kind: type[Any]
 ) -> str:
     match = _AT_KEY.match(text)
     assert match is not None
