@@ -66,9 +66,9 @@ class TokenBucket:
         self._level = 0
 
     def _refill(self, now_ns: int) -> None:
-        if now_ns <= self._at_ns:  # a clock that steps back gives nothing and costs nothing
-            return
-        gained = (now_ns - self._at_ns) * self.refill_per_s
+        # A clock that steps back gives nothing, and must not stop the refill until it catches up:
+        # tokens too many cost a 429, tokens too few keep a cancel from going out.
+        gained = max(0, now_ns - self._at_ns) * self.refill_per_s
         self._level = min(self.capacity * _ONE_TOKEN, self._level + gained)
         self._at_ns = now_ns
 

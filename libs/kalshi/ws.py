@@ -9,7 +9,7 @@ makes every book of the subscription stale; their deltas are dropped until a sna
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -31,6 +31,7 @@ from libs.kalshi.ws_events import (
 BOOKS = "orderbook_delta"
 SEQUENCED = frozenset({BOOKS, "trade", "market_lifecycle_v2", "order_group_updates"})
 TERMINAL_CODES = frozenset({10, 25})
+UNKNOWN_SID_CODE = 7
 TRANSIENT_CODES = frozenset({1, 18, 27})
 
 TICKERS_PER_COMMAND = 500
@@ -44,6 +45,14 @@ SNAPSHOT_WAIT_MAX_NS = 30_000_000_000
 SHOWN_CHARACTERS = 120
 
 _encode = msgspec.json.Encoder().encode
+
+
+class _Asked(NamedTuple):
+    """A command that awaits its answer; `sid` is the subscription that it was about."""
+
+    kind: str
+    channel: str | None
+    sid: int | None
 
 
 class _Channel:
@@ -104,7 +113,7 @@ class KalshiStream:
         self._use_yes_price = use_yes_price
         self._channels: dict[str, _Channel] = {}
         self._by_sid: dict[int, _Channel] = {}
-        self._pending: dict[int, tuple[str, str | None]] = {}
+        self._pending: dict[int, _Asked] = {}
         self._last_id = 0
         self._connected = False
         self.dropped_count = 0
@@ -201,7 +210,7 @@ class KalshiStream:
 
     def probe(self) -> Command:
         """Return a command whose answer shows that the exchange still hears us."""
-        return self._command("probe", None, "list_subscriptions")
+        return self._command(_Asked("probe", None, None), "list_subscriptions")
 
     def on_text(self, text: str | bytes, now_ns: int) -> list[StreamEvent]:
         """Take one frame. Never raises on what the frame holds."""
@@ -318,8 +327,8 @@ class KalshiStream:
         return [] if channel is None else self._resubscribe(channel, "unsubscribed", now_ns)
 
     def _on_ok(self, frame: wire.OkFrame, text: str | bytes, now_ns: int) -> list[StreamEvent]:
-        kind = self._answered(frame.id)
-        if kind is not None and kind[0] == "probe":
+        asked = self._answered(frame.id)
+        if asked is not None and asked.kind == "probe":
             return self._check_subscriptions(frame.msg, now_ns)
         return self._account(frame.sid, frame.seq, text, now_ns)
 
@@ -328,8 +337,8 @@ class KalshiStream:
     ) -> list[StreamEvent]:
         asked = self._answered(frame.id)
         channel = self._by_sid.get(frame.sid) if frame.sid is not None else None
-        if channel is None and asked is not None and asked[1] is not None:
-            channel = self._channels.get(asked[1])
+        if channel is None and asked is not None and asked.channel is not None:
+            channel = self._channels.get(asked.channel)
         message = frame.msg
         tickers = message.market_tickers or ()
         if message.market_ticker is not None:
@@ -342,9 +351,13 @@ class KalshiStream:
             if channel is None:
                 return [*events, Reconnect(f"error {message.code} without a subscription")]
             return events + self._resubscribe(channel, f"error {message.code}", now_ns)
-        if asked is not None and asked[0] == "subscribe" and channel is not None:
+        if asked is not None and channel is not None:
+            is_ours = asked.sid is not None and asked.sid == channel.sid
+            if message.code == UNKNOWN_SID_CODE and is_ours:
+                return events + self._resubscribe(channel, "error 7", now_ns)
             # A refusal that repeating cannot change; the others run into the answer timeout.
-            channel.refused = channel.sid is None and message.code not in TRANSIENT_CODES
+            if asked.kind == "subscribe":
+                channel.refused = channel.sid is None and message.code not in TRANSIENT_CODES
         return events + self._account(frame.sid, frame.seq, text, now_ns)
 
     def _on_unreadable(self, text: str | bytes, reason: str, now_ns: int) -> list[StreamEvent]:
@@ -439,7 +452,7 @@ class KalshiStream:
             first = list(channel.tickers)[:TICKERS_PER_COMMAND]
             channel.asked.update(dict.fromkeys(first))
             params["market_tickers"] = first
-        return [self._command("subscribe", channel.name, "subscribe", params)]
+        return [self._command(_Asked("subscribe", channel.name, None), "subscribe", params)]
 
     def _add_markets(
         self, channel: _Channel, tickers: Sequence[str], now_ns: int
@@ -465,20 +478,19 @@ class KalshiStream:
                 "market_tickers": tickers[first : first + TICKERS_PER_COMMAND],
                 "action": action,
             }
-            commands.append(self._command(action, channel.name, "update_subscription", params))
+            asked = _Asked(action, channel.name, channel.sid)
+            commands.append(self._command(asked, "update_subscription", params))
         return commands
 
-    def _command(
-        self, kind: str, channel: str | None, name: str, params: dict[str, Any] | None = None
-    ) -> Command:
+    def _command(self, asked: _Asked, name: str, params: dict[str, Any] | None = None) -> Command:
         self._last_id += 1
         if len(self._pending) >= PENDING_MAX:
             del self._pending[next(iter(self._pending))]
-        self._pending[self._last_id] = (kind, channel)
+        self._pending[self._last_id] = asked
         command: dict[str, Any] = {"id": self._last_id, "cmd": name}
         if params is not None:
             command["params"] = params
         return Command(_encode(command).decode())
 
-    def _answered(self, command_id: int | None) -> tuple[str, str | None] | None:
+    def _answered(self, command_id: int | None) -> _Asked | None:
         return None if command_id is None else self._pending.pop(command_id, None)

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
+from websockets.exceptions import InvalidHandshake, WebSocketException
+from websockets.uri import parse_uri
 
 from libs.common.clock import Clock
 from libs.kalshi.fields import NS_PER_S
@@ -54,6 +55,29 @@ class _HandlerError(Exception):
         self.raised = raised
 
 
+class _Connect(connect):
+    """Follow no redirect: signed headers are for the host that was configured."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class _SteadyTime:
+    """Time on a clock that may be set: a step back is no time, so no wait becomes longer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_ns = clock.now_ns()
+        self._passed_ns = self._last_ns
+
+    def now_ns(self) -> int:
+        """Return nanoseconds that only grow; they begin at the clock's."""
+        now_ns = self._clock.now_ns()
+        self._passed_ns += max(0, now_ns - self._last_ns)
+        self._last_ns = now_ns
+        return self._passed_ns
+
+
 class StreamSession:
     """Connect, feed the stream, send its commands, hand the other events on, again and again.
 
@@ -73,6 +97,7 @@ class StreamSession:
         jitter: random.Random | None = None,
         on_frame: Callable[[str | bytes, int], None] | None = None,
     ) -> None:
+        parse_uri(url)  # raises InvalidURI here, once, and not in the middle of a reconnect
         self._url = url
         self._stream = stream
         self._headers = headers
@@ -83,7 +108,8 @@ class StreamSession:
         self._on_frame = on_frame
         self._socket: ClientConnection | None = None
         self._failures = 0
-        self._probed_ns = 0
+        self._steady = _SteadyTime(clock)
+        self._quiet_since_ns = self._probed_ns = 0
         self.connections_count = 0
         self.last_heard_ns: int | None = None
         self.last_failure: str | None = None
@@ -95,7 +121,7 @@ class StreamSession:
 
     async def want(self, channel: str, tickers: tuple[str, ...] = ()) -> None:
         """Subscribe to more; see KalshiStream.want."""
-        await self._send_now(self._stream.want(channel, tickers, now_ns=self._clock.now_ns()))
+        await self._send_now(self._stream.want(channel, tickers, now_ns=self._steady.now_ns()))
 
     async def drop(self, channel: str, tickers: tuple[str, ...]) -> None:
         """Subscribe to less; see KalshiStream.drop."""
@@ -121,7 +147,7 @@ class StreamSession:
         except (TimeoutError, ConnectionError, OSError) as error:
             return f"no signed headers: {error}"
         try:
-            async with connect(
+            async with _Connect(
                 self._url,
                 additional_headers=dict(headers),
                 compression="deflate",
@@ -133,8 +159,6 @@ class StreamSession:
             ) as socket:
                 self._socket = socket
                 return await self._serve(socket)
-        except InvalidURI:
-            raise
         except InvalidHandshake as error:
             return f"handshake refused: {error}"
         except (WebSocketException, OSError, TimeoutError) as error:
@@ -143,33 +167,32 @@ class StreamSession:
             self._socket = None
 
     async def _serve(self, socket: ClientConnection) -> str:
-        now_ns = self._clock.now_ns()
+        steady_ns = self._quiet_since_ns = self._probed_ns = self._steady.now_ns()
+        received_ns = self.last_heard_ns = self._clock.now_ns()
         self.connections_count += 1
-        self.last_heard_ns = self._probed_ns = now_ns
         try:
-            await self._deliver(self._stream.on_connected(now_ns), now_ns)
+            await self._deliver(self._stream.on_connected(steady_ns), received_ns)
             while True:
                 text = await _receive(socket)
-                now_ns = self._clock.now_ns()
+                steady_ns, received_ns = self._steady.now_ns(), self._clock.now_ns()
                 if text is not None:
-                    self.last_heard_ns = now_ns
+                    self._quiet_since_ns, self.last_heard_ns = steady_ns, received_ns
                     self._failures = 0
                     if self._on_frame is not None:
-                        self._on_frame(text, now_ns)
-                    await self._deliver(self._stream.on_text(text, now_ns), now_ns)
-                await self._deliver(self._stream.on_tick(now_ns), now_ns)
-                await self._check_life(now_ns)
+                        self._on_frame(text, received_ns)
+                    await self._deliver(self._stream.on_text(text, steady_ns), received_ns)
+                await self._deliver(self._stream.on_tick(steady_ns), received_ns)
+                await self._check_life(steady_ns)
         except _LeaveError as left:
             return str(left)
 
-    async def _check_life(self, now_ns: int) -> None:
-        assert self.last_heard_ns is not None, "a served connection has a time of last hearing"
-        silent_ns = now_ns - self.last_heard_ns
+    async def _check_life(self, steady_ns: int) -> None:
+        silent_ns = steady_ns - self._quiet_since_ns
         if silent_ns >= self._limits.silence_s * NS_PER_S:
             raise _LeaveError(f"nothing heard for {silent_ns / NS_PER_S:.1f} s")
         probe_after_ns = self._limits.probe_after_s * NS_PER_S
-        if silent_ns >= probe_after_ns and now_ns - self._probed_ns >= probe_after_ns:
-            self._probed_ns = now_ns
+        if silent_ns >= probe_after_ns and steady_ns - self._probed_ns >= probe_after_ns:
+            self._probed_ns = steady_ns
             await self._send([self._stream.probe()])
 
     async def _deliver(self, events: list[StreamEvent], now_ns: int) -> None:

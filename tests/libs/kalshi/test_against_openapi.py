@@ -1,7 +1,7 @@
 """Every call against the official document: path, query, body, and the answers it may get.
 
-Answers are built from the document's own schemas: with what is required, with all that is
-declared, and with null wherever it may stand. Whatever the exchange leaves out or adds is read.
+Answers are built from the document's own schemas: whatever the exchange may leave out, add or
+say null of is read.
 """
 
 import inspect
@@ -21,6 +21,7 @@ from libs.kalshi.signing import signed_bytes
 from libs.kalshi.transport import Answer
 from tests.lab.exchange.schemas import check_pointer, openapi
 from tests.libs.kalshi.client_calls import CALLS, Call
+from tests.libs.kalshi.spec_samples import MODES, resolved, sample
 
 PREFIX = "/trade-api/v2"
 NAMES = {
@@ -30,54 +31,9 @@ NAMES = {
     "event_ticker": "E",
     "series_ticker": "S",
 }
-TEXTS = {"order_id": "o", "cursor": "", "start": "0.0000", "end": "1.0000", "step": "0.0100"}
 ALL_ENDPOINTS = {
     name: value for name, value in vars(endpoints).items() if isinstance(value, Endpoint)
 }
-
-
-def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in schema:
-        node: Any = openapi()
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            node = node[part]
-        schema = node
-    return schema
-
-
-def sample(schema: dict[str, Any], mode: str, name: str = "") -> Any:
-    """Return an instance of a schema; text formats are those of kalshi-api.md §2.1."""
-    reference = schema.get("$ref", "")
-    schema = resolved(schema)
-    for many in ("allOf", "anyOf", "oneOf"):
-        if many in schema:
-            takes_null = mode == "null" and {"type": "null"} in schema[many]
-            return None if takes_null else sample(schema[many][0], mode, name)
-    kind = schema.get("type", "object")
-    if "enum" in schema:
-        return schema["enum"][0]
-    if kind == "object":
-        required = schema.get("required", [])
-        return {
-            key: sample(inner, mode, key)
-            for key, inner in schema.get("properties", {}).items()
-            if mode != "required" or key in required
-        }
-    if reference.endswith("PriceLevelDollarsCountFp"):
-        return ["0.4700", "12.50"]
-    if kind == "array":
-        return [sample(schema["items"], mode, name)] * schema.get("minItems", 1)
-    if kind == "string":
-        if name in TEXTS:
-            return TEXTS[name]
-        if reference.endswith("FixedPointDollars"):
-            return "0.4700"
-        if reference.endswith("FixedPointCount"):
-            return "12.50"
-        if schema.get("format") == "date-time":
-            return "2026-10-02T15:00:00.06683Z"
-        return "text"
-    return {"integer": 1_791_000_000, "number": 7869.9999, "boolean": True}[kind]
 
 
 def operation_of(method: str, path: str) -> tuple[str, dict[str, Any]]:
@@ -110,7 +66,7 @@ class Document:
             pointer = f"/paths/{escaped}/{method.lower()}/requestBody/content/application~1json"
             check_pointer("openapi", f"{pointer}/schema", value)
             declared = resolved(
-                operation["requestBody"]["content"]["application/json"]["schema"]
+                openapi(), operation["requestBody"]["content"]["application/json"]["schema"]
             ).get("properties", {})
             assert set(value) <= set(declared), f"{template}: fields that nobody declares"
         assert ("requestBody" in operation) or body is None, f"{template} takes no body"
@@ -120,12 +76,12 @@ class Document:
     def _check_query(
         template: str, operation: dict[str, Any], query: list[tuple[str, str]]
     ) -> None:
-        declared = [resolved(one) for one in operation.get("parameters", [])]
+        declared = [resolved(openapi(), one) for one in operation.get("parameters", [])]
         named = {one["name"]: one for one in declared if one["in"] == "query"}
         assert {name for name, _ in query} <= set(named), f"{template}: {query}"
         assert {name for name, one in named.items() if one.get("required")} <= dict(query).keys()
         for name, text in query:
-            schema = resolved(named[name]["schema"])
+            schema = resolved(openapi(), named[name]["schema"])
             if schema.get("type") == "integer":
                 assert schema.get("minimum", 0) <= int(text) <= schema.get("maximum", 2**63)
             elif schema.get("type") == "boolean":
@@ -140,7 +96,7 @@ class Document:
         if "content" not in response:
             return Answer(status, b"")
         schema = response["content"]["application/json"]["schema"]
-        value = sample(schema, self.mode)
+        value = sample(openapi(), schema, self.mode)
         if isinstance(value.get("orders"), list) and body is not None:
             for one in value["orders"]:
                 one.pop("error", None)  # the batch went well; refusals are tested elsewhere
@@ -171,7 +127,7 @@ class PlainSigner:
         return {"S": signed_bytes(timestamp_ms, method, path).decode()}
 
 
-CASES = [(name, mode) for name in CALLS for mode in ("required", "whole", "null")]
+CASES = [(name, mode) for name in CALLS for mode in MODES]
 CASES.remove(("event", "required"))  # without its markets an event is refused (test_rest.py)
 
 

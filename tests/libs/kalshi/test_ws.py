@@ -272,6 +272,18 @@ def test_terminal_errors_in_a_row_end_the_connection() -> None:
     assert kinds(live_stream(A).on_text(error(10), 0)) == [StreamError, Reconnect]
 
 
+def test_a_subscription_that_the_exchange_does_not_know_is_taken_up_again() -> None:
+    """Error 7 answers a command about a sid: without this its books would stay stale."""
+    stream = live_stream(A)
+    asked = commands(stream.on_text(delta(A, 5), 100 * S))  # a gap, so get_snapshot of sid 1
+    events = stream.on_text(error(7, id=asked[0]["id"]), 100 * S)
+    assert kinds(events) == [StreamError, Gap, Command]
+    assert commands(events)[0]["cmd"] == "subscribe"
+    stream.on_text(subscribed(BOOKS, 2), 100 * S)
+    late = error(7, id=asked[0]["id"])
+    assert kinds(stream.on_text(late, 100 * S)) == [StreamError]  # about the one we left
+
+
 def test_other_errors_are_reported_with_their_channel() -> None:
     stream = KalshiStream()
     stream.want(BOOKS, [A], now_ns=0)

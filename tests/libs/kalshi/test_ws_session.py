@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import InvalidURI
 
 from libs.common.clock import Clock, ManualClock, SystemClock
 from libs.kalshi.ws import BOOKS, KalshiStream
@@ -186,6 +187,67 @@ async def test_silence_is_probed_and_then_left() -> None:
         assert isinstance(consumer.events[2], Gap)
         assert consumer.events[2].reason == "nothing heard for 11.0 s"
         await left.wait()
+
+
+async def test_silence_is_noticed_on_a_clock_that_was_set_back() -> None:
+    noticed = asyncio.Event()
+
+    class SetBack(ManualClock):
+        behind_ns = 0
+
+        def now_ns(self) -> int:
+            if self.behind_ns:
+                noticed.set()
+            return super().now_ns() - self.behind_ns
+
+    clock = SetBack(1000 * S)
+    left = asyncio.Event()
+
+    async def behave(socket: ServerConnection) -> None:
+        await answer_subscribe(socket)
+        await socket.wait_closed()
+        left.set()
+
+    consumer = Consumer()
+    async with running(behave, consumer, clock), asyncio.timeout(20):
+        await consumer.seen(2)
+        clock.behind_ns = 300 * S
+        await noticed.wait()
+        await clock.advance_to(1011 * S)
+        await left.wait()
+
+
+@pytest.mark.parametrize("location", ["ws://127.0.0.1:1/", "http://[", "\x00", "/elsewhere"])
+async def test_a_redirect_is_refused_and_the_session_goes_on(location: str) -> None:
+    """Signed headers are for one host; and a redirect to nonsense must not end the process."""
+    requests = 0
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        await reader.readuntil(b"\r\n\r\n")
+        requests += 1
+        head = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+        writer.write(head.encode())
+        writer.close()
+
+    consumer = Consumer()
+    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        stream = KalshiStream()
+        stream.want(BOOKS, ["T1"], now_ns=0)
+        url = f"ws://127.0.0.1:{port}/trade-api/ws/v2"
+        session = StreamSession(url, stream, headers, consumer, SystemClock(), LIMITS)
+        task = asyncio.create_task(session.run())
+        gaps = await consumer.seen(3)
+        assert all(isinstance(one, Gap) and "handshake refused" in one.reason for one in gaps)
+        assert requests >= 3
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def test_an_impossible_address_is_refused_at_once() -> None:
+    with pytest.raises(InvalidURI):
+        StreamSession("http://host/", KalshiStream(), headers, Consumer(), SystemClock())
 
 
 async def test_what_the_handler_raises_ends_the_session() -> None:
