@@ -14,7 +14,12 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class AdminError(OperatingError):
-    """A service did not do what it was asked; one line that says which and why."""
+    """A service did not do what it was asked; one line that says which and why.
+
+    `no_answer`: it may be gone or hang, so nobody knows what it did.
+    """
+
+    no_answer = False
 
 
 @asynccontextmanager
@@ -34,4 +39,9 @@ async def call(method: Any, request: Any, metadata: Metadata, timeout_s: float) 
     try:
         return await method(request, metadata=metadata, timeout=timeout_s)
     except grpc.aio.AioRpcError as error:
-        raise AdminError(f"{error.code().name}: {error.details()}") from None
+        failed = AdminError(f"{error.code().name}: {error.details()}")
+        failed.no_answer = error.code() in (
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+        )
+        raise failed from None

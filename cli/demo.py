@@ -109,7 +109,7 @@ async def _trade(
     """Bring everything up, watch until it is settled, and compare the books."""
     plan = stack.plan
     await stack.start()
-    await release_kill_switch(plan.run, plan.addresses.admin["broker"], "alpha demo")
+    await release_kill_switch(plan.run, plan.addresses.admin, "alpha demo")
     clock = plan.clock.build()
     left = time_left(clock.now_ns(), plan.window.target_ns)
     console.print(

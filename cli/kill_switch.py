@@ -1,4 +1,4 @@
-"""`alpha kill-switch on|off|status`: ask the broker, and wait until it is confirmed."""
+"""`alpha kill-switch on|off|status`: stop or let trade, and say what was confirmed."""
 
 import getpass
 from typing import Annotated, Any
@@ -19,32 +19,31 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 def engage(reason: Reason = "operator", as_json: AsJson = False) -> None:
     """Stop trading: cancel everything and wait until the exchange confirms that nothing rests.
 
-    Exit code 0: confirmed. 1: something may still rest. 3: nothing is up, or no answer.
+    When no broker serves, a process of its own stores the switch and cancels with the broker's
+    key. Exit code 0: engaged and confirmed. 1: something may still rest, or a broker that comes
+    back may trade. 3: nothing is up.
     """
-    from cli import broker_admin
+    from cli.panic import engage_anyhow
 
-    answer = broker_admin.engage(reason, getpass.getuser())
+    answer = engage_anyhow(reason, getpass.getuser())
     console = Console()
     if as_json:
-        console.print_json(
-            data={
-                "engaged": True,
-                "confirmed_zero": answer.confirmed_zero,
-                "resting": answer.resting,
-                "unknown": answer.unknown,
-                "elapsed_ms": answer.elapsed_ms,
-            }
-        )
-    elif answer.confirmed_zero:
-        console.print(
-            f"engaged; the exchange confirms that nothing rests, after {answer.elapsed_ms:.0f} ms"
-        )
+        console.print_json(data=answer)
     else:
-        console.print(
-            f"engaged, but NOT confirmed: {answer.resting} resting, {answer.unknown} unknown; "
-            f"{answer.detail}"
-        )
-    raise typer.Exit(0 if answer.confirmed_zero else EXIT_STILL_RESTING)
+        console.print(_told(answer), highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if answer["engaged"] and answer["confirmed_zero"] else EXIT_STILL_RESTING)
+
+
+def _told(answer: dict[str, Any]) -> str:
+    without = "" if answer["broker"] else "no broker serves: cancelled directly; "
+    engaged = "engaged" if answer["engaged"] else "NOT ENGAGED"
+    if answer["confirmed_zero"]:
+        text = f"the exchange confirms that nothing rests, after {answer['elapsed_ms']:.0f} ms"
+    else:
+        shown = {name: answer[name] for name in ("resting", "unknown")}
+        counts = [f"{'?' if count is None else count} {name}" for name, count in shown.items()]
+        text = f"NOT confirmed: {', '.join(counts)}"
+    return f"{without}{engaged}; {text}{'; ' if answer['detail'] else ''}{answer['detail']}"
 
 
 @commands.command("off")

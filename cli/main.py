@@ -81,6 +81,9 @@ def start(
     day: Day = None,
     hour: Hour = None,
     release: Annotated[bool, typer.Option(help="Release the kill switch once READY.")] = False,
+    brokers: Annotated[
+        int, typer.Option(min=1, max=3, help="One leads, the others stand by to take over.")
+    ] = 1,
 ) -> None:
     """Run all services in the background, against the simulated exchange and index.
 
@@ -103,6 +106,7 @@ def start(
         day=day,
         hour=hour,
         release=release,
+        brokers=brokers,
     )
     raise typer.Exit(up.up(options, Console()))
 

@@ -59,10 +59,10 @@ class Addresses(Struct, frozen=True, kw_only=True):
     metrics: dict[str, int]
 
     @classmethod
-    def choose(cls) -> "Addresses":
-        """Return free ports."""
-        ports = free_ports(3 + 2 * len(SERVICES))
-        names = [str(service) for service in SERVICES]
+    def choose(cls, brokers: int = 1) -> "Addresses":
+        """Return free ports, for the six services and the brokers that stand by."""
+        names = [*map(str, SERVICES), *broker_names(brokers)[1:]]
+        ports = free_ports(3 + 2 * len(names))
         return cls(
             nats=ports[0],
             exchange=ports[1],
@@ -75,6 +75,16 @@ class Addresses(Struct, frozen=True, kw_only=True):
     def nats_url(self) -> str:
         """Return where services reach the bus."""
         return f"nats://127.0.0.1:{self.nats}"
+
+
+def broker_names(brokers: int) -> list[str]:
+    """Return the process names of the brokers: broker, broker-2, and so on."""
+    return [str(Service.BROKER), *(f"{Service.BROKER}-{n}" for n in range(2, brokers + 1))]
+
+
+def is_broker(name: str) -> bool:
+    """Return whether a process of a run is one of its brokers."""
+    return name == Service.BROKER or name.startswith(f"{Service.BROKER}-")
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -148,13 +158,18 @@ def _targets_in_bars(path: IndexPath) -> list[int]:
 
 
 def make_plan(
-    run: RunDirectory, window: Window, clock: ClockSpec, overrides: dict[str, dict[str, Any]]
+    run: RunDirectory,
+    window: Window,
+    clock: ClockSpec,
+    overrides: dict[str, dict[str, Any]],
+    brokers: int = 1,
 ) -> Plan:
     """Write the configuration of every process and return how to start them.
 
-    `overrides` are keys of a service's configuration, or of the simulated index's, by name.
+    `overrides` are keys of a service's configuration, or of the simulated index's, by name. Of
+    several brokers one leads, the others stand by.
     """
-    addresses = Addresses.choose()
+    addresses = Addresses.choose(brokers)
     nats_config = _write_nats(run, addresses)
     key_id, key_file = _write_keys(run)
     infrastructure = (
@@ -179,8 +194,9 @@ def make_plan(
         },
     }
     services = tuple(
-        _service(run, service, clock, addresses, own[service] | overrides.get(service, {}))
+        _service(run, service, name, clock, addresses, own[service] | overrides.get(service, {}))
         for service in SERVICES
+        for name in (broker_names(brokers) if service is Service.BROKER else [str(service)])
     )
     return Plan(
         run=run,
@@ -320,6 +336,7 @@ def _broker(addresses: Addresses, key_id: str, key_file: Path) -> dict[str, Any]
 def _service(
     run: RunDirectory,
     service: Service,
+    name: str,
     clock: ClockSpec,
     addresses: Addresses,
     values: dict[str, Any],
@@ -329,15 +346,16 @@ def _service(
         "nats_url": addresses.nats_url,
         "nats_password_file": str(run.token(f"nats-{service}.password")),
         "admin_token_file": str(run.token("admin.token")),
-        "admin_port": addresses.admin[service],
-        "metrics_port": addresses.metrics[service],
+        "admin_port": addresses.admin[name],
+        "metrics_port": addresses.metrics[name],
         "clock": _plain(clock),
+        **({"instance": name} if name != service else {}),
         **values,
     }
     policy = str(ROOT / "configs" / f"{service}.yaml")
-    own = str(run.write_config(str(service), config))
+    own = str(run.write_config(name, config))
     arguments = ("-m", f"services.{service}", "--config", policy, "--config", own)
-    return _process(run, str(service), sys.executable, *arguments)
+    return _process(run, name, sys.executable, *arguments)
 
 
 def _python(run: RunDirectory, name: str, module: str, values: dict[str, Any]) -> ProcessSpec:

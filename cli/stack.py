@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from cli.errors import OperatingError
-from cli.plan import ROOT, Plan
+from cli.health import all_ready, health_of
+from cli.plan import ROOT, Plan, is_broker
 from cli.supervisor import Child, Supervisor, last_line
-from libs.common.admin import probe_health
 from libs.common.bus import BusError
 from libs.common.provision import provision
-from libs.common.topology import SERVICES, Service
+from libs.common.topology import Service
 
 START_TIMEOUT_S = 90.0
 """For a machine with much else to do; what dies is told at once. Usual are ten seconds."""
@@ -63,20 +63,18 @@ class Stack:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
         # The broker goes first: it cancels what rests while everybody it needs is still there.
-        others = [str(service) for service in SERVICES if service is not Service.BROKER]
-        killed = await self.supervisor.stop([str(Service.BROKER)])
+        # All brokers together: one that stands by must not take over from one that is leaving.
+        names = [spec.name for spec in self.plan.services]
+        others = [name for name in names if not is_broker(name)]
+        killed = await self.supervisor.stop([name for name in names if is_broker(name)])
         killed += await self.supervisor.stop(others)
         killed += await self.supervisor.stop()
         self.plan.run.state_file.unlink(missing_ok=True)
         return killed
 
     async def health(self) -> dict[str, str]:
-        """Return the health of each service, by name."""
-        names = [str(service) for service in SERVICES]
-        answers = await asyncio.gather(
-            *(probe_health(f"127.0.0.1:{self.plan.addresses.admin[name]}", 1.0) for name in names)
-        )
-        return dict(zip(names, answers, strict=True))
+        """Return the health of each service's process, by name."""
+        return await health_of(self.plan.addresses.admin)
 
     def failures(self) -> list[str]:
         """Return a line for each process that is gone for good."""
@@ -106,14 +104,15 @@ class Stack:
                 await asyncio.sleep(POLL_S)
 
     async def _all_ready(self) -> bool:
-        return set((await self.health()).values()) == {"SERVING"}
+        return all_ready(await self.health())
 
     async def _until(self, what: str, done: Callable[[], Any]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not await done():
             self._raise_failures()
             if time.monotonic() > deadline:
-                slow = [name for name, state in (await self.health()).items() if state != "SERVING"]
+                found = (await self.health()).items()
+                slow = [name for name, state in found if state not in ("SERVING", "STANDBY")]
                 hints = "; ".join(f"{name}: {self._hint(name)}" for name in slow)
                 raise StackError(
                     f"expected {what} within {START_TIMEOUT_S:.0f} s, found not ready: {hints}"

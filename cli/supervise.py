@@ -36,6 +36,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     day: str | None = None
     hour: int | None = None
     release: bool = False
+    brokers: int = 1
 
 
 def plan_of(options: UpOptions, run: RunDirectory, wall_ns: int) -> Plan:
@@ -49,7 +50,7 @@ def plan_of(options: UpOptions, run: RunDirectory, wall_ns: int) -> Plan:
     else:
         window = next_window(options.seed, wall_ns)
         clock = ClockSpec()
-    return make_plan(run, window, clock, {})
+    return make_plan(run, window, clock, {}, options.brokers)
 
 
 async def _supervise(options: UpOptions) -> int:
@@ -65,7 +66,7 @@ async def _supervise(options: UpOptions) -> int:
     try:
         await stack.start()
         if options.release:
-            await release_kill_switch(run, stack.plan.addresses.admin["broker"], "alpha up")
+            await release_kill_switch(run, stack.plan.addresses.admin, "alpha up")
         await stop.wait()
     except StackError as error:
         print(f"could not start: {error}", file=sys.stderr)

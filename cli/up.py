@@ -14,14 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import OperatingError
+from cli.health import all_ready, health_of
 from cli.plan import ROOT
 from cli.run_directory import RunDirectory
 from cli.runs import RunningRun, running, up_directory
 from cli.supervise import EXIT_USAGE, UpOptions
 from cli.supervisor import last_line
-from libs.common.admin import probe_health
 from libs.common.config import ConfigError
-from libs.common.topology import SERVICES
 
 UP_TIMEOUT_S = 120.0
 """Longer than the supervisor's own limit: it tells why, and leaves nothing half-started."""
@@ -65,7 +64,7 @@ def up(options: UpOptions, console: Console) -> int:
                 why = last_line(log_file) or f"it ended at once; see {log_file}"
                 raise ConfigError(why) if process.returncode == EXIT_USAGE else OperatingError(why)
             state = run.read_state()
-            if state is not None and set(_health(state).values()) == {"SERVING"}:
+            if state is not None and all_ready(_health(state)):
                 console.print(f"all READY in {time.monotonic() - began:.1f} s", highlight=False)
                 return status(console, as_json=False)
             time.sleep(0.1)
@@ -100,8 +99,9 @@ def status(console: Console, *, as_json: bool) -> int:
         else:
             console.print("nothing is up; start it with `alpha up`")
         return EXIT_NOT_RUNNING
-    rows = _rows(known)
-    well = all(row["health"] in ("SERVING", "running") for row in rows)
+    health = _health(known.state)
+    rows = _rows(known, health)
+    well = all_ready(health) and all(row["health"] != "gone" for row in rows)
     if as_json:
         console.print_json(data={"running": True, "well": well, "processes": rows})
         return 0 if well else EXIT_DEGRADED
@@ -123,8 +123,7 @@ def status(console: Console, *, as_json: bool) -> int:
     return 0 if well else EXIT_DEGRADED
 
 
-def _rows(known: RunningRun) -> list[dict[str, Any]]:
-    health = _health(known.state)
+def _rows(known: RunningRun, health: dict[str, str]) -> list[dict[str, Any]]:
     rows = []
     for row in known.state["processes"]:
         alive = row["pid"] is not None and psutil.pid_exists(row["pid"])
@@ -141,8 +140,4 @@ def _memory_mb(pid: int | None) -> float | None:
 
 
 def _health(state: dict[str, Any]) -> dict[str, str]:
-    async def ask() -> list[str]:
-        probes = [probe_health(f"127.0.0.1:{state['admin'][name]}", 1.0) for name in SERVICES]
-        return await asyncio.gather(*probes)
-
-    return dict(zip((str(name) for name in SERVICES), asyncio.run(ask()), strict=True))
+    return asyncio.run(health_of(state["admin"]))

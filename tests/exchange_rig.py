@@ -90,8 +90,10 @@ class RecordedExchange:
         await self.server.stop()
 
     def rest(self, count: int, account: str = KEY_ID) -> list[str]:
-        """Put orders at rest on the account; return their ids."""
+        """Put orders at rest on an account; return their ids."""
         engine = self.server.engine
+        if account != KEY_ID:
+            engine.open_account(account, 10**9)
         tickers = [ticker for ticker in engine.state.markets if ticker.startswith("KXINXU")]
         orders = []
         for number in range(count):
@@ -104,7 +106,7 @@ class RecordedExchange:
         return orders
 
     def resting(self) -> list[str]:
-        """Return the ids of what rests on the account."""
+        """Return the ids of what rests on the key's account."""
         return [order.order_id for order in self.server.engine.resting(KEY_ID)]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -15,6 +15,8 @@ AddServicer = Callable[[grpc.aio.Server], str]
 """Register a servicer with a server and return the full name of its gRPC service."""
 
 HEALTH = health.SERVICE_NAME
+STANDBY = "standby"
+"""The name under which health says that a process waits for another one's work."""
 _TAKEN = (
     "admin_port: expected a free port, found {}:{} in use; "
     "stop what listens there or choose another"
@@ -73,12 +75,20 @@ class AdminServer:
     async def start(self) -> None:
         """Listen, not yet serving."""
         await self.set_serving(False)
+        await self.set_standby(False)
         await self._server.start()
 
     async def set_serving(self, serving: bool) -> None:
         """Tell health probes whether the service is READY."""
+        await self._set("", serving)
+
+    async def set_standby(self, standing_by: bool) -> None:
+        """Tell health probes whether this process waits, well, to take over."""
+        await self._set(STANDBY, standing_by)
+
+    async def _set(self, name: str, true: bool) -> None:
         status = health_pb2.HealthCheckResponse.ServingStatus
-        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
+        await self._health.set(name, status.SERVING if true else status.NOT_SERVING)
 
     async def close(self) -> None:
         """Stop listening; calls under way get a second to end."""
@@ -97,11 +107,17 @@ def _refuse_taken_port(host: str, port: int) -> None:
 
 
 async def probe_health(address: str, timeout_s: float = 2.0) -> str:
-    """Return SERVING, NOT_SERVING, or UNREACHABLE for the service at `host:port`."""
+    """Return SERVING, STANDBY, NOT_SERVING, or UNREACHABLE for the service at `host:port`."""
+    statuses = health_pb2.HealthCheckResponse.ServingStatus
     async with grpc.aio.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
-        except grpc.aio.AioRpcError:
-            return "UNREACHABLE"
-    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+            for name in ("", STANDBY):
+                request = health_pb2.HealthCheckRequest(service=name)
+                answer = await stub.Check(request, timeout=timeout_s)
+                if answer.status == statuses.SERVING:
+                    return "STANDBY" if name else "SERVING"
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                return "UNREACHABLE"
+    return "NOT_SERVING"

@@ -145,6 +145,17 @@ class Context:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timers: dict[str, asyncio.Task[Any]] = {}
         self._core_failed = False
+        self.standing_by = False
+        self.tell_standby: Callable[[bool], Awaitable[None]] | None = None
+
+    async def stand_by(self, waiting: bool) -> None:
+        """Say whether another process does this service's work and we wait to take it over.
+
+        Meanwhile its heartbeats are the service's; ours would hide them.
+        """
+        self.standing_by = waiting
+        if self.tell_standby is not None:
+            await self.tell_standby(waiting)
 
     def now_ns(self) -> int:
         """Return the present time of the run's clock."""
@@ -311,6 +322,7 @@ class Runner:
         admin = AdminServer(config.host, config.admin_port, token, self._app.admin_services())
         metrics = MetricsServer(context.metrics, config.host, config.metrics_port, token)
         await admin.start()
+        context.tell_standby = admin.set_standby
         try:
             await self._until_stopped(self._live(admin))
         finally:
@@ -414,6 +426,8 @@ class Runner:
             self._loop_lag_ns = 0
 
     def _send_heartbeat(self) -> None:
+        if self.context.standing_by:
+            return
         now_ns = self.context.now_ns()
         self._beats += 1
         cause = Cause.first("heartbeat", f"{self._instance}|{now_ns}|{self._beats}", now_ns)

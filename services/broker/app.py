@@ -64,7 +64,7 @@ class BrokerApp(AppBase):
         """Take lease and epoch, read log and exchange back, resolve every difference."""
         config = self.config
         self._build(context)
-        await self.lease.take()
+        await self.lease.take(context.stand_by)
         context.spawn(self._keep_lease(), "lease")
         epoch, self.fence = await recovery.take_epoch(
             context, config.account, config.instance or f"broker-{os.getpid()}"

@@ -5,7 +5,7 @@ lease, but only the one whose epoch is the newest can publish an intent.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from msgspec import Struct
@@ -48,10 +48,11 @@ class Lease:
         """Tell whether the lease is surely ours now: renewed well within its time to live."""
         return asyncio.get_running_loop().time() - self._renewed_s < 0.8 * self._ttl_s
 
-    async def take(self) -> None:
+    async def take(self, stand_by: Callable[[bool], Awaitable[None]]) -> None:
         """Wait until the lease is free, or was our predecessor's in this very place, and take it.
 
-        A predecessor on our admin port is dead, or we could not have opened it.
+        A predecessor on our admin port is dead, or we could not have opened it. `stand_by` is
+        told when we begin to wait for another broker, and when that is over.
         """
         told = ""
         while True:
@@ -66,10 +67,12 @@ class Lease:
                 except RevisionMismatch:
                     continue
                 self._renewed_s = started_s
+                await stand_by(False)
                 return
             if told != owner.instance:
                 told = owner.instance
                 self._log.info("standing by", lease_of=owner.instance)
+                await stand_by(True)
             await asyncio.sleep(self._every_s / 2)
 
     async def keep(self, doubtful: Callable[[str], None]) -> None:

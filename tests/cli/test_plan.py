@@ -85,6 +85,21 @@ def test_a_plan_keeps_its_secrets_in_one_room(tmp_path: Path) -> None:
     assert holders == ["broker"]
 
 
+def test_each_of_two_brokers_has_a_name_and_ports_of_its_own(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    window = choose_window(seed=1, bars=(), day=date(2025, 11, 3), hour=None)
+    plan = make_plan(run, window, window_clock(window, 10.0, 9.0, 0), {}, brokers=2)
+    names = [spec.name for spec in plan.services]
+    assert sorted(names) == sorted([*map(str, SERVICES), "broker-2"])
+    first, second = (
+        json.loads((run.configs / f"{name}.yaml").read_text()) for name in ("broker", "broker-2")
+    )
+    differ = {name for name in first | second if first.get(name) != second.get(name)}
+    assert differ == {"admin_port", "metrics_port", "instance"}
+    ports = [*plan.addresses.admin.values(), *plan.addresses.metrics.values()]
+    assert len(set(ports)) == 2 * 7
+
+
 def test_a_run_directory_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="expected to write in"):

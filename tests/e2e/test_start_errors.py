@@ -226,6 +226,7 @@ async def serve_and_ask(
 
     server = AdminServer("127.0.0.1", 0, "the-right-token", ())
     await server.start()
+    await server.set_serving(True)
     run.write_secret("admin.token", "a-wrong-token")
     keeper = await asyncio.create_subprocess_exec(
         PYTHON, "-c", "import signal; signal.pause()", "alpha-keeper"

@@ -40,6 +40,19 @@ async def test_health_is_open_and_follows_the_service(admin: AdminServer) -> Non
     assert await probe_health(address) == "NOT_SERVING"
 
 
+async def test_who_stands_by_says_so_until_it_serves(admin: AdminServer) -> None:
+    address = f"127.0.0.1:{admin.port}"
+    await admin.set_standby(True)
+    assert await probe_health(address) == "STANDBY"
+    await admin.set_serving(True)
+    assert await probe_health(address) == "SERVING"
+    await admin.set_serving(False)
+    await admin.set_standby(False)
+    assert await probe_health(address) == "NOT_SERVING"
+    await admin.close()
+    assert await probe_health(address) == "UNREACHABLE"
+
+
 async def test_an_unknown_service_s_health_is_not_found(admin: AdminServer) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{admin.port}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)

@@ -1,0 +1,52 @@
+"""Engage the kill switch by the broker that leads, and without one when none does."""
+
+from typing import Any
+
+from cli import broker_admin
+from cli.admin_client import AdminError
+from cli.errors import OperatingError
+from cli.one_shot import run_one_shot
+from cli.plan import ROOT
+from cli.run_directory import RunDirectory
+from libs.common.config import ConfigError
+from libs.common.topology import Service
+
+TIMEOUT_S = 60.0
+"""More than the one shot's own limits together."""
+
+
+def engage_anyhow(reason: str, by: str) -> dict[str, Any]:
+    """Engage the switch of the run that is up; return what was confirmed, and by whom.
+
+    Raises OperatingError when nothing is up or not even the one shot could be tried.
+    """
+    known = broker_admin.demand_running()
+    try:
+        answer = broker_admin.engage(known, reason, by)
+    except broker_admin.NoLeader:
+        return without_broker(known.run, reason, by)
+    except AdminError as error:
+        if not error.no_answer:
+            raise
+        return without_broker(known.run, reason, by)
+    return {
+        "broker": True,
+        "engaged": True,
+        "confirmed_zero": answer.confirmed_zero,
+        "resting": answer.resting,
+        "unknown": answer.unknown,
+        "elapsed_ms": answer.elapsed_ms,
+        "detail": answer.detail,
+    }
+
+
+def without_broker(run: RunDirectory, reason: str, by: str) -> dict[str, Any]:
+    """Store the switch and cancel everything with the broker's own configuration and key."""
+    policy = ROOT / "configs" / f"{Service.BROKER}.yaml"
+    own = run.configs / f"{Service.BROKER}.yaml"
+    words = ["--config", str(policy), "--config", str(own), "--reason", reason, "--by", by]
+    try:
+        result, _ = run_one_shot("services.broker.panic", words, TIMEOUT_S)
+    except (ConfigError, OperatingError) as error:
+        raise OperatingError(f"no broker serves, and nothing was cancelled: {error}") from None
+    return {"broker": False, "unknown": None, **result}
