@@ -92,7 +92,7 @@ async def real(root: Path, rate: float, seconds: float) -> tuple[list[float], di
     stack = Stack(plan)
     try:
         await stack.start()
-        await release_kill_switch(plan.run, plan.addresses.admin["broker"], "bench")
+        await release_kill_switch(plan.run, plan.addresses.admin, "bench")
         await asyncio.sleep(WARM_UP_S)
         from_ns = clock.now_ns()
         await asyncio.sleep(seconds)
