@@ -146,6 +146,20 @@ def new_demo_directory(stamp: str) -> RunDirectory:
     return run
 
 
+def new_truth_log(stamp: str) -> Path:
+    """Return where an exchange that runs alone writes its record, and drop the oldest ones."""
+    parent = home() / "sim"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--truth: expected a folder {parent} to write in, found: {error.strerror}"
+        ) from None
+    for path in sorted(parent.glob("*.truth.jsonl"))[: -KEEP_RUNS + 1]:
+        path.unlink(missing_ok=True)
+    return parent / f"{stamp}-{os.getpid()}.truth.jsonl"
+
+
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """Return ports that are free at this moment."""
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]

@@ -27,7 +27,9 @@ def exchange(
     host: Host = "127.0.0.1",
     port: Port = 0,
     seed: Seed = 1,
-    truth: Annotated[Path, typer.Option(help="New file for its own log.")] = Path("truth.jsonl"),
+    truth: Annotated[
+        Path | None, typer.Option(help="New file for its own log; default one in var/sim/.")
+    ] = None,
     tier: Annotated[
         str, typer.Option(help="Rate limits: basic, advanced, expert … prestige.")
     ] = "advanced",

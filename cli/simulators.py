@@ -8,6 +8,7 @@ from typing import get_args
 from msgspec import Struct
 
 from cli.plan import choose_window, listed_ladders, parse_day, range_ladder, window_clock
+from cli.run_directory import new_truth_log
 from lab.exchange.auth import KeysError
 from lab.exchange.config import ExchangeConfig, Tier
 from lab.exchange.faults import load_scenario
@@ -57,7 +58,7 @@ def run_exchange(
     keys: Path,
     host: str,
     port: int,
-    truth: Path,
+    truth: Path | None,
     tier: str,
     crowd: bool,
     faults: OnDemand,
@@ -70,6 +71,8 @@ def run_exchange(
     known = {name: name for name in get_args(Tier)}
     if tier not in known:
         raise ConfigError(f"--tier: expected one of {', '.join(known)}, given {tier!r}")
+    if truth is None:
+        truth = new_truth_log(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
     config = VenueConfig(
         exchange=ExchangeConfig(
             keys_dir=str(keys),
@@ -93,7 +96,9 @@ def run_exchange(
     except (KeysError, TruthLogError, BarsError) as error:
         raise ConfigError(str(error)) from None
     except OSError as error:
-        raise ConfigError(f"--port: expected a free one, {host}:{port}: {error}") from None
+        raise ConfigError(
+            f"--host, --port, --admin-port: expected to listen at {host}:{port}, found: {error}"
+        ) from None
 
 
 def run_index_simulator(

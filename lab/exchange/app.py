@@ -46,7 +46,8 @@ async def run(
     server = await serve(config, clock, flow=flow, settlement_level=settlement_level)
     try:
         admin = f"admin at http://{LOOPBACK}:{server.admin_port}, " if server.admin_port else ""
-        ready.write(f"{admin}exchange ready at http://{config.host}:{server.port}/trade-api/v2\n")
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        ready.write(f"{admin}exchange ready at http://{host}:{server.port}/trade-api/v2\n")
         ready.flush()
         waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.failed())]
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 ALPHA = Path(sys.executable).parent / "alpha"
 
@@ -38,6 +42,8 @@ def test_help(tmp_path: Path, words: list[str]) -> None:
         (["demo", "--fault", "hiccup"], 2, "expected a form like silence@+120s:5s"),
         (["sim", "exchange", "--keys", "nowhere"], 2, "nowhere"),
         (["sim", "exchange", "--keys", ".", "--tier", "gold"], 2, "gold"),
+        (["sim", "exchange", "--keys", ".", "--scenario", "none.yaml"], 2, "none.yaml"),
+        (["sim", "exchange", "--keys", ".", "--admin-port", "0"], 2, "expected both or none"),
         (["sim", "index", "--key-file", "none"], 2, "expected a readable file at none"),
         (["kill-switch", "on"], 3, "nothing is up"),
         (["kill-switch", "status"], 3, "nothing is up"),
@@ -51,6 +57,39 @@ def test_one_line_says_what_was_expected(
     assert shown.returncode == code
     assert "Traceback" not in shown.stderr
     assert not list(tmp_path.glob("demo/*/state.json"))
+
+
+def test_the_exchange_alone_serves_and_leaves_its_record(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    public = Ed25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (keys / "abc.pub.pem").write_bytes(pem)
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text("- {fault: answer, status: 503, where: {operations: [GetSeries]}}")
+    words = ["--host", "127.0.0.1", "--port", "0", "--seed", "3", "--keys", str(keys)]
+    for _ in range(2):
+        process = subprocess.Popen(
+            [str(ALPHA), "sim", "exchange", *words, "--scenario", str(scenario)],
+            env={**os.environ, "ALPHA_HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            found = re.fullmatch(
+                r"exchange ready at (http://127.0.0.1:\d+/trade-api/v2)\n",
+                process.stdout.readline(),
+            )
+            assert found
+            assert httpx.get(f"{found[1]}/exchange/status").json()["exchange_active"] is True
+            assert httpx.get(f"{found[1]}/series/KXINXU").status_code == 503
+        finally:
+            process.terminate()
+            out, err = process.communicate(timeout=20)
+        assert (process.returncode, out, err) == (0, "", "")
+    assert len(list((tmp_path / "sim").glob("*.truth.jsonl"))) == 2
 
 
 def test_nothing_is_up(tmp_path: Path) -> None:
