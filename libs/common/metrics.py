@@ -54,6 +54,9 @@ class Metrics:
         self.orders_total = self._counter("orders", "orders that reached a state", "state")
         self.resting_orders = self._gauge("resting_orders", "orders at rest")
         self.unknown_orders = self._gauge("unknown_orders", "orders whose outcome is unknown")
+        self.book_differences = self._gauge(
+            "book_differences", "differences to the exchange's books", "kind"
+        )
         self.fills_total = self._counter("fills", "fills", "family")
         self.exchange_requests_total = self._counter(
             "exchange_requests", "calls to the exchange", "call", "outcome"

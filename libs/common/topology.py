@@ -241,6 +241,13 @@ SUBJECTS: tuple[Subject, ...] = (
         carries=(m.ExchangeStatus,),
     ),
     Subject(
+        pattern="status.reconciliation",
+        stream="STATUS",
+        writers=(_B,),
+        readers=(_M, _L),
+        carries=(m.Reconciliation,),
+    ),
+    Subject(
         pattern="status.monitor.*",
         stream="STATUS",
         writers=(_M,),
@@ -397,6 +404,7 @@ _ROUTES: dict[type[m.Message], Callable[..., str]] = {
     m.Heartbeat: lambda x: f"status.heartbeat.{_token(x.service)}",
     m.FeedStatus: lambda x: f"status.feed.{_token(x.feed)}",
     m.ExchangeStatus: lambda _: "status.exchange",
+    m.Reconciliation: lambda _: "status.reconciliation",
     m.MonitorResult: lambda x: f"status.monitor.{_token(x.monitor)}",
     m.DeadLetter: lambda x: f"dead.{_token(x.source)}.{_token(x.stream)}",
 }

@@ -275,6 +275,8 @@ class BrokerApp(AppBase):
             metrics.resting_orders.set(
                 sum(order.state in ("resting", "partially_filled") for order in open_orders)
             )
+            for kind, count in self.core.differences.items():
+                metrics.book_differences.labels(kind).set(count)
             for state, count in self.core.reached.items():
                 metrics.orders_total.labels(state).inc(self._new("orders", state, count))
             for series, count in self.core.booked.items():

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from libs.common.effects import Effect, Event, Received, TimerFired
 from libs.common.messages import Verdict
 from services.broker import events as e
+from services.broker.compare import Comparison
 from services.broker.desk import Desk
 from services.broker.groups import NAMED_IN_REFUSAL, Groups
 from services.broker.orders import Order
@@ -31,6 +32,7 @@ class BrokerCore:
         self._desk = Desk(policy)
         self._resolver = Resolver(self._desk)
         self._groups = Groups(self._desk)
+        self._comparison = Comparison(self._desk)
         self._policy = policy
         self._live_only = live_only
         self.phase: Phase = "folding"
@@ -48,8 +50,9 @@ class BrokerCore:
             e.OrderAnswer: self._on_answer,
             e.FillSeen: lambda event: self._resolver.fill(event.fill),
             e.OrderSeen: lambda event: self._resolver.frame(event.order),
-            e.OrdersRead: self._resolver.read,
-            e.PositionsRead: self._resolver.positions,
+            e.OrdersRead: self._on_orders_read,
+            e.PositionsRead: self._comparison.positions,
+            e.BalanceRead: self._comparison.balance,
             e.SettlementsRead: self._resolver.payouts,
             e.EverythingCancelled: self._on_everything_cancelled,
             e.GroupAnswer: self._groups.answered,
@@ -75,6 +78,11 @@ class BrokerCore:
     def booked(self) -> dict[str, int]:
         """Return how many fills of each series were booked in this life."""
         return self._desk.booked
+
+    @property
+    def differences(self) -> dict[str, int]:
+        """Return how many differences to the exchange's books there were of late, by kind."""
+        return self._comparison.counts
 
     @property
     def epoch(self) -> int:
@@ -164,6 +172,11 @@ class BrokerCore:
             self._desk.alert(f"{event.call}_refused", f"{event.client_order_id}: {event.code}")
             if event.call == "place" and NAMED_IN_REFUSAL in event.code:
                 self._groups.triggered(self.state.events[order.event_ticker])
+
+    def _on_orders_read(self, event: e.OrdersRead) -> None:
+        if event.complete and not event.event_ticker:
+            self._comparison.orders(event)
+        self._resolver.read(event)
 
     # Stops
 

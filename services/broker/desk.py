@@ -37,6 +37,7 @@ class Desk:
         self.touched: dict[str, None] = {}
         self.reached: dict[str, int] = {}
         """How many orders reached each state in this life: for the metrics."""
+        self._differences: list[tuple[int, str, str]] = []
         self.booked: dict[str, int] = {}
         """How many fills of each series were booked in this life."""
 
@@ -56,6 +57,17 @@ class Desk:
     def alert(self, kind: str, text: str) -> None:
         """Tell a person."""
         self.effects.append(Alert(kind=kind, text=text))
+
+    def differ(self, kind: str, alert: str, text: str) -> None:
+        """Tell of a difference to the exchange's books that counts at once."""
+        self._differences.append((self.now_ns, kind, text))
+        self.alert(alert, text)
+
+    def recent_differences(self) -> list[tuple[str, str]]:
+        """Return kind and text of what differed of late, so that no reader misses it."""
+        since_ns = self.now_ns - to_ns(self.policy.difference_shown_s)
+        self._differences = [one for one in self._differences if one[0] >= since_ns]
+        return [(kind, text) for _, kind, text in self._differences]
 
     def timer(self, event: EventState, name: str, at_ns: int) -> None:
         """Ask to be woken for an event at a time, once, however often it is asked."""

@@ -137,6 +137,13 @@ class PositionsRead(Event, frozen=True, kw_only=True):
     positions: tuple[tuple[str, int], ...]
 
 
+class BalanceRead(Event, frozen=True, kw_only=True):
+    """The account's cash, the last part of a read of the account."""
+
+    started_ns: int
+    balance_e6: int
+
+
 class SettlementsRead(Event, frozen=True, kw_only=True):
     """What the exchange has paid for the markets of one event so far."""
 

@@ -252,10 +252,33 @@ class Exchange:
         found = await self._read(at.FILLS, lambda: self.client.fills(since_ns=since_ns))
         return [_fill(one, "", one.created_ns or 0) for one in reversed(found)]
 
+    async def cutoffs(self) -> tuple[int, int]:
+        """Return before which times ended orders and fills are among the past ones alone.
+
+        Raises KalshiError.
+        """
+        cutoff = await self._read(at.HISTORICAL_CUTOFF, self.client.historical_cutoff)
+        return cutoff.orders_updated_ns, cutoff.trades_created_ns
+
+    async def past_fills(self, since_ns: int) -> list[ExchangeFill]:
+        """Return our fills before the cutoff, oldest first. Raises KalshiError."""
+        call = partial(self.client.historical_fills, since_ns=since_ns)
+        found = await self._read(at.HISTORICAL_FILLS, call)
+        return [_fill(one, "", one.created_ns or 0) for one in reversed(found)]
+
+    async def past_orders(self, ticker: str) -> tuple[ExchangeOrder, ...]:
+        """Return a market's orders that ended before the cutoff. Raises KalshiError."""
+        call = partial(self.client.historical_orders, ticker=ticker)
+        return tuple(map(order_shown, await self._read(at.HISTORICAL_ORDERS, call)))
+
     async def positions(self) -> tuple[tuple[str, int], ...]:
         """Return the unsettled positions. Raises KalshiError."""
         found = await self._read(at.POSITIONS, self.client.positions)
         return tuple((one.ticker, one.position_e2) for one in found)
+
+    async def balance(self) -> int:
+        """Return the cash in e6. Raises KalshiError."""
+        return (await self._read(at.BALANCE, self.client.balance)).balance_e6
 
     async def payouts(self, event_ticker: str) -> tuple[ExchangePayout, ...]:
         """Return what was paid for an event's markets. Raises KalshiError."""

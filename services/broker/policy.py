@@ -45,6 +45,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group_reset_s: float = 0.0
     """A triggered group is reset after so long; 0: by an operator alone."""
     group_retry_s: float = 2.0
+    difference_shown_s: float = 60.0
+    """So long a passing difference between the books is told with every comparison."""
     orphan_s: float = 5.0
     """A fill without an order of ours waits so long for the order to become known."""
 

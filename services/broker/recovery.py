@@ -118,9 +118,26 @@ async def reconcile(
                 context.log.warning("exchange unread, not READY", why=str(error))
                 await asyncio.sleep(retry_s)
 
+    since_ns = watch.fills_since_ns
+    past_orders = False
+
+    async def read_past() -> None:
+        """Read the fills before the exchange's cutoff, and note whether orders may be there."""
+        nonlocal past_orders
+        if since_ns is None:
+            return
+        orders_ns, fills_ns = await exchange.cutoffs()
+        past_orders = since_ns < orders_ns
+        if since_ns < fills_ns:
+            for fill in await exchange.past_fills(since_ns):
+                context.dispatch(e.FillSeen(now_ns=context.now_ns(), fill=fill))
+
     async def read_event(event_ticker: str) -> None:
         started_ns = context.now_ns()
         orders = await exchange.event_orders(event_ticker, ())
+        if past_orders:
+            for ticker in {one.ticker for one in core.state.events[event_ticker].orders()}:
+                orders += await exchange.past_orders(ticker)
         context.dispatch(
             e.OrdersRead(
                 now_ns=context.now_ns(),
@@ -136,6 +153,7 @@ async def reconcile(
         context.dispatch(e.GroupsRead(now_ns=context.now_ns(), groups=groups))
 
     await insist(exchange.learn_limits)
+    await insist(read_past)
     await insist(watch.read_account)
     await insist(read_groups)
     for event in list(core.state.events.values()):

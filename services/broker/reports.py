@@ -10,9 +10,10 @@ from libs.common.messages import (
     OrderIntent,
     OrderState,
     OrderUpdate,
+    Reconciliation,
     derived_id,
 )
-from services.broker.events import Call, ExchangeFill, ExchangePayout
+from services.broker.events import BalanceRead, Call, ExchangeFill, ExchangePayout
 from services.broker.orders import Order
 
 SOURCE = "broker"
@@ -117,6 +118,24 @@ def fill(seen: ExchangeFill, order: Order | None, event: tuple[str, str], now_ns
         is_taker=seen.is_taker,
         fee_e6=seen.fee_e6,
         exchange_ns=seen.exchange_ns,
+    )
+
+
+def reconciliation(
+    differences: list[str], count: int, read: BalanceRead, epoch: int, now_ns: int
+) -> Reconciliation:
+    """Return how a comparison of the books came out."""
+    message_id = derived_id("reconciliation", epoch, read.started_ns)
+    return Reconciliation(
+        id=message_id,
+        ts_event_ns=now_ns,
+        ts_pub_ns=now_ns,
+        cause_id="",
+        correlation_id=message_id,
+        source=SOURCE,
+        differences=tuple(text[:_TEXT_MAX] for text in differences),
+        difference_count=count,
+        balance_e6=read.balance_e6,
     )
 
 

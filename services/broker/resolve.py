@@ -15,7 +15,6 @@ from services.broker.events import (
     ExchangeOrder,
     FetchSettlements,
     OrdersRead,
-    PositionsRead,
     SettlementsRead,
 )
 from services.broker.orders import Order
@@ -29,8 +28,6 @@ class Resolver:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._differences: dict[str, int] = {}
-        self._alerted: dict[str, int] = {}
 
     # Orders
 
@@ -83,7 +80,8 @@ class Resolver:
         )
         resting = before[0] in ("resting", "partially_filled") and order.is_open
         if resting and held != (order.price_e4, order.count_e2):
-            desk.alert("order_differs", f"{order.client_order_id}: {held} became {shown}")
+            text = f"{order.client_order_id}: {held} became {shown}"
+            desk.differ("order", "order_differs", text)
         desk.settle(order, before)
         return order
 
@@ -91,7 +89,8 @@ class Resolver:
         """Tell whether the exchange shows our order as another one; no fact of it counts then."""
         if (order.ticker, order.side) == (shown.ticker, shown.side):
             return False
-        self._desk.alert("order_differs", f"{order.client_order_id} is shown as {shown}")
+        text = f"{order.client_order_id} is shown as {shown}"
+        self._desk.differ("order", "order_differs", text)
         return True
 
     def _adopt(self, shown: ExchangeOrder) -> Order:
@@ -115,7 +114,8 @@ class Resolver:
             foreign=True,
         )
         self._desk.state.add(order)
-        self._desk.alert("foreign_order", f"{client_order_id} rests in {shown.ticker}: cancelling")
+        text = f"{client_order_id} rests in {shown.ticker}: no intent names it, cancelling"
+        self._desk.differ("order", "foreign_order", text)
         return order
 
     def _missed(self, order: Order, event: OrdersRead) -> None:
@@ -150,7 +150,8 @@ class Resolver:
             return
         order = state.find(seen.client_order_id, seen.order_id)
         if order is not None and (order.ticker, order.side) != (seen.ticker, seen.side):
-            self._desk.alert("order_differs", f"{order.client_order_id} is filled as {seen}")
+            text = f"{order.client_order_id} is filled as {seen}"
+            self._desk.differ("fill", "order_differs", text)
             order = None
         if order is None:
             key = reports.fill_id(seen.trade_id, seen.order_id)
@@ -171,7 +172,8 @@ class Resolver:
             if order is not None and (order.ticker, order.side) == (seen.ticker, seen.side):
                 self._book(seen, order)
             elif due_ns <= desk.now_ns:
-                desk.alert("foreign_fill", f"{seen.trade_id} of order {seen.order_id}")
+                text = f"{seen.trade_id} of order {seen.order_id}, which is none of ours"
+                desk.differ("fill", "foreign_fill", text)
                 self._book(seen, None)
         for event_ticker in {event_of(seen.ticker)[1] for seen, _ in state.orphans.values()}:
             event = state.event(event_ticker, event_ticker.split("-")[0])
@@ -202,33 +204,7 @@ class Resolver:
             order.saw_filled(order.fills_e2, desk.now_ns, "fill")
             desk.settle(order, before)
 
-    # Positions and payouts
-
-    def positions(self, event: PositionsRead) -> None:
-        """Alert on a position that differs from our fills in two reads running."""
-        shown = dict(event.positions)
-        differences: dict[str, int] = {}
-        for ticker in {*shown, *self._desk.state.positions}:
-            booked_e2 = self._desk.state.positions.get(ticker, 0)
-            if self._is_paid(ticker) or shown.get(ticker, 0) == booked_e2:
-                continue
-            differences[ticker] = shown.get(ticker, 0) - booked_e2
-            told = self._alerted.get(ticker) == differences[ticker]
-            if self._differences.get(ticker) == differences[ticker] and not told:
-                self._alerted[ticker] = differences[ticker]
-                self._desk.alert(
-                    "position_differs",
-                    f"{ticker}: exchange {shown.get(ticker, 0)}, fills {booked_e2} (count_e2)",
-                )
-        self._differences = differences
-
-    def _is_paid(self, ticker: str) -> bool:
-        event = self._desk.state.events.get(event_of(ticker)[1])
-        return event is not None and (ticker in event.paid or self._is_over(event))
-
-    def _is_over(self, event: EventState) -> bool:
-        """Tell whether the event's markets may have been settled already, unseen by us."""
-        return 0 < event.target_ns <= self._desk.now_ns
+    # Payouts
 
     def payouts(self, event: SettlementsRead) -> None:
         """Publish each payout once."""
@@ -245,12 +221,14 @@ class Resolver:
     def settlement_due(self, event: EventState | None, *, asked: bool = False) -> None:
         """See to it that payouts are read until every market with a position is paid."""
         desk, policy = self._desk, self._desk.policy
-        if event is None or not event.target_ns or not self.unpaid(event):
+        if event is None or not event.target_ns or not self._desk.state.unpaid(event):
             return
         first_ns = event.target_ns + to_ns(policy.settle_after_s)
         if desk.now_ns > event.target_ns + to_ns(policy.settle_limit_s):
             if asked:
-                desk.alert("unsettled", f"{event.event_ticker}: {sorted(self.unpaid(event))}")
+                desk.alert(
+                    "unsettled", f"{event.event_ticker}: {sorted(self._desk.state.unpaid(event))}"
+                )
             return
         if asked:
             desk.timer(event, "settle", desk.now_ns + to_ns(policy.settle_every_s))
@@ -261,8 +239,3 @@ class Resolver:
         """Ask for the payouts now; keep the timer's place taken until the answer."""
         event.timers["settle"] = 0
         self._desk.effects.append(FetchSettlements(event_ticker=event.event_ticker))
-
-    def unpaid(self, event: EventState) -> set[str]:
-        """Return the markets with a position that the exchange has not paid for."""
-        held = {ticker for ticker in event.filled_tickers if self._desk.state.positions[ticker]}
-        return held - event.paid

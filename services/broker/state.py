@@ -60,6 +60,8 @@ class State:
         self.orders: dict[str, Order] = {}
         self.by_order_id: dict[str, str] = {}
         self.events: dict[str, EventState] = {}
+        self.short: dict[str, Order] = {}
+        """Orders of which the exchange told more fills than are booked."""
         self.fills: set[str] = set()
         self.positions: defaultdict[str, int] = defaultdict(int)
         self.used: defaultdict[Key, list[tuple[int, int]]] = defaultdict(list)
@@ -102,10 +104,18 @@ class State:
         if order.order_id:
             self.by_order_id[order.order_id] = order.client_order_id
             order.fills_e2 += self.foreign_fills.pop(order.order_id, 0)
+        self.note_short(order)
         if order.is_open:
             event.open[order.client_order_id] = order
         else:
             event.open.pop(order.client_order_id, None)
+
+    def note_short(self, order: Order) -> None:
+        """Keep the list of orders that lack fills."""
+        if order.fills_e2 < order.filled_e2:
+            self.short[order.client_order_id] = order
+        else:
+            self.short.pop(order.client_order_id, None)
 
     def find(self, client_order_id: str, order_id: str) -> Order | None:
         """Return the order of either id, the client's first."""
@@ -146,9 +156,15 @@ class State:
         event.filled_tickers.add(message.ticker)
         if order is not None:
             order.fills_e2 += message.count_e2
+            self.note_short(order)
         else:
             self.foreign_fills[message.order_id] += message.count_e2
             self.note_used((message.ticker, message.side), message.count_e2, message.ts_pub_ns)
+
+    def unpaid(self, event: EventState) -> set[str]:
+        """Return the event's markets with a position that the exchange has not paid for."""
+        held = {ticker for ticker in event.filled_tickers if self.positions[ticker]}
+        return held - event.paid
 
     # The log
 

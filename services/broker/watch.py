@@ -65,7 +65,7 @@ class AccountWatch:
                 self._context.log.warning("account unread", why=str(error))
 
     async def read_account(self) -> None:
-        """Read what rests, then fills, then positions, and hand them to the core.
+        """Read what rests, then fills, positions, balance, and hand them to the core.
 
         Raises KalshiError.
         """
@@ -86,6 +86,11 @@ class AccountWatch:
         positions = await self._exchange.positions()
         context.dispatch(
             e.PositionsRead(now_ns=context.now_ns(), started_ns=started_ns, positions=positions)
+        )
+        started_ns = context.now_ns()
+        balance_e6 = await self._exchange.balance()
+        context.dispatch(
+            e.BalanceRead(now_ns=context.now_ns(), started_ns=started_ns, balance_e6=balance_e6)
         )
 
     async def read_fills(self) -> None:

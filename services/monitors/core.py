@@ -14,7 +14,7 @@ from services.monitors.exchange import ClockSkew, ExchangeOpen, KillSwitchMonito
 from services.monitors.freshness import Freshness
 from services.monitors.heartbeats import Heartbeats
 from services.monitors.ladders import LadderGap, Ladders
-from services.monitors.orders import Orders, RestingAfterCancel, UnknownOrders
+from services.monitors.orders import BooksAgree, Orders, RestingAfterCancel, UnknownOrders
 from services.monitors.policy import MonitorsPolicy
 from services.monitors.reading import NS_PER_S, Monitor, Reading, Since, State, nanoseconds
 
@@ -49,6 +49,7 @@ class MonitorsCore:
             LadderGap(policy, self._ladders),
             UnknownOrders(self._orders),
             RestingAfterCancel(policy, self._orders),
+            BooksAgree(policy),
             ClockSkew(policy),
             ExchangeOpen(policy),
             DeadLetters(policy),

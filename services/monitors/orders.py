@@ -1,10 +1,10 @@
 """Our own orders: none of unknown outcome, none open when the window is over (invariant I9)."""
 
-from libs.common.messages import Message
+from libs.common.messages import Message, Reconciliation
 from libs.common.own_orders import OpenOrder, OwnOrders
 from libs.domain.tickers import TickerError, parse_event_ticker
 from services.monitors.policy import MonitorsPolicy
-from services.monitors.reading import NS_PER_S, Reading, listed, nanoseconds
+from services.monitors.reading import NS_PER_S, Reading, judged, listed, nanoseconds
 
 FORGET_NS = 24 * 3_600 * NS_PER_S
 EVENTS_MAX = 4_096
@@ -78,6 +78,30 @@ class RestingAfterCancel:
             return Reading("OK", 0.0, 0.0, "nothing rests past its time")
         texts = [f"{order.ticker} {order.state} {order.client_order_id}" for order in late]
         return Reading("ALERT", float(len(late)), 0.0, listed(texts))
+
+
+class BooksAgree:
+    """ALERT when the broker's books differ from the exchange's; NO_DATA while nobody compares."""
+
+    name = "books_agree"
+
+    def __init__(self, policy: MonitorsPolicy) -> None:
+        self._age_ns = nanoseconds(policy.reconciliation_age_s)
+        self._newest: Reconciliation | None = None
+
+    def fold(self, message: Message) -> None:
+        if isinstance(message, Reconciliation) and (
+            self._newest is None or message.ts_pub_ns >= self._newest.ts_pub_ns
+        ):
+            self._newest = message
+
+    def look(self, now_ns: int) -> Reading:
+        newest = self._newest
+        if newest is None or now_ns - newest.ts_pub_ns > self._age_ns:
+            return Reading("NO_DATA", None, 0.0, "no recent comparison with the exchange")
+        count = newest.difference_count
+        text = listed(newest.differences) or "orders, fills, positions and balance agree"
+        return judged(count > 0, float(count), 0.0, text)
 
 
 def _target_ns(event_ticker: str) -> int:

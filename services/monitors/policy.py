@@ -25,6 +25,7 @@ class MonitorsPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dead_letters_window_s: float = 600.0
     cancel_buffer_s: float = 2.0
     resting_grace_s: float = 2.0
+    reconciliation_age_s: float = 120.0
     disconnects_per_hour: float = 1.0
     disconnects_window_s: float = 21_600.0
 

@@ -47,6 +47,7 @@ from libs.common.messages.status import (
     KillSwitch,
     LedgerStatus,
     MonitorResult,
+    Reconciliation,
     ServiceState,
 )
 from libs.common.messages.trading import GateResult, Proposal, Quote, SizedQuote, Verdict
@@ -82,6 +83,7 @@ __all__ = [
     "Proposal",
     "Provenance",
     "Quote",
+    "Reconciliation",
     "ServiceState",
     "Settlement",
     "Side",

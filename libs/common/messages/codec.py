@@ -27,6 +27,7 @@ from libs.common.messages.status import (
     Heartbeat,
     LedgerStatus,
     MonitorResult,
+    Reconciliation,
 )
 from libs.common.messages.trading import Proposal, Verdict
 
@@ -48,6 +49,7 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     FeedStatus,
     ExchangeStatus,
     MonitorResult,
+    Reconciliation,
     LedgerStatus,
     DeadLetter,
 )

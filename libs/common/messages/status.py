@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from libs.common.messages.base import Message, Name, Nanoseconds, Text
+from libs.common.messages.base import Message, MoneyE6, Name, Nanoseconds, Text
 
 ServiceState = Literal["CONNECT", "VERIFY", "RECOVER", "READY", "DRAIN", "STOPPED"]
 
@@ -42,6 +42,17 @@ class ExchangeStatus(Message, frozen=True, kw_only=True, tag="exchange_status.1"
     exchange_active: bool
     trading_active: bool
     detail: Text = ""
+
+
+class Reconciliation(Message, frozen=True, kw_only=True, tag="reconciliation.1"):
+    """The broker compared its books with the exchange's: orders, fills, positions, balance.
+
+    `differences` are the first lines of `difference_count`; none means that all agreed.
+    """
+
+    differences: tuple[Text, ...]
+    difference_count: int
+    balance_e6: MoneyE6
 
 
 class MonitorResult(Message, frozen=True, kw_only=True, tag="monitor_result.1"):

@@ -241,6 +241,14 @@ SAMPLES: tuple[m.Message, ...] = (
         since_ns=NOON - 930_000_000_000,
         evidence="not heard of yet: clock",
     ),
+    m.Reconciliation(
+        **envelope("broker"),
+        differences=(
+            "position KXINXU-24AUG05H1200-T5219.9999: exchange 300, fills 200 (count_e2)",
+        ),
+        difference_count=1,
+        balance_e6=1_000_000_000,
+    ),
     m.LedgerStatus(**envelope("reporting"), watermarks={"FILLS": 7, "ORDERS": 12}, rows=4_321),
     m.DeadLetter(
         **envelope("broker"),

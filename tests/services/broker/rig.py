@@ -3,7 +3,14 @@
 import itertools
 
 from libs.common.effects import CancelTimer, Publish, Received, SetTimer, TimerFired
-from libs.common.messages import Fill, OrderIntent, OrderUpdate, SizedQuote, Verdict
+from libs.common.messages import (
+    Fill,
+    OrderIntent,
+    OrderUpdate,
+    Reconciliation,
+    SizedQuote,
+    Verdict,
+)
 from services.broker import events as e
 from services.broker.core import BrokerCore
 from services.broker.policy import Policy
@@ -72,6 +79,7 @@ class Rig:
         self.reads = []
         self.timers = {}
         self.alerts = []
+        self.comparisons = []
         self.last_verdict = None
         self.epoch = 0
         self.numbers = itertools.count(1)
@@ -105,7 +113,9 @@ class Rig:
         for effect in effects[:keep]:
             self.check(effect)
             if isinstance(effect, Publish):
-                if effect.message.id not in {message.id for message in self.log}:
+                if isinstance(effect.message, Reconciliation):
+                    self.comparisons.append(effect.message)
+                elif effect.message.id not in {message.id for message in self.log}:
                     self.log.append(effect.message)
             elif isinstance(effect, SetTimer):
                 self.timers[effect.key] = effect.at_ns
@@ -296,6 +306,19 @@ class Rig:
                 orders=tuple(orders) if complete else (),
             )
         )
+
+    def compare(self, **moved):
+        """Read the whole account as the poller does; `moved` is what it shows in place of truth."""
+        self.poll()
+        held, cash_e6 = {}, 1_000_000_000
+        for trade in self.exchange.trades:
+            signed_e2 = trade.count_e2 if trade.side == "bid" else -trade.count_e2
+            held[trade.ticker] = held.get(trade.ticker, 0) + signed_e2
+            cash_e6 -= signed_e2 * trade.price_e4
+        base = {"now_ns": self.now_ns, "started_ns": self.now_ns}
+        positions = tuple((held | moved.get("positions", {})).items())
+        self.send(e.PositionsRead(**base, positions=positions))
+        self.send(e.BalanceRead(**base, balance_e6=cash_e6 + moved.get("cash_e6", 0)))
 
     def poll(self, age_ns=0):
         """Read all fills and all resting orders."""

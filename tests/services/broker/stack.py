@@ -60,6 +60,7 @@ class Stack:
         self.app = None
         self._running = None
         self.changes = {}
+        self.exchange_changes = {}
         self.make_app = BrokerApp
         self.make_bus = self.hub.bus
 
@@ -83,6 +84,7 @@ class Stack:
             tier="prestige",
             reads_per_s=10_000.0,
             settlement_timer_s=1.0,
+            **self.exchange_changes,
         )
         self.server = await serve(
             config, self.clock, settlement_level=lambda symbol, at_ns: 68_000_000
@@ -176,9 +178,10 @@ async def _no_drain(context):
 
 
 @asynccontextmanager
-async def stack(directory, before_target_s=300.0, rate=1.0):
+async def stack(directory, before_target_s=300.0, rate=1.0, **exchange_changes):
     """Run exchange and broker; end both, whatever happened."""
     running = Stack(directory, before_target_s, rate)
+    running.exchange_changes = exchange_changes
     await running.start_exchange()
     try:
         yield running

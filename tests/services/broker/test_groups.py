@@ -157,6 +157,7 @@ async def test_the_exchange_stops_an_event_and_an_operator_lets_it_go_on(tmp_pat
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await stub.ResetOrderGroup(asked, metadata=metadata, timeout=20)
             assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+        await running.clock.sleep(2.0)  # a verdict this fresh has not seen the fill
         running.give(*GO)
         await until(lambda: running.resting() == RESTING, "both quotes at rest again")
         await running.stop_broker()

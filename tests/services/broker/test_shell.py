@@ -89,6 +89,21 @@ async def test_a_restart_keeps_the_books_and_cancels_what_nobody_wants(running):
     assert running.resting() == {}
 
 
+async def test_what_ended_beyond_the_historical_cutoff_while_we_were_down_is_found(tmp_path):
+    """kalshi-api.md §2.4: a restart must read both."""
+    async with stack(tmp_path, rate=20.0, history_kept_s=2.0) as running:
+        await quoting(running)
+        await until(lambda: set(running.states().values()) == {"resting"}, "news of both")
+        await running.crash_broker()
+        running.trade(A, "ask", 4_500, 500)
+        await running.clock.sleep(40)
+        await running.start_broker(release=False)
+        assert [one.count_e2 for one in running.fills()] == [500]
+        filled = running.intents("place")[0].client_order_id
+        assert running.states()[filled] == "filled"
+        await running.stop_broker()
+
+
 @pytest.mark.parametrize("arrived", [True, False])
 async def test_a_crash_between_intent_and_answer(tmp_path, arrived):
     """reliability.md 1: a second life finds out what became of the request."""

@@ -101,6 +101,9 @@ class World:
     def poll(self):
         self.rig.poll(self.choose([0, 360_000_000]))
 
+    def compare(self):
+        self.rig.compare()
+
     def trade(self):
         if resting := self.rig.exchange.resting():
             held = self.choose(resting)
@@ -241,6 +244,12 @@ class World:
         told = {one: (last.state, last.filled_count_e2) for one, last in news.items()}
         held = {one: (o.state, o.filled_e2) for one, o in rig.core.state.orders.items()}
         assert told == held
+        for _ in range(2):
+            rig.compare()
+            rig.advance(61)
+        rig.compare()
+        assert rig.comparisons[-1].differences == ()
+        assert "balance_differs" not in rig.alerts
         rig.start()
         rig.settle_down(5)
         assert not rig.exchange.group_limits, "an order group outlived its event"
@@ -262,6 +271,7 @@ ACTIONS = {
     "arrive_late": 1,
     "read": 6,
     "poll": 2,
+    "compare": 3,
     "trade": 6,
     "news_of_a_trade": 4,
     "news_of_an_order": 3,

@@ -16,6 +16,7 @@ NAMES = {
     "ladder_gap",
     "unknown_orders",
     "resting_after_t2",
+    "books_agree",
     "clock_skew",
     "exchange",
     "dead_letters",
@@ -37,7 +38,7 @@ def test_when_all_is_well_all_is_ok() -> None:
     watched = Watched().all_well()
     watched.look(NOW + S)
     assert {result.state for result in watched.results().values()} == {"OK"}
-    assert watched.core.summary() == "10 monitors OK"
+    assert watched.core.summary() == "11 monitors OK"
 
 
 def test_each_look_asks_for_the_next_one_and_shows_metrics() -> None:

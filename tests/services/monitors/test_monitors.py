@@ -21,6 +21,7 @@ from tests.services.monitors.watching import (
     ladder,
     letter,
     order,
+    reconciliation,
     skew,
     status,
     tick,
@@ -278,6 +279,18 @@ def test_a_settled_market_leaves_nothing_open() -> None:
     )
     watched.told(settled, stream="FILLS")
     assert watched.state("unknown_orders", TARGET + S) == "OK"
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"), [((), "OK"), (("position X: exchange 300, fills 200",), "ALERT")]
+)
+def test_books_that_differ_alert_and_so_does_silence_about_them(differences, expected) -> None:
+    watched = Watched()
+    assert watched.state("books_agree", NOW) == "NO_DATA"
+    watched.told(reconciliation(*differences))
+    reading = watched.reading("books_agree", NOW + S)
+    assert (reading.state, reading.value) == (expected, float(len(differences)))
+    assert watched.state("books_agree", NOW + 121 * S) == "NO_DATA"
 
 
 # clock, exchange

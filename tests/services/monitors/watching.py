@@ -15,6 +15,7 @@ from libs.common.messages import (
     MonitorResult,
     OrderState,
     OrderUpdate,
+    Reconciliation,
 )
 from libs.common.topology import SERVICES
 from services.monitors.core import LOOK, MonitorsCore
@@ -102,6 +103,15 @@ def status(trading=True, exchange=True, at_ns=NOW) -> ExchangeStatus:
     return ExchangeStatus(**envelope(at_ns), exchange_active=exchange, trading_active=trading)
 
 
+def reconciliation(*differences: str, at_ns=NOW) -> Reconciliation:
+    return Reconciliation(
+        **envelope(at_ns, "broker"),
+        differences=differences,
+        difference_count=len(differences),
+        balance_e6=0,
+    )
+
+
 def letter(at_ns=NOW, sequence=5) -> DeadLetter:
     return DeadLetter(
         **envelope(at_ns, "risk"),
@@ -161,7 +171,7 @@ class Watched:
         self.told(*(beat(service, at_ns) for service in SERVICES))
         self.told(*(feed(name, at_ns) for name in FEEDS))
         self.told(tick("I:SPX", at_ns), tick("I:NDX", at_ns), ladder(at_ns))
-        self.told(skew(0.1, at_ns), status(at_ns=at_ns))
+        self.told(skew(0.1, at_ns), status(at_ns=at_ns), reconciliation(at_ns=at_ns))
         self.core.handle(KillSwitchRead(now_ns=at_ns, engaged=False, detail="released by x"))
         return self
 
