@@ -80,6 +80,7 @@ def test_silence_alone_turns_monitors_to_alert() -> None:
         "kill_switch": (11, "ALERT"),  # not read for over 10 s
         "clock_skew": (61, "NO_DATA"),
         "exchange": (61, "NO_DATA"),
+        "books_agree": (121, "NO_DATA"),
         "heartbeats": (301, "ALERT"),
     }
 
