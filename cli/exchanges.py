@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from cli.plan import ROOT
 from libs.common.config import ConfigError, load_config
-from services.broker.verdicts import requires_live_inputs
+from libs.common.hosts import is_outside
 
 
 class Exchange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +49,7 @@ def demand_scheme(option: str, url: str, scheme: str) -> None:
         found, host = parts.scheme, parts.hostname
     except ValueError:
         found, host = "", None
-    outside = host is not None and requires_live_inputs(url)
+    outside = host is not None and is_outside(url)
     if found not in (scheme, f"{scheme}s") or not host or (outside and found == scheme):
         wanted = f"{scheme}s://" if outside else f"{scheme}:// or {scheme}s://"
         raise ConfigError(f"{option}: expected {wanted}host/…, given {url!r}")

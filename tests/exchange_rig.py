@@ -15,7 +15,9 @@ from lab.exchange.ladders import LadderConfig
 from lab.exchange.model import NewOrder, Placed
 from lab.exchange.server import ExchangeServer
 from libs.common.clock import Clock, SystemClock
+from libs.common.topology import Service
 from libs.domain.windows import next_index_target
+from tests.nats_fixture import NatsRig
 
 KEY_ID = "00000000-0000-4000-8000-000000000001"
 REQUEST = re.compile(rb"^([A-Z]+) (/\S*) HTTP/1\.1\r$", re.MULTILINE)
@@ -48,6 +50,21 @@ class RecordedExchange:
         """Options that name this exchange and its key."""
         words = ["--rest-url", self.rest_url, "--ws-url", self.ws_url]
         return [*words, "--key-id", KEY_ID, "--key-file", str(self.key_file)]
+
+    def broker_config(self, nats: NatsRig, **changes: object) -> Path:
+        """Write a broker's own configuration for this exchange and a bus."""
+        password = self.run.write_secret("broker.password", nats.passwords[Service.BROKER])
+        values = {
+            "service": "broker",
+            "nats_url": nats.url,
+            "nats_password_file": str(password),
+            "admin_token_file": str(self.run.token("admin.token")),
+            "exchange_rest_url": self.rest_url,
+            "exchange_ws_url": self.ws_url,
+            "key_id": KEY_ID,
+            "key_file": str(self.key_file),
+        }
+        return self.run.write_config("broker", values | changes)
 
     @property
     def requests(self) -> list[tuple[str, str]]:

@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.common.admin import AddServicer
 from libs.common.config import ConfigError
 from libs.common.effects import Effect
+from libs.common.hosts import is_outside
 from libs.common.messages import KillSwitch
 from libs.common.runner import AppBase, Context, Fatal
 from libs.common.topology import SIGN_WEBSOCKET, Service
 from libs.domain.families import UnknownFamilyError, family_of_series
+from libs.domain.tickers import series_of_event
 from libs.domain.windows import roll
 from libs.kalshi.errors import KalshiError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH
-from libs.kalshi.transport import AiohttpTransport, Timeouts, Transport
+from libs.kalshi.transport import AiohttpTransport, ReadOnlyTransport, Timeouts, Transport
 from services.broker import events as e
 from services.broker import recovery
 from services.broker.admin import BrokerAdmin
@@ -28,9 +31,10 @@ from services.broker.core import BrokerCore
 from services.broker.exchange import Exchange
 from services.broker.killswitch import KillSwitchKeeper
 from services.broker.lease import Holder, Lease, LeaseLost
+from services.broker.modes import Situation, missing
 from services.broker.policy import to_ns
+from services.broker.readiness import ReadinessKeeper
 from services.broker.signing import KeyFileError, load_signer
-from services.broker.verdicts import requires_live_inputs
 from services.broker.watch import AccountWatch
 from services.broker.writer import Writer
 
@@ -51,8 +55,19 @@ class BrokerApp(AppBase):
             self._signer = load_signer(config.key_id, Path(config.key_file))
         except KeyFileError as error:
             raise ConfigError(f"key_file: {error}") from None
-        urls = (config.exchange_rest_url, config.exchange_ws_url)
-        self.core = BrokerCore(config.policy, live_only=any(map(requires_live_inputs, urls)))
+        if problems := missing(
+            Situation(
+                mode=config.mode,
+                rest_url=config.exchange_rest_url,
+                ws_url=config.exchange_ws_url,
+                risks_understood=config.risks_understood,
+            )
+        ):
+            raise ConfigError("; ".join(problems))
+        policy = config.policy
+        if config.mode == "dry":  # each verdict is recorded once, as if nothing rested
+            policy = replace(policy, group_limit_e2=0, tries_per_quote=1)
+        self.core = BrokerCore(policy, live_only=is_outside(config.exchange_rest_url))
         self._admin = BrokerAdmin(config.confirm_s, config.confirm_every_s)
         self._context: Context | None = None
         self._writer: Writer | None = None
@@ -104,6 +119,12 @@ class BrokerApp(AppBase):
             age_s_max=config.kill_switch_age_s_max,
             read_s_max=config.kill_switch_read_s_max,
         )
+        self.readiness = ReadinessKeeper(
+            context.bus,
+            context.clock,
+            every_s=config.readiness_every_s,
+            read_s_max=config.kill_switch_read_s_max,
+        )
         self.lease = Lease(
             context.bus,
             context.log,
@@ -121,14 +142,25 @@ class BrokerApp(AppBase):
             self.lease,
             urgent_wait_s=config.urgent_wait_s,
             fills_since=lambda: self._watch.fills_since_ns,
+            withheld=self._withheld,
         )
 
     def make_transport(self) -> Transport:
-        """Return what carries the requests; a test puts faults in between."""
+        """Return what carries the requests; a test puts faults in between.
+
+        In mode dry it lets nothing but reads out, whatever is asked for.
+        """
         config = self.config
-        return AiohttpTransport(
+        transport = AiohttpTransport(
             Timeouts(connect_s=config.connect_timeout_s, total_s=config.answer_timeout_s)
         )
+        return ReadOnlyTransport(transport) if config.mode == "dry" else transport
+
+    def _withheld(self, ticker: str) -> str:
+        """Return why the mode lets nothing be placed in a market, "" if it does."""
+        if self.config.mode == "live":
+            return self.readiness.problem(series_of_event(ticker))
+        return "dry" if self.config.mode == "dry" else ""
 
     async def run(self, context: Context) -> None:
         """Watch the account until cancelled."""
@@ -137,6 +169,7 @@ class BrokerApp(AppBase):
             self._watch.run_poller(),
             self._show_gauges(context),
             _tell_rolls(context),
+            self.readiness.run(),
         )
 
     def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
@@ -152,7 +185,9 @@ class BrokerApp(AppBase):
         if writer is None:
             return
         try:
-            if self.fence is not None and not self._is_deposed(context, writer):
+            if self.config.mode == "dry":
+                context.log.info("dry: nothing of ours rests, nothing is cancelled")
+            elif self.fence is not None and not self._is_deposed(context, writer):
                 await self._cancel_and_confirm(context, writer)
         finally:
             await self.exchange.client.close()
@@ -260,8 +295,9 @@ class BrokerApp(AppBase):
         stop = "killed" if self.core.killed else self.core.draining or "trading"
         if stopped := sum(event.group_triggered_ns > 0 for event in state.events.values()):
             stop += f", {stopped} events stopped by their order group"
+        dry = "DRY, nothing is sent: " if self.config.mode == "dry" else ""
         return (
-            f"{self.core.phase} {stop}; open {len(open_orders)}, unknown {unknown},"
+            f"{dry}{self.core.phase} {stop}; open {len(open_orders)}, unknown {unknown},"
             f" fills {len(state.fills)}, markets held {len(held)}, contracts held"
             f" {gross_e2 / 100:.2f}"
         )

@@ -1,5 +1,7 @@
 """The broker's configuration: where the exchange is, the key, and the policy."""
 
+from typing import Literal
+
 from msgspec import field
 
 from libs.common.config import ServiceConfig
@@ -17,6 +19,9 @@ class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     key_id: str
     key_file: str
     account: str = "primary"
+    mode: Literal["sim", "dry", "live"] = "sim"
+    """sim: an exchange of this machine. dry: whatever it is, nothing is sent. live: Kalshi's."""
+    risks_understood: bool = False
 
     policy: Policy = field(default_factory=Policy)
     cancel_reserve_tokens: int = 20
@@ -30,6 +35,7 @@ class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     kill_switch_age_s_max: float = 3.0
     kill_switch_read_s_max: float = 1.0
     urgent_wait_s: float = 0.25
+    readiness_every_s: float = 5.0
     lease_ttl_s: float = 10.0
     lease_every_s: float = 2.0
     confirm_s: float = 20.0

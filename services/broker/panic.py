@@ -91,7 +91,7 @@ async def _cancel_until_none(
     counts_from_ns, detail = 0, ""
     while loop.time() < until_s:
         try:
-            if resting != 0:
+            if resting != 0 and config.mode != "dry":
                 await client.cancel_all()
                 counts_from_ns = clock.now_ns() + stale_ns
             began_ns = clock.now_ns()

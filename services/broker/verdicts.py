@@ -1,27 +1,10 @@
 """Which verdicts the broker may act on: the last check before money."""
 
-import ipaddress
-from urllib.parse import urlsplit
-
 from libs.common.messages import Verdict
 from libs.domain.money import PRICE_ONE_E4
 from services.broker.orders import Key
 from services.broker.policy import Policy
 from services.broker.state import event_of, target_of
-
-
-def requires_live_inputs(url: str) -> bool:
-    """Tell whether an exchange's address is the outside world: only a loopback is a laboratory.
-
-    Anything that is not plainly this machine counts as real money.
-    """
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True
 
 
 def refusal(verdict: Verdict, target_ns: int, policy: Policy, *, live_only: bool) -> str:

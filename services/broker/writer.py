@@ -1,8 +1,8 @@
 """Carry out the core's writes: intent acknowledged, everything checked again, one call, its
 outcome handed back.
 
-Right before a place or an amend leaves, with nothing awaited in between, the gate is asked: fence,
-lease, kill switch (read again while the intent was being stored), drain, clock and time.
+Right before a place or an amend leaves, with nothing awaited in between, the gate is asked: mode,
+fence, lease, kill switch (read again while the intent was being stored), drain, clock and time.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ class Writer:
         *,
         urgent_wait_s: float,
         fills_since: Callable[[], int | None],
+        withheld: Callable[[str], str],
     ) -> None:
         self._context = context
         self._exchange = exchange
@@ -44,6 +45,7 @@ class Writer:
         self._lease = lease
         self._urgent_wait_s = urgent_wait_s
         self._fills_since = fills_since
+        self._withheld = withheld
         self.deposed = ""
         self.draining = False
 
@@ -87,7 +89,9 @@ class Writer:
                 return f"intent not stored: {type(outcome).__name__}"
         return "" if readable is True else "kill switch unreadable"
 
-    def _gate(self, not_after_ns: int) -> str:
+    def _gate(self, not_after_ns: int, ticker: str) -> str:
+        if reason := self._withheld(ticker):
+            return reason
         skew_ns = self._exchange.client.last_skew_ns or 0
         uncertain_ns = self._exchange.client.last_skew_uncertainty_ns or 0
         if self.deposed:
@@ -128,7 +132,7 @@ class Writer:
         withheld = await self._cleared(after)
         attempt = await self._exchange.place(
             effect,
-            lambda: withheld or self._gate(effect.not_after_ns),
+            lambda: withheld or self._gate(effect.not_after_ns, effect.ticker),
             lambda: self._started(effect.client_order_id),
         )
         self._context.metrics.submit_latency_s.observe(time.perf_counter() - began_s)
@@ -141,7 +145,7 @@ class Writer:
     async def _amend(self, effect: e.AmendOrder, after: Sequence[asyncio.Future[int]]) -> None:
         withheld = await self._cleared(after)
         attempt = await self._exchange.amend(
-            effect, lambda: withheld or self._gate(effect.not_after_ns)
+            effect, lambda: withheld or self._gate(effect.not_after_ns, effect.ticker)
         )
         self._answer("amend", effect.client_order_id, attempt)
 
@@ -168,7 +172,7 @@ class Writer:
             withheld = await self._cleared(())
 
             def gate() -> str:
-                return withheld or self._gate(NEVER_NS)
+                return withheld or self._gate(NEVER_NS, effect.event_ticker)
 
             if isinstance(effect, e.CreateGroup):
                 call = "create"

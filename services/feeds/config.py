@@ -1,6 +1,7 @@
 """Configuration of feeds."""
 
 from libs.common.config import ServiceConfig
+from libs.common.hosts import is_outside
 from libs.common.messages import Provenance
 
 
@@ -34,5 +35,11 @@ class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
             )
         if not 0 < self.level_jump_max < 1:
             raise ValueError(f"level_jump_max: expected 0 to 1, given {self.level_jump_max}")
+        urls = (self.index_url, self.exchange_rest_url, self.exchange_ws_url)
+        if self.provenance == "live" and not all(map(is_outside, urls)):
+            raise ValueError(
+                f"provenance: expected synthetic or replay for a source on this machine, given live"
+                f" and {', '.join(urls)}"
+            )
         if not self.index_symbols or not self.series:
             raise ValueError("index_symbols, series: expected at least one of each")

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from libs.common.config import ConfigError, load_config
+from libs.common.hosts import is_outside
 from services.broker.config import BrokerConfig
 from services.broker.policy import Policy
-from services.broker.verdicts import requires_live_inputs
 
 FILE = Path(__file__).resolve().parents[3] / "configs" / "broker.yaml"
 
@@ -84,4 +84,4 @@ def test_a_value_that_can_not_be_is_refused(tmp_path, key, value, expected):
     ],
 )
 def test_only_this_machine_is_a_laboratory(url, live):
-    assert requires_live_inputs(url) is live
+    assert is_outside(url) is live

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from libs.common.kill_switch import KillSwitchUnreadable, read_kill_switch
 from libs.common.topology import Service
-from tests.exchange_rig import KEY_ID, RecordedExchange, recorded_exchange
+from tests.exchange_rig import RecordedExchange, recorded_exchange
 from tests.nats_fixture import NatsRig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,19 +22,7 @@ async def panic(
     exchange: RecordedExchange, nats: NatsRig, **changes: object
 ) -> subprocess.CompletedProcess[str]:
     """Run the one shot with a broker's configuration."""
-    password = exchange.run.write_secret("password", nats.passwords[Service.BROKER])
-    values = {
-        "service": "broker",
-        "nats_url": nats.url,
-        "nats_password_file": str(password),
-        "admin_token_file": str(exchange.run.token("admin.token")),
-        "exchange_rest_url": exchange.rest_url,
-        "exchange_ws_url": exchange.ws_url,
-        "key_id": KEY_ID,
-        "key_file": str(exchange.key_file),
-    }
-    own = exchange.run.configs / "own.yaml"
-    own.write_text(yaml.safe_dump(values | changes))
+    own = exchange.broker_config(nats, **changes)
     policy = ROOT / "configs" / "broker.yaml"
     words = ["--config", str(policy), "--config", str(own), "--reason", "a test", "--by", "me"]
     return await asyncio.to_thread(
@@ -102,6 +89,18 @@ async def test_an_exchange_that_does_not_answer_is_not_taken_for_zero(
         assert result["resting"] is None
         assert "not known what rests" in result["detail"]
         assert len(exchange.resting()) == 1
+
+
+async def test_a_broker_that_sends_nothing_has_nothing_to_cancel(
+    tmp_path: Path, nats: NatsRig
+) -> None:
+    async with recorded_exchange(tmp_path / "run") as exchange:
+        somebody_s = exchange.rest(1)
+        shown = await panic(exchange, nats, mode="dry", confirm_s=2.0)
+        result = json.loads(shown.stdout)
+        assert (result["engaged"], result["confirmed_zero"], result["resting"]) == (True, False, 1)
+        assert exchange.resting() == somebody_s
+        assert set(exchange.requests) == {READ}
 
 
 async def test_a_key_that_others_can_read_is_refused(tmp_path: Path, nats: NatsRig) -> None:
