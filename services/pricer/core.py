@@ -176,7 +176,7 @@ class PricerCore:
         books = state.books(self.own)
         assert books is not None, "missing books are a reason"
         assert ladder is not None, "a refused ladder is a reason"
-        if ladder.contradictions(books):
+        if state.contradictions:
             return self._propose(state, (), (reasons_of.NON_MONOTONE,), cause, first)
         rested = cause.now_ns - state.changed_ns >= seconds_ns(policy.min_rest_s)
         quotes = choose_quotes(

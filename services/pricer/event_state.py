@@ -50,6 +50,8 @@ class EventState:
         self.changed_ns = 0
         self.fair_ns = 0
         self.timer_ns = 0
+        self.contradictions = 0
+        """How often the books that `books` returned last contradict themselves."""
         self._books: Books | None = None
         self._books_key: tuple[str, int] | None = None
 
@@ -61,6 +63,7 @@ class EventState:
         key = (self.snapshot.id, own.last_sequence("ORDERS"))
         if key != self._books_key:
             self._books = self.ladder.books_of_others(self.snapshot, own.resting_e2(event_ticker))
+            self.contradictions = self.ladder.contradictions(self._books)
             self._books_key = key
         return self._books
 
