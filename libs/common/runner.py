@@ -7,6 +7,7 @@ recovery is the normal way to start.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -347,6 +348,9 @@ class Runner:
             if durable.conflated:
                 await self._prime(durable, handler)
             context.spawn(context.bus.consume(durable, handler), f"consume {durable.name}")
+        # What is here now stays: later collections need not walk it, which would hold up a tick.
+        gc.collect()
+        gc.freeze()
         self._enter("READY")
         await admin.set_serving(True)
         await self._app.run(context)
