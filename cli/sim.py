@@ -42,6 +42,9 @@ def exchange(
     admin_token_file: Annotated[
         Path | None, typer.Option(help="File with the token that --admin-port asks for.")
     ] = None,
+    history_kept: Annotated[
+        float, typer.Option(min=0, help="Seconds until what is done is in historical reads alone.")
+    ] = 14 * 86_400.0,
     bars: Bars = None,
     day: Day = None,
     hour: Hour = None,
@@ -59,7 +62,15 @@ def exchange(
     when = When(seed=seed, bars=tuple(bars or ()), day=day, hour=hour, speed=speed)
     faults = OnDemand(scenario=scenario, admin_port=admin_port, admin_token_file=admin_token_file)
     run_exchange(
-        when, keys=keys, host=host, port=port, truth=truth, tier=tier, crowd=crowd, faults=faults
+        when,
+        keys=keys,
+        host=host,
+        port=port,
+        truth=truth,
+        tier=tier,
+        crowd=crowd,
+        history_kept_s=history_kept,
+        faults=faults,
     )
 
 

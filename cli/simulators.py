@@ -61,6 +61,7 @@ def run_exchange(
     truth: Path | None,
     tier: str,
     crowd: bool,
+    history_kept_s: float,
     faults: OnDemand,
 ) -> None:
     """Serve the exchange until SIGTERM; raise ConfigError."""
@@ -84,6 +85,7 @@ def run_exchange(
             clock=shown.clock,
             ladders=shown.ladders(),
             wall_signatures=True,
+            history_kept_s=history_kept_s,
             faults=scenario,
             admin_port=faults.admin_port,
             admin_token_file=str(faults.admin_token_file or ""),
@@ -123,7 +125,7 @@ def run_index_simulator(
 
 
 def live_targets(wall_ns: int) -> tuple[int, ...]:
-    """Return the hours of a day from now; the hour that a clock change repeats has no ticker."""
+    """Return the hours of a day from now; an hour that a clock change repeats has no ticker."""
     first_ns = -(-(wall_ns + LIVE_LEAD_NS) // NS_PER_HOUR) * NS_PER_HOUR
     hours = (first_ns + hour * NS_PER_HOUR for hour in range(LIVE_HOURS))
     return tuple(target_ns for target_ns in hours if _has_ticker(target_ns))

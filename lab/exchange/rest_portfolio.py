@@ -43,8 +43,8 @@ def netting(call: Call) -> Json:
     return {"netting_configs": [config]}
 
 
-def set_netting(call: Call) -> Json:
-    """Answer PUT /portfolio/subaccounts/netting; what is held is netted with its next fill."""
+def set_netting(call: Call) -> None:
+    """Answer PUT /portfolio/subaccounts/netting, without a body; the next fill nets holdings."""
     schema = "UpdateSubaccountNettingRequest"
     fields = Fields(decode_object(call.body, schema), schema)
     number = fields.number("subaccount_number")
@@ -52,7 +52,6 @@ def set_netting(call: Call) -> Json:
         raise fields.invalid("subaccount_number" if number is None else "enabled", "required")
     check_scope(number, None)
     call.engine.account(call.member).netting = fields.flag("enabled")
-    return {}
 
 
 def positions(call: Call) -> Json:

@@ -1,6 +1,7 @@
 """Check answers and frames against the official schemas, read in place."""
 
 import functools
+import re
 from typing import Any
 
 import yaml
@@ -104,3 +105,45 @@ def check_frame(frame: dict[str, Any]) -> None:
     if frame["type"] == "ok" and isinstance(frame.get("msg"), list):
         name = "listSubscriptionsResponsePayload"
     check_pointer("asyncapi", f"/components/schemas/{name}", frame)
+    check_numbers(frame.get("msg"))
+
+
+# What the schemas leave open, as recorded on the wire and in kalshi-api.md section 2.1.
+_PRICE = re.compile(r"-?\d+\.\d{4}")
+_MONEY = re.compile(r"-?\d+\.\d{6}")
+_AVERAGE = re.compile(r"\d+\.\d{4}(\d\d)?")
+_COUNT = re.compile(r"-?\d+\.\d{2}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d*[1-9])?Z")
+_MONEY_NAME = re.compile(r".*(fees?|cost|exposure|pnl|traded)(_paid)?_dollars|fee_cost")
+_COUNT_NAME = re.compile(
+    r".*_fp|count|fill_count|remaining_count|initial_count|reduced_by|queue_position"
+)
+_LEVELS = ("yes_dollars", "no_dollars", "yes_dollars_fp", "no_dollars_fp")
+
+
+def check_numbers(value: Any, key: str = "") -> None:
+    """Assert the formats of all numbers and times written as text: 4, 6 and 2 decimals."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            check_numbers(inner, name)
+    elif key in _LEVELS:
+        for price, count in value:
+            assert _PRICE.fullmatch(price), (key, value)
+            assert _COUNT.fullmatch(count), (key, value)
+    elif isinstance(value, list):
+        for inner in value:
+            check_numbers(inner, key)
+    elif isinstance(value, str) and (pattern := _pattern(key, value)) is not None:
+        assert pattern.fullmatch(value), f"{key}: expected {pattern.pattern}, got {value!r}"
+
+
+def _pattern(name: str, value: str) -> re.Pattern[str] | None:
+    if _MONEY_NAME.fullmatch(name):
+        return _MONEY
+    if name.startswith("average_"):
+        return _AVERAGE
+    if name.endswith("_dollars") or name in ("price", "start", "end", "step"):
+        return _PRICE
+    if _COUNT_NAME.fullmatch(name):
+        return _COUNT
+    return _TIME if name.endswith("_time") and "T" in value else None

@@ -16,8 +16,7 @@ from tests.lab.exchange.harness import (
     order_body,
     running_exchange,
 )
-from tests.lab.exchange.schemas import check_answer
-from tests.lab.exchange.test_rest_schemas import check_numbers
+from tests.lab.exchange.schemas import check_answer, check_numbers
 
 KEPT_S = 60
 

@@ -1,12 +1,9 @@
 """Every REST endpoint's answer against the official OpenAPI document."""
 
-import re
-from typing import Any
-
 import pytest
 
 from tests.lab.exchange.harness import EVENT, MARKET, ORDERS, TARGET_NS, Exchange, S, order_body
-from tests.lab.exchange.schemas import check_answer
+from tests.lab.exchange.schemas import check_answer, check_numbers
 
 READS = [
     ("/exchange/status", "/exchange/status"),
@@ -47,30 +44,6 @@ READS = [
         "/portfolio/summary/total_resting_order_value",
     ),
 ]
-
-PRICE = re.compile(r"-?\d+\.\d{4}(\d\d)?")
-COUNT = re.compile(r"-?\d+\.\d{2}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d*[1-9])?Z")
-
-
-def check_numbers(value: Any, key: str = "") -> None:
-    """Assert the number formats that the schemas leave open (kalshi-api.md section 2.1)."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            check_numbers(inner, name)
-    elif key in ("yes_dollars", "no_dollars"):
-        for price, count in value:
-            assert PRICE.fullmatch(price), (key, value)
-            assert COUNT.fullmatch(count), (key, value)
-    elif isinstance(value, list):
-        for inner in value:
-            check_numbers(inner, key)
-    elif key.endswith("_fp") and isinstance(value, str):
-        assert COUNT.fullmatch(value), (key, value)
-    elif key.endswith("_dollars") and isinstance(value, str):
-        assert PRICE.fullmatch(value), (key, value)
-    elif key.endswith("_time") and isinstance(value, str) and "T" in value:
-        assert TIME.fullmatch(value), (key, value)
 
 
 async def trade_something(exchange: Exchange) -> str:
