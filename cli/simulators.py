@@ -1,10 +1,10 @@
 """What `alpha sim` runs: the simulated exchange or index in this process."""
 
-import asyncio
 import time
 from pathlib import Path
 from typing import get_args
 
+import uvloop
 from msgspec import Struct
 
 from cli.plan import choose_window, listed_ladders, parse_day, range_ladder, window_clock
@@ -94,7 +94,7 @@ def run_exchange(
         crowd=CrowdConfig(seed=when.seed) if crowd else None,
     )
     try:
-        asyncio.run(serve(config))
+        uvloop.run(serve(config))
     except (KeysError, TruthLogError, BarsError) as error:
         raise ConfigError(str(error)) from None
     except OSError as error:
@@ -117,7 +117,7 @@ def run_index_simulator(
         faults=faults,
     )
     try:
-        asyncio.run(run_index(config))
+        uvloop.run(run_index(config))
     except (BarsError, FaultError) as error:
         raise ConfigError(str(error)) from None
     except OSError as error:

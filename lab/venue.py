@@ -4,9 +4,9 @@
 """
 
 import argparse
-import asyncio
 import sys
 
+import uvloop
 from msgspec import Struct
 
 from lab.exchange.app import run
@@ -67,7 +67,7 @@ def main() -> int:
     parser.add_argument("--config", required=True, help="YAML file (VenueConfig)")
     arguments = parser.parse_args()
     try:
-        asyncio.run(serve(load_config([arguments.config], VenueConfig)))
+        uvloop.run(serve(load_config([arguments.config], VenueConfig)))
     except (ConfigError, KeysError, TruthLogError, BarsError) as error:
         sys.stderr.write(f"venue: {error}\n")
         return 2

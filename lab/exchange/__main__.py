@@ -1,9 +1,10 @@
 """`python -m lab.exchange --config FILE`: the bare exchange simulator, without participants."""
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
+
+import uvloop
 
 from lab.exchange.app import run
 from lab.exchange.auth import KeysError
@@ -19,7 +20,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         config = load_config([arguments.config], ExchangeConfig)
-        asyncio.run(run(config, config.clock.build(), sys.stdout))
+        uvloop.run(run(config, config.clock.build(), sys.stdout))
     except (ConfigError, KeysError, TruthLogError) as error:
         sys.stderr.write(f"exchange: {error}\n")
         return 2

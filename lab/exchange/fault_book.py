@@ -97,6 +97,9 @@ class FaultBook:
         self._silences: dict[tuple[int, int], int] = {}
         self._requests: list[Entry] = []
         self._frames: list[Entry] = []
+        self._states: list[Entry] = []
+        self.reads_stale_ns = 0
+        """For how long cancels must be remembered, 0 when nobody asks."""
 
     # What is in force
 
@@ -132,6 +135,9 @@ class FaultBook:
     def _sort(self) -> None:
         self._requests = [e for e in self.entries.values() if isinstance(e.fault, OnRequest)]
         self._frames = [e for e in self.entries.values() if isinstance(e.fault, OnFrame)]
+        self._states = [e for e in self.entries.values() if isinstance(e.fault, OnState)]
+        spans_ms = [e.fault.ms for e in self._requests if isinstance(e.fault, StaleRead)]
+        self.reads_stale_ns = max(spans_ms, default=0) * NS_PER_MS
 
     @property
     def watches_requests(self) -> bool:
@@ -147,12 +153,6 @@ class FaultBook:
     def wants_markets(self) -> bool:
         """Say whether the markets that a request names matter."""
         return any(entry.fault.where.markets for entry in self._requests)  # type: ignore[union-attr]
-
-    @property
-    def reads_stale_ns(self) -> int:
-        """Return for how long cancels must be remembered, 0 when nobody asks."""
-        spans = [e.fault.ms for e in self._requests if isinstance(e.fault, StaleRead)]
-        return max(spans, default=0) * NS_PER_MS
 
     # Decisions
 
@@ -206,12 +206,11 @@ class FaultBook:
         moments = [
             _moment_ns(entry) for entry in self._frames if _is_timed(entry.fault) and not entry.done
         ]
-        for entry in self.entries.values():
-            if isinstance(entry.fault, OnState):
-                edges = (entry.fault.when.from_s, entry.fault.when.until_s)
-                moments += [
-                    entry.since_ns + round(edge * NS_PER_S) for edge in edges if edge is not None
-                ]
+        for entry in self._states:
+            edges = (entry.fault.when.from_s, entry.fault.when.until_s)
+            moments += [
+                entry.since_ns + round(edge * NS_PER_S) for edge in edges if edge is not None
+            ]
         return min((moment for moment in moments if moment > at_ns), default=None)
 
     def strike_connection(self, entry: Entry, connection: int, at_ns: int) -> FramePlan:
@@ -227,16 +226,18 @@ class FaultBook:
         """Return whether trading and whether the whole exchange stands still now."""
         what = {
             entry.fault.what
-            for entry in self.entries.values()
+            for entry in self._states
             if isinstance(entry.fault, Pause) and self._is_on(entry, at_ns)
         }
         return bool(what), "exchange" in what
 
     def clock_offset_ns(self, at_ns: int, *, checked: bool) -> int:
         """Return how far `Date` is off now, or with `checked` the clock that judges requests."""
+        if not self._states:
+            return 0
         return sum(
             round(entry.fault.s * NS_PER_S)
-            for entry in self.entries.values()
+            for entry in self._states
             if isinstance(entry.fault, ClockOffset)
             and (entry.fault.checked or not checked)
             and self._is_on(entry, at_ns)
