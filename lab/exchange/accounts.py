@@ -78,6 +78,7 @@ class Account:
         "_closing_e6",
         "_locks_e6",
         "_sides",
+        "cancelling_until_ns",
         "cash_e6",
         "client_ids",
         "name",
@@ -91,6 +92,7 @@ class Account:
         self.name = name
         self.cash_e6 = cash_e6
         self.netting = netting
+        self.cancelling_until_ns = 0
         self.positions: dict[str, Position] = {}
         self.resting: dict[str, dict[str, Order]] = {}
         self.client_ids: set[str] = set()

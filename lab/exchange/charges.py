@@ -1,15 +1,23 @@
 """What fills cost: the dated fee schedule of each event, and the charge for one fill."""
 
 from lab.exchange.model import ONE_DOLLAR_E4, Order
-from libs.domain.fee_table import EXCHANGE_FEES, FeeTable
-from libs.domain.fees import FeeSchedule, OrderFees, Role, schedule_at
+from libs.domain.fee_table import EXCHANGE_FEES, EventFeeOverride, FeeTable
+from libs.domain.fees import (
+    DIRECT_MEMBER_UNIT_E6,
+    OTHER_MEMBER_UNIT_E6,
+    FeeSchedule,
+    OrderFees,
+    Role,
+    schedule_at,
+)
 
 
 class Charges:
     """The exchange's fees, looked up once per event and stretch of time."""
 
-    def __init__(self, table: FeeTable = EXCHANGE_FEES) -> None:
+    def __init__(self, table: FeeTable = EXCHANGE_FEES, *, direct_members: bool = True) -> None:
         self.table = table
+        self.unit_e6 = DIRECT_MEMBER_UNIT_E6 if direct_members else OTHER_MEMBER_UNIT_E6
         self._known: dict[str, FeeSchedule] = {}
 
     def schedule(self, series_ticker: str, event_ticker: str, at_ns: int) -> FeeSchedule:
@@ -24,13 +32,23 @@ class Charges:
             self._known[event_ticker] = known
         return known
 
+    def override(self, event_ticker: str, at_ns: int) -> EventFeeOverride | None:
+        """Return an event's own fees at a time, None where its series' hold."""
+        begun = [
+            row
+            for row in self.table.overrides
+            if row.event_ticker == event_ticker and row.from_ns <= at_ns
+        ]
+        return max(begun, key=lambda row: row.from_ns, default=None)
 
-def charge(schedule: FeeSchedule, order: Order, role: Role, price_e4: int, count_e2: int) -> int:
-    """Return one fill's fee with rounding and rebate, in e6; the order carries its rounding on."""
-    fees = OrderFees(schedule, carried_e6=order.rebate_carry_e6)
-    fee_e6 = fees.fill(role, order.side, price_e4, count_e2).fee_e6
-    order.rebate_carry_e6 = fees.carried_e6
-    return fee_e6
+    def charge(
+        self, schedule: FeeSchedule, order: Order, role: Role, price_e4: int, count_e2: int
+    ) -> int:
+        """Return one fill's fee with rounding and rebate, in e6; the order keeps its rounding."""
+        fees = OrderFees(schedule, self.unit_e6, order.rebate_carry_e6)
+        fee_e6 = fees.fill(role, order.side, price_e4, count_e2).fee_e6
+        order.rebate_carry_e6 = fees.carried_e6
+        return fee_e6
 
 
 def fee_bound_e6(

@@ -2,12 +2,13 @@
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lab.exchange.faults import Fault
 from lab.exchange.ladders import LadderConfig
 from lab.exchange.model import NS_PER_S, Rules
 from libs.common.clock import ClockSpec
+from libs.domain.fee_table import EXCHANGE_FEES, EventFeeOverride, FeeChange, FeeTable
 
 Tier = Literal["basic", "advanced", "expert", "premier", "paragon", "prime", "prestige"]
 
@@ -40,11 +41,18 @@ class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     reads_per_s: float = 4.0
     queue_frames_max: int = 10_000
     ping_s: float = 10.0
+    direct_members: bool = True
+    fee_changes: tuple[FeeChange, ...] = ()
+    fee_overrides: tuple[EventFeeOverride, ...] = ()
     netting: bool = False
     history_kept_s: float = 14 * 86_400.0
     faults: tuple[Fault, ...] = ()
     admin_port: int | None = None
     admin_token_file: str = ""
+    close_cancel_s: float = 0.0
+    listing_delay_s: float = 0.0
+    cancel_all_lingers_s: float = 0.0
+    weekly_pause: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -64,6 +72,21 @@ class ExchangeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if self.queue_frames_max < 16 or self.ping_s <= 0 or self.reads_per_s <= 0:
             raise ValueError("queue_frames_max >= 16, ping_s > 0 and reads_per_s > 0 expected")
 
+    def fee_table(self) -> FeeTable:
+        """Return the dated fees of everything listed."""
+        return structs.replace(
+            EXCHANGE_FEES,
+            changes=(*EXCHANGE_FEES.changes, *self.fee_changes),
+            overrides=(*EXCHANGE_FEES.overrides, *self.fee_overrides),
+        )
+
     def rules(self) -> Rules:
         """Return the engine's part of it. Raises ValueError."""
-        return Rules(history_kept_ns=round(self.history_kept_s * NS_PER_S))
+        return Rules(
+            direct_members=self.direct_members,
+            history_kept_ns=round(self.history_kept_s * NS_PER_S),
+            close_cancel_ns=round(self.close_cancel_s * NS_PER_S),
+            listing_delay_ns=round(self.listing_delay_s * NS_PER_S),
+            cancel_all_lingers_ns=round(self.cancel_all_lingers_s * NS_PER_S),
+            weekly_pause=self.weekly_pause,
+        )

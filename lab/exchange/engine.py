@@ -6,7 +6,7 @@ Every call first does what was due by then (openings, expiries, closings, settle
 
 from collections.abc import Callable, Iterable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lab.exchange.accounts import Account, Position
 from lab.exchange.charges import Charges
@@ -23,7 +23,6 @@ from lab.exchange.model import (
     MarketStatus,
     NewOrder,
     Order,
-    PauseChanged,
     Placed,
     Reason,
     Reduced,
@@ -61,7 +60,8 @@ class Engine:
         fee_table: FeeTable = EXCHANGE_FEES,
         rules: Rules = DEFAULT_RULES,
     ) -> None:
-        self.state = State(seed, emit, Charges(fee_table), rules)
+        charges = Charges(fee_table, direct_members=rules.direct_members)
+        self.state = State(seed, emit, charges, rules)
         self._execution = Execution(self.state)
         self.groups = Groups(self.state, self._execution)
         self._lifecycle = Lifecycle(self.state, self._execution)
@@ -95,32 +95,21 @@ class Engine:
         """Do all that is due by `now_ns`, each thing at its own time and in order."""
         self._lifecycle.advance(now_ns)
 
-    def settle(
-        self, event_ticker: str, level_e4: int, now_ns: int, *, settlement_timer_ns: int = 0
-    ) -> None:
-        """Determine a closed event at the level; it pays after the settlement timer."""
+    def settle(self, event_ticker: str, level_e4: int, now_ns: int) -> None:
+        """Determine a closed event at the level; it pays after its settlement timer."""
         self.advance(now_ns)
-        self._lifecycle.determine(event_ticker, level_e4, settlement_timer_ns)
+        self._lifecycle.determine(event_ticker, level_e4)
 
     def set_pause(self, *, exchange_active: bool, trading_active: bool, now_ns: int) -> None:
         """Stop or resume the exchange; orders with `cancel_on_pause` end when trading stops."""
         self.advance(now_ns)
-        state = self.state
-        stops = state.trading_active and not trading_active
-        state.exchange_active = exchange_active
-        state.trading_active = trading_active
-        state.emit(
-            PauseChanged(
-                exchange_active=exchange_active,
-                trading_active=trading_active,
-                at_ns=state.now_ns,
-            )
-        )
-        if stops:
-            self._new_action()
-            for order in self._all_resting():
-                if order.cancel_on_pause:
-                    self._execution.end(order, Reason.HALT)
+        self._new_action()
+        self._lifecycle.pause(exchange_active=exchange_active, trading_active=trading_active)
+
+    def keep_hours(self, now_ns: int) -> None:
+        """Pause trading in the exchange's weekly window from now on."""
+        self.advance(now_ns)
+        self._lifecycle.keep_hours()
 
     def set_market_active(self, ticker: str, *, active: bool, now_ns: int) -> None:
         """Stop or resume one market; resuming cancels everything that rests in it."""
@@ -148,7 +137,9 @@ class Engine:
         if refusal is not None:
             return refusal
         self._accept(order)
-        return self._run(order, market, rests=new.time_in_force == "good_till_canceled")
+        rests = new.time_in_force == "good_till_canceled"
+        capped = order.remaining_e2 < order.initial_e2
+        return self._run(order, market, rests=rests, capped=capped)
 
     def place_batch(
         self, account: str, orders: Iterable[NewOrder], now_ns: int
@@ -160,25 +151,26 @@ class Engine:
         """Cancel a resting order of that account."""
         self.advance(now_ns)
         self._new_action()
-        if not self.state.exchange_active:
-            return PAUSED
-        order = self.state.orders.get(order_id)
-        if order is None or order.account != account:
-            return NOT_FOUND
-        if self.state.markets[order.ticker].status is not MarketStatus.ACTIVE:
-            return INACTIVE
-        if order.status != "resting":
-            return NOT_FOUND
+        order = self._reducible(account, order_id)
+        if isinstance(order, Rejected):
+            return order
         return self._reduced(order, self._execution.end(order, Reason.CANCEL))
 
-    def cancel_all(self, account: str, now_ns: int) -> list[Reduced]:
-        """Cancel every resting order of that account, oldest first."""
+    def cancel_all(self, account: str, now_ns: int) -> list[Reduced] | Rejected:
+        """Cancel every resting order of that account in an active market, oldest first."""
         self.advance(now_ns)
         self._new_action()
-        if not self.state.exchange_active:
-            return []
-        orders = self.resting(account)
-        return [self._reduced(order, self._execution.end(order, Reason.CANCEL)) for order in orders]
+        state = self.state
+        if not state.exchange_active:
+            return PAUSED
+        state.accounts[account].cancelling_until_ns = (
+            state.now_ns + state.rules.cancel_all_lingers_ns
+        )
+        return [
+            self._reduced(order, self._execution.end(order, Reason.CANCEL))
+            for order in self.resting(account)
+            if state.markets[order.ticker].status is MarketStatus.ACTIVE
+        ]
 
     def decrease(
         self,
@@ -193,11 +185,9 @@ class Engine:
         assert (by_e2 is None) != (to_e2 is None), "expected exactly one of by_e2 and to_e2"
         self.advance(now_ns)
         self._new_action()
-        if not self.state.exchange_active:
-            return PAUSED
-        order = self.state.orders.get(order_id)
-        if order is None or order.account != account or order.status != "resting":
-            return NOT_FOUND
+        order = self._reducible(account, order_id)
+        if isinstance(order, Rejected):
+            return order
         if by_e2 is None:
             assert to_e2 is not None, "checked above"
             by_e2 = max(0, order.remaining_e2 - to_e2)
@@ -240,12 +230,15 @@ class Engine:
             if reduced_e2:
                 self._execution.reduce(order, reduced_e2)
             self._execution.changed(order, Reason.AMEND, reduced_e2)
-            return _placed(order, _Spent.of(order), self.state.now_ns)
+            placed = _placed(order, _Spent.of(order), self.state.now_ns)
+            return structs.replace(placed, resized=reduced_e2 > 0)
+        rested_e2 = order.remaining_e2
         self._execution.lift(order, market)
         order.price_e4 = change.price_e4
         order.remaining_e2 = remaining_e2
         self._execution.changed(order, Reason.AMEND)
-        return self._run(order, market, rests=True)
+        placed = self._run(order, market, rests=True)
+        return structs.replace(placed, resized=placed.remaining_e2 != rested_e2)
 
     # Questions
 
@@ -278,8 +271,16 @@ class Engine:
     def _new_action(self) -> None:
         self.state.action += 1
 
-    def _all_resting(self) -> list[Order]:
-        return [order for name in self.state.accounts for order in self.resting(name)]
+    def _reducible(self, account: str, order_id: str) -> Order | Rejected:
+        """Return an account's resting order if it may be cancelled or decreased now."""
+        if not self.state.exchange_active:
+            return PAUSED
+        order = self.state.orders.get(order_id)
+        if order is None or order.account != account:
+            return NOT_FOUND
+        if self.state.markets[order.ticker].status is not MarketStatus.ACTIVE:
+            return INACTIVE
+        return order if order.status == "resting" else NOT_FOUND
 
     def _make(self, account: str, new: NewOrder) -> Order:
         state = self.state
@@ -318,12 +319,15 @@ class Engine:
         self._lifecycle.watch_expiry(order)
         self._execution.changed(order, Reason.NEW)
 
-    def _run(self, order: Order, market: Market, *, rests: bool) -> Placed:
+    def _run(self, order: Order, market: Market, *, rests: bool, capped: bool = False) -> Placed:
         spent = _Spent.of(order)
         ended = self._execution.match(order, market)
         if order.remaining_e2 == 0 or ended is not None or not rests:
-            reason = ended or (Reason.TRADE if order.filled_e2 else Reason.UNFILLED)
-            self._execution.finish(order, reason)
+            if ended is None and order.remaining_e2:
+                ended = Reason.UNFILLED
+            elif ended is None and capped:
+                ended = Reason.REDUCE_ONLY
+            self._execution.finish(order, ended or Reason.TRADE)
         else:
             if order.filled_e2 > spent.filled_e2:
                 self._execution.changed(order, Reason.TRADE)
@@ -331,7 +335,14 @@ class Engine:
         placed = _placed(order, spent, self.state.now_ns)
         if self.state.group_fills:
             self.groups.count_matches()
+        if self.state.now_ns < self.state.accounts[order.account].cancelling_until_ns:
+            self._cancel_late(order)
         return placed
+
+    def _cancel_late(self, order: Order) -> None:
+        """Cancel what was placed too soon after a cancel-all; its answer does not know yet."""
+        if order.status == "resting":
+            self._execution.end(order, Reason.CANCEL)
 
     def _reduced(self, order: Order, reduced_e2: int) -> Reduced:
         return Reduced(

@@ -1,7 +1,6 @@
 """Matching, resting and ending of orders: every change of a book or a balance happens here."""
 
 from lab.exchange.accounts import Account, paid_e4
-from lab.exchange.charges import charge
 from lab.exchange.model import (
     ONE_DOLLAR_E4,
     BookChanged,
@@ -68,7 +67,8 @@ class Execution:
         """Close an order that is not on the book; what remained is given up."""
         given_up_e2 = order.remaining_e2
         order.remaining_e2 = 0
-        order.status = "canceled" if given_up_e2 else "executed"
+        cut_short = given_up_e2 or reason is Reason.REDUCE_ONLY
+        order.status = "canceled" if cut_short else "executed"
         order.updated_ns = self._state.now_ns
         self.changed(order, reason, given_up_e2)
         if order.account not in self._state.histories:
@@ -125,7 +125,7 @@ class Execution:
         count_e2, price_e4 = traded.count_e2, traded.price_e4
         revenue_e6 = position.trade(order.side, price_e4, count_e2)
         role: Role = "taker" if is_taker else "maker"
-        fee_e6 = charge(state.schedule(market), order, role, price_e4, count_e2)
+        fee_e6 = state.charges.charge(state.schedule(market), order, role, price_e4, count_e2)
         cost_e6 = paid_e4(order.side, price_e4) * count_e2
         order.filled_e2 += count_e2
         if is_taker:

@@ -1,4 +1,4 @@
-"""Order groups: a brake that cancels all its orders when too much trades within 15 seconds."""
+"""Order groups: a brake that cancels all its orders when its limit trades within 15 seconds."""
 
 from collections import deque
 
@@ -88,7 +88,7 @@ class Groups:
         self._check(group)
 
     def count_matches(self) -> None:
-        """Take in what traded since the last call, and trigger the groups that broke a limit."""
+        """Take in what traded since the last call, and trigger the groups that hit their limit."""
         matched, self._state.group_fills = self._state.group_fills, []
         for group_id, count_e2 in matched:
             group = self._groups.get(group_id)
@@ -101,7 +101,7 @@ class Groups:
     def _check(self, group: Group) -> None:
         while group.matched and group.matched[0][0] <= self._state.now_ns - WINDOW_NS:
             group.matched_e2 -= group.matched.popleft()[1]
-        if not group.triggered and group.matched_e2 > group.limit_e2:
+        if not group.triggered and group.matched_e2 >= group.limit_e2:
             self.trigger(group)
 
     def _cancel_orders(self, group: Group) -> None:

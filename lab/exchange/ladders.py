@@ -4,7 +4,14 @@ from uuid import NAMESPACE_URL, uuid5
 
 from msgspec import Struct
 
-from lab.exchange.model import NS_PER_S, EventSpec, Ladder, MarketSpec, SeriesSpec
+from lab.exchange.model import (
+    NS_PER_S,
+    EventSpec,
+    Ladder,
+    MarketSpec,
+    SeriesSpec,
+    Structure,
+)
 from libs.domain.eastern import eastern_datetime
 from libs.domain.families import LadderKind, family_of_series
 from libs.domain.money import LEVEL_ONE_E4, format_level
@@ -27,6 +34,7 @@ class LadderConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     step_e4: int
     rungs: int
     open_ns: int | None = None
+    structure: Structure = "linear_cent"
 
     def __post_init__(self) -> None:
         if not 3 <= self.rungs <= LADDER_RUNGS_MAX:
@@ -46,7 +54,7 @@ class LadderConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return (middle - (self.rungs - 1) // 2) * self.step_e4
 
 
-def build_ladder(config: LadderConfig) -> Ladder:
+def build_ladder(config: LadderConfig, settlement_timer_ns: int = 0) -> Ladder:
     """Return the event of a definition. Raises UnknownFamilyError or TickerError."""
     family = family_of_series(config.series)
     assert family.index_symbol is not None, f"{config.series}: expected a series on an index"
@@ -82,6 +90,8 @@ def build_ladder(config: LadderConfig) -> Ladder:
             created_ns=open_ns - 3600 * NS_PER_S,
             open_ns=open_ns,
             close_ns=config.target_ns,
+            structure=config.structure,
+            settlement_timer_ns=settlement_timer_ns,
         )
         for rung in rungs
     )

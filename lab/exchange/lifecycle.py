@@ -1,8 +1,10 @@
-"""What time does to markets and orders: opening, expiry, closing, settlement."""
+"""What time does to markets and orders: opening, expiry, closing, settlement, pauses."""
 
 import heapq
+from enum import IntEnum
 
 from lab.exchange.execution import Execution
+from lab.exchange.hours import weekly_pause
 from lab.exchange.model import (
     ONE_DOLLAR_E4,
     Ladder,
@@ -10,12 +12,23 @@ from lab.exchange.model import (
     MarketStatus,
     MarketStep,
     Order,
+    PauseChanged,
     Reason,
     Settled,
 )
 from lab.exchange.state import Market, State
 
-_OPEN, _EXPIRE, _CLOSE, _PAY = range(4)
+
+class _Due(IntEnum):
+    """What falls due; of things due at one time, in this order."""
+
+    OPEN = 0
+    EXPIRE = 1
+    CLOSE = 2
+    SWEEP = 3
+    PAY = 4
+    PAUSE = 5
+    RESUME = 6
 
 
 class Lifecycle:
@@ -35,17 +48,43 @@ class Lifecycle:
         state.event_markets[event.ticker] = []
         for spec in ladder.markets:
             assert spec.ticker not in state.markets, f"market {spec.ticker} is listed already"
-            market = Market(spec, event, series)
+            market = Market(spec, event, series, state.now_ns)
             state.markets[spec.ticker] = market
             state.event_markets[event.ticker].append(market)
-            self._schedule(spec.open_ns, _OPEN, spec.ticker)
-            self._schedule(spec.close_ns, _CLOSE, spec.ticker)
+            self._schedule(spec.open_ns, _Due.OPEN, spec.ticker)
+            self._schedule(spec.close_ns, _Due.CLOSE, spec.ticker)
             self._tell(market, "created")
 
     def watch_expiry(self, order: Order) -> None:
         """End the order at its present expiration time, if it still has it then."""
         if order.expiration_ns is not None:
-            self._schedule(order.expiration_ns, _EXPIRE, order.order_id)
+            self._schedule(order.expiration_ns, _Due.EXPIRE, order.order_id)
+
+    def keep_hours(self) -> None:
+        """Pause trading every week from now on, at once if its time is now."""
+        begins_ns, _ = weekly_pause(self._state.now_ns)
+        self._schedule(begins_ns, _Due.PAUSE, "")
+        self.advance(self._state.now_ns)
+
+    def pause(self, *, exchange_active: bool, trading_active: bool) -> None:
+        """Stop or resume the exchange; orders with `cancel_on_pause` end when trading stops."""
+        state = self._state
+        trading_active = trading_active and exchange_active
+        stops = state.trading_active and not trading_active
+        state.exchange_active, state.trading_active = exchange_active, trading_active
+        state.resume_ns = None
+        state.emit(
+            PauseChanged(
+                exchange_active=exchange_active,
+                trading_active=trading_active,
+                at_ns=state.now_ns,
+            )
+        )
+        if stops:
+            for account in state.accounts.values():
+                for order in account.resting_orders():
+                    if order.cancel_on_pause:
+                        self._execution.end(order, Reason.HALT)
 
     def advance(self, now_ns: int) -> None:
         """Move time to `now_ns`; an earlier time than the present one changes nothing."""
@@ -54,28 +93,45 @@ class Lifecycle:
             at_ns, kind, _, key = heapq.heappop(due)
             state.now_ns = max(state.now_ns, at_ns)
             state.action += 1
-            if kind == _EXPIRE:
-                self._expire(key, at_ns)
-            elif kind == _OPEN:
-                self._open(state.markets[key])
-            elif kind == _CLOSE:
-                self._close(state.markets[key])
-            else:
-                self._pay_event(key)
+            self._do(kind, key, at_ns)
         state.now_ns = max(state.now_ns, now_ns)
 
-    def determine(self, event_ticker: str, level_e4: int, timer_ns: int) -> None:
-        """Fix the results of a closed event; the payment follows after `timer_ns`."""
+    def _do(self, kind: int, key: str, at_ns: int) -> None:
         state = self._state
+        match kind:
+            case _Due.OPEN:
+                self._open(state.markets[key])
+            case _Due.EXPIRE:
+                self._expire(key, at_ns)
+            case _Due.CLOSE:
+                self._close(state.markets[key])
+            case _Due.SWEEP:
+                self._cancel_book(state.markets[key], Reason.CLOSE)
+            case _Due.PAY:
+                self._pay_event(key)
+            case _Due.PAUSE:
+                self.pause(exchange_active=state.exchange_active, trading_active=False)
+                state.resume_ns = weekly_pause(at_ns)[1]
+                self._schedule(state.resume_ns, _Due.RESUME, "")
+            case _Due.RESUME:
+                self.pause(exchange_active=state.exchange_active, trading_active=True)
+                self._schedule(weekly_pause(at_ns)[0], _Due.PAUSE, "")
+
+    def determine(self, event_ticker: str, level_e4: int) -> None:
+        """Fix the results of a closed event; all are paid after the longest settlement timer."""
+        state = self._state
+        timer_ns = 0
         for market in state.event_markets[event_ticker]:
             assert market.status is MarketStatus.CLOSED, (
                 f"{market.spec.ticker}: expected closed to determine, got {market.status}"
             )
+            timer_ns = max(timer_ns, market.spec.settlement_timer_ns)
+            self._cancel_book(market, Reason.CLOSE)
             market.status = MarketStatus.DETERMINED
             market.level_e4 = level_e4
             market.result = "yes" if market.spec.rung.settles_yes(level_e4) else "no"
             self._tell(market, "determined")
-        self._schedule(state.now_ns + timer_ns, _PAY, event_ticker)
+        self._schedule(state.now_ns + timer_ns, _Due.PAY, event_ticker)
         self.advance(state.now_ns)
 
     def set_active(self, ticker: str, *, active: bool) -> None:
@@ -116,7 +172,9 @@ class Lifecycle:
         )
         market.status = MarketStatus.CLOSED
         self._tell(market, "closed")
-        self._cancel_book(market, Reason.CLOSE)
+        self._schedule(
+            self._state.now_ns + self._state.rules.close_cancel_ns, _Due.SWEEP, market.spec.ticker
+        )
 
     def _cancel_book(self, market: Market, reason: Reason) -> None:
         for side in (market.book.bids, market.book.asks):

@@ -1,6 +1,6 @@
 """Rate limits: two token buckets an account by tier, costs by endpoint (kalshi-api.md 2.6)."""
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -9,28 +9,30 @@ from lab.exchange.model import NS_PER_S
 
 DEFAULT_COST = 10
 CANCEL_COST = 2
+UPGRADE_COST = 30
+BucketName = Literal["read", "write", "balance"]
 
 
 class TierLimits(Struct, frozen=True):
-    """Tokens per second and capacity of both buckets."""
+    """Tokens per second and capacity of each bucket; a balance read costs one of its own."""
 
-    read_rate: int
-    read_capacity: int
-    write_rate: int
-    write_capacity: int
+    read: tuple[int, int]
+    write: tuple[int, int]
+    balance: tuple[int, int] = (5, 5)
 
 
 TIERS: dict[Tier, TierLimits] = {
-    "basic": TierLimits(200, 600, 100, 100),
-    "advanced": TierLimits(300, 900, 300, 900),
-    "expert": TierLimits(600, 600, 600, 1_800),
-    "premier": TierLimits(1_200, 1_200, 1_200, 3_600),
-    "paragon": TierLimits(2_400, 2_400, 2_400, 7_200),
-    "prime": TierLimits(4_800, 4_800, 4_800, 14_400),
-    "prestige": TierLimits(12_000, 12_000, 9_600, 28_800),
+    "basic": TierLimits((200, 600), (100, 100), (1, 1)),
+    "advanced": TierLimits((300, 900), (300, 900), (1, 1)),
+    "expert": TierLimits((600, 600), (600, 1_800)),
+    "premier": TierLimits((1_200, 1_200), (1_200, 3_600)),
+    "paragon": TierLimits((2_400, 2_400), (2_400, 7_200)),
+    "prime": TierLimits((4_800, 4_800), (4_800, 14_400)),
+    "prestige": TierLimits((12_000, 12_000), (9_600, 28_800)),
 }
 
 ENDPOINT_COSTS: tuple[tuple[str, str, int], ...] = (
+    ("POST", "/trade-api/v2/account/api_usage_level/upgrade", UPGRADE_COST),
     ("DELETE", "/trade-api/v2/portfolio/events/orders", CANCEL_COST),
     ("DELETE", "/trade-api/v2/portfolio/events/orders/:order_id", CANCEL_COST),
     ("DELETE", "/trade-api/v2/portfolio/events/orders/batched", CANCEL_COST),
@@ -68,38 +70,55 @@ class Limits:
 
     def __init__(self, tier: Tier, public_reads_per_s: float) -> None:
         self._tier = tier
+        self._upgraded: set[str] = set()
         self._public_rate = public_reads_per_s
-        self._read: dict[str, Bucket] = {}
-        self._write: dict[str, Bucket] = {}
+        self._buckets: dict[tuple[BucketName, str], Bucket] = {}
         self._public: dict[str, Bucket] = {}
 
-    def take_read(self, account: str, cost: int, now_ns: int) -> bool:
-        """Charge an account's read bucket."""
-        tier = TIERS[self._tier]
-        return _bucket(self._read, account, tier.read_rate, tier.read_capacity).take(cost, now_ns)
+    def tier(self, account: str) -> Tier:
+        """Return an account's tier."""
+        return "advanced" if account in self._upgraded else self._tier
 
-    def take_write(self, account: str, cost: int, now_ns: int) -> bool:
-        """Charge an account's write bucket."""
-        tier = TIERS[self._tier]
-        bucket = _bucket(self._write, account, tier.write_rate, tier.write_capacity)
+    def upgrade(self, account: str) -> None:
+        """Grant Advanced to an account for good; its buckets begin anew."""
+        if self._tier == "basic" and account not in self._upgraded:
+            self._upgraded.add(account)
+            for name in ("read", "write"):
+                self._buckets.pop((name, account), None)
+
+    def take(self, name: BucketName, account: str, cost: int, now_ns: int) -> bool:
+        """Charge a bucket of an account: the cost whole or nothing."""
+        bucket = self._buckets.get((name, account))
+        if bucket is None:
+            rate, capacity = getattr(TIERS[self.tier(account)], name)
+            bucket = self._buckets[name, account] = Bucket(rate, capacity)
         return bucket.take(cost, now_ns)
 
     def take_public(self, address: str, now_ns: int) -> bool:
         """Charge one request of an address without a key; the oldest address is forgotten."""
         if address not in self._public and len(self._public) >= self.ADDRESSES_MAX:
             del self._public[next(iter(self._public))]
-        rate = self._public_rate
-        return _bucket(self._public, address, rate, 5 * rate).take(1, now_ns)
+        bucket = self._public.get(address)
+        if bucket is None:
+            rate = self._public_rate
+            bucket = self._public[address] = Bucket(rate, 5 * rate)
+        return bucket.take(1, now_ns)
 
-    def account_object(self) -> dict[str, Any]:
+    def account_object(self, account: str) -> dict[str, Any]:
         """Return the answer of `/account/limits`."""
-        tier = TIERS[self._tier]
+        tier = TIERS[self.tier(account)]
+        grant = {"exchange_instance": "event_contract", "level": "advanced", "source": "manual"}
         return {
-            "usage_tier": self._tier,
-            "read": {"refill_rate": tier.read_rate, "bucket_capacity": tier.read_capacity},
-            "write": {"refill_rate": tier.write_rate, "bucket_capacity": tier.write_capacity},
-            "grants": [],
+            "usage_tier": self.tier(account),
+            "read": _limit_object(tier.read),
+            "write": _limit_object(tier.write),
+            "grants": [grant] if account in self._upgraded else [],
         }
+
+
+def _limit_object(limit: tuple[int, int]) -> dict[str, int]:
+    rate, capacity = limit
+    return {"refill_rate": rate, "bucket_capacity": capacity}
 
 
 def costs_object() -> dict[str, Any]:
@@ -110,10 +129,3 @@ def costs_object() -> dict[str, Any]:
             {"method": method, "path": path, "cost": cost} for method, path, cost in ENDPOINT_COSTS
         ],
     }
-
-
-def _bucket(buckets: dict[str, Bucket], name: str, rate: float, capacity: float) -> Bucket:
-    bucket = buckets.get(name)
-    if bucket is None:
-        bucket = buckets[name] = Bucket(rate, capacity)
-    return bucket

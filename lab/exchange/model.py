@@ -27,7 +27,16 @@ class PriceRange(Struct, frozen=True):
     step_e4: int
 
 
-LINEAR_CENT = (PriceRange(0, ONE_DOLLAR_E4, 100),)
+Structure = Literal["linear_cent", "deci_cent", "tapered_deci_cent"]
+PRICE_RANGES: dict[Structure, tuple[PriceRange, ...]] = {
+    "linear_cent": (PriceRange(0, ONE_DOLLAR_E4, 100),),
+    "deci_cent": (PriceRange(0, ONE_DOLLAR_E4, 10),),
+    "tapered_deci_cent": (
+        PriceRange(0, 1_000, 10),
+        PriceRange(1_000, 9_000, 100),
+        PriceRange(9_000, ONE_DOLLAR_E4, 10),
+    ),
+}
 
 
 class SeriesSpec(Struct, frozen=True, kw_only=True):
@@ -53,7 +62,10 @@ class EventSpec(Struct, frozen=True, kw_only=True):
 
 
 class MarketSpec(Struct, frozen=True, kw_only=True):
-    """One market: its rung says what it pays, its price ranges where it may trade."""
+    """One market: its rung says what it pays, its structure at which prices it may trade.
+
+    It pays `settlement_timer_ns` after it was determined.
+    """
 
     rung: Rung
     market_id: str
@@ -63,8 +75,13 @@ class MarketSpec(Struct, frozen=True, kw_only=True):
     created_ns: int
     open_ns: int
     close_ns: int
-    structure: str = "linear_cent"
-    price_ranges: tuple[PriceRange, ...] = LINEAR_CENT
+    structure: Structure = "linear_cent"
+    settlement_timer_ns: int = 0
+
+    @property
+    def price_ranges(self) -> tuple[PriceRange, ...]:
+        """Return the market's tick grid."""
+        return PRICE_RANGES[self.structure]
 
     @property
     def ticker(self) -> str:
@@ -83,14 +100,24 @@ class Ladder(Struct, frozen=True):
 class Rules(Struct, frozen=True, kw_only=True):
     """What the exchange's documents leave open, or what differs from member to member.
 
-    What ended more than `history_kept_ns` ago is only in the historical reads.
+    What ended more than `history_kept_ns` ago is only in the historical reads. Resting orders are
+    cancelled `close_cancel_ns` after their market closed. A new market is unknown to REST for
+    `listing_delay_ns`. Cancel-all also takes what is placed within `cancel_all_lingers_ns`.
+    Balances of direct members are kept to $0.0001, of others to the cent.
     """
 
+    direct_members: bool = True
+
     history_kept_ns: int = 14 * 24 * 3600 * NS_PER_S
+    close_cancel_ns: int = 0
+    listing_delay_ns: int = 0
+    cancel_all_lingers_ns: int = 0
+    weekly_pause: bool = False
 
     def __post_init__(self) -> None:
-        if self.history_kept_ns < 0:
-            raise ValueError("history_kept_ns: expected no negative time")
+        for name in self.__struct_fields__:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected no negative time")
 
 
 class MarketStatus(StrEnum):
@@ -186,7 +213,8 @@ class Order(Struct, kw_only=True):
 class Placed(Struct, frozen=True, kw_only=True):
     """An accepted order and what it did at once; the averages are None without a fill.
 
-    `average_fee_e6` is per contract.
+    `average_fee_e6` is per contract. An amendment that neither filled nor changed what rests
+    has not `resized`.
     """
 
     order_id: str
@@ -196,6 +224,7 @@ class Placed(Struct, frozen=True, kw_only=True):
     average_price_e4: float | None
     average_fee_e6: float | None
     at_ns: int
+    resized: bool = True
 
 
 class Reduced(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ def create(call: Call) -> Json:
 
 def listed(call: Call) -> Json:
     """Answer /portfolio/order_groups."""
+    call.check_account_scope()
     groups = call.engine.groups.of_account(call.member)
     return {
         "order_groups": [
@@ -78,7 +79,16 @@ def _limit_e2(call: Call, schema: str) -> int:
     fields = Fields(decode_object(call.body, schema), schema)
     fields.scope()
     whole = fields.number("contracts_limit")
-    limit_e2 = fields.count_e2("contracts_limit_fp") if whole is None else 100 * whole
+    limits = set() if whole is None else {100 * whole}
+    if whole is None or fields.has("contracts_limit_fp"):
+        limits.add(fields.count_e2("contracts_limit_fp"))
+    if len(limits) > 1:
+        raise _invalid("contracts_limit and contracts_limit_fp differ")
+    limit_e2 = limits.pop()
     if not 100 <= limit_e2 <= LIMIT_MAX_E2:
-        raise nested(400, "invalid_parameters", "invalid parameters", "limit: 1 to 1,000,000")
+        raise _invalid("limit: 1 to 1,000,000")
     return limit_e2
+
+
+def _invalid(details: str) -> Exception:
+    return nested(400, "invalid_parameters", "invalid parameters", details)

@@ -92,7 +92,9 @@ def cancel_batch(call: Call) -> Json:
 def cancel_all(call: Call) -> None:
     """Answer DELETE /portfolio/events/orders: 204 without a body."""
     call.check_account_scope()
-    call.engine.cancel_all(call.member, call.now_ns)
+    outcome = call.engine.cancel_all(call.member, call.now_ns)
+    if isinstance(outcome, Rejected):
+        raise rejected(outcome)
 
 
 def amend(call: Call) -> Json:
@@ -113,7 +115,9 @@ def amend(call: Call) -> Json:
     outcome = call.engine.amend(call.member, call.path["order_id"], change, call.now_ns)
     if isinstance(outcome, Rejected):
         raise rejected(outcome)
-    return _placed(outcome)
+    if outcome.resized or outcome.filled_e2:
+        return {**_NO_AVERAGES, **_placed(outcome)}
+    return {**_NO_AVERAGES, **_placed(outcome), "fill_count": None, "remaining_count": None}
 
 
 def decrease(call: Call) -> Json:
@@ -200,12 +204,12 @@ def _expiration_s(fields: Fields) -> int | None:
     return value
 
 
+_NO_AVERAGES: Json = {"average_fill_price": None, "average_fee_paid": None}
 _NOTHING_PLACED: Json = {
+    **_NO_AVERAGES,
     "order_id": "",
     "fill_count": None,
     "remaining_count": None,
-    "average_fill_price": None,
-    "average_fee_paid": None,
     "ts_ms": None,
 }
 
@@ -225,7 +229,7 @@ def _placed(placed: Placed) -> Json:
 
 
 def _batch_placed(shown: Json) -> Json:
-    return {"average_fill_price": None, "average_fee_paid": None, **shown, "error": None}
+    return {**_NO_AVERAGES, **shown, "error": None}
 
 
 def _fee(average_e6: float) -> str:

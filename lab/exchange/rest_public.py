@@ -3,14 +3,16 @@
 from collections.abc import Callable
 
 from lab.exchange.call import Call, Json
-from lab.exchange.errors import bare, not_found
+from lab.exchange.errors import ApiError, bare, not_found
+from lab.exchange.hours import PAUSE_WORDS
 from lab.exchange.limits import costs_object
-from lab.exchange.model import NS_PER_S
+from lab.exchange.model import NS_PER_S, EventSpec
 from lab.exchange.state import Market
 from lab.exchange.wire import (
     book_object,
     event_object,
     market_object,
+    override_object,
     series_object,
     status_filter,
     trade_object,
@@ -26,9 +28,14 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 
 
 def exchange_status(call: Call) -> Json:
-    """Answer /exchange/status."""
+    """Answer /exchange/status; while the exchange is down the same body comes with 503."""
     state = call.engine.state
-    return status_object(exchange_active=state.exchange_active, trading_active=state.trading_active)
+    body = status_object(exchange_active=state.exchange_active, trading_active=state.trading_active)
+    if state.resume_ns is not None:
+        body["exchange_estimated_resume_time"] = wire_time(state.resume_ns)
+    if not state.exchange_active:
+        raise ApiError(503, body)
+    return body
 
 
 def status_object(*, exchange_active: bool, trading_active: bool) -> Json:
@@ -48,13 +55,15 @@ def status_object(*, exchange_active: bool, trading_active: bool) -> Json:
 
 
 def exchange_schedule(call: Call) -> Json:
-    """Answer /exchange/schedule: always open but for Thursday 03:00 to 05:00 New York time."""
-    all_day = [{"open_time": "00:00", "close_time": "00:00"}]
-    hours: Json = dict.fromkeys(_DAYS, all_day)
-    hours["thursday"] = [
-        {"open_time": "00:00", "close_time": "03:00"},
-        {"open_time": "05:00", "close_time": "00:00"},
-    ]
+    """Answer /exchange/schedule: always open, but for the weekly pause where it is kept."""
+    midnight = "00:00"
+    hours: Json = {day: [{"open_time": midnight, "close_time": midnight}] for day in _DAYS}
+    if call.engine.state.rules.weekly_pause:
+        begins, ends = PAUSE_WORDS
+        hours["thursday"] = [
+            {"open_time": midnight, "close_time": begins},
+            {"open_time": ends, "close_time": midnight},
+        ]
     year_ns = 365 * 24 * NS_PER_HOUR
     hours["start_time"] = wire_time(call.now_ns - year_ns)
     hours["end_time"] = wire_time(call.now_ns + year_ns)
@@ -105,9 +114,38 @@ def series_fee_changes(call: Call) -> Json:
 
 
 def event_fee_changes(call: Call) -> Json:
-    """Answer /events/fee_changes: no event of ours has its own fees."""
-    call.bounded("limit", 100, 1, PAGE_MAX)
-    return {"event_fee_changes": [], "cursor": ""}
+    """Answer /events/fee_changes: every override of a listed event, newest first."""
+    limit = call.bounded("limit", 100, 1, PAGE_MAX)
+    wanted = call.text("event_ticker")
+    state = call.engine.state
+    rows = sorted(state.charges.table.overrides, key=lambda row: row.from_ns)
+    chosen = [
+        (index, row)
+        for index, row in enumerate(rows, start=1)
+        if row.event_ticker in state.events and wanted in ("", row.event_ticker)
+    ]
+    page, cursor = call.page(chosen[::-1], lambda item: item[0], limit)
+    changes = [
+        {
+            "id": f"{row.event_ticker}-{row.from_ns // NS_PER_S}",
+            "event_ticker": row.event_ticker,
+            "series_ticker": state.events[row.event_ticker].series_ticker,
+            **override_object(row),
+            "scheduled_ts": wire_time(row.from_ns),
+        }
+        for _, row in page
+    ]
+    return {"event_fee_changes": changes, "cursor": cursor}
+
+
+def _event(call: Call, event: EventSpec, markets: list[Market] | None = None) -> Json:
+    """Return an event's object with its own fees, if it has any now."""
+    shown = event_object(event, markets)
+    override = call.engine.state.charges.override(event.ticker, call.now_ns)
+    if override is not None:
+        own = override_object(override).items()
+        shown |= {name: value for name, value in own if value is not None}
+    return shown
 
 
 def events_list(call: Call) -> Json:
@@ -129,7 +167,7 @@ def events_list(call: Call) -> Json:
     page, cursor = call.page(chosen, lambda item: item[0], limit)
     return {
         "events": [
-            event_object(event, state.event_markets[event.ticker] if nested else None)
+            _event(call, event, state.event_markets[event.ticker] if nested else None)
             for _, event in page
         ],
         "cursor": cursor,
@@ -146,10 +184,10 @@ def event_one(call: Call) -> Json:
     if call.flag("exclude_markets"):
         if call.flag("with_nested_markets"):
             raise bare("exclude_markets cannot be combined with with_nested_markets")
-        return {"event": event_object(event), "markets": []}
+        return {"event": _event(call, event), "markets": []}
     if call.flag("with_nested_markets"):
-        return {"event": event_object(event, markets), "markets": []}
-    return {"event": event_object(event), "markets": [market_object(m) for m in markets]}
+        return {"event": _event(call, event, markets), "markets": []}
+    return {"event": _event(call, event), "markets": [market_object(m) for m in markets]}
 
 
 def markets_list(call: Call) -> Json:
@@ -171,9 +209,11 @@ def _markets(call: Call, *, archived: bool) -> Json:
     status = call.one_of("status", ("unopened", "open", "paused", "closed", "settled"))
     combos = call.one_of("mve_filter", ("only", "exclude"))
     times = [
-        (moment, call.number(f"min_{name}_ts"), call.number(f"max_{name}_ts"))
-        for name, moment in _MARKET_TIMES
+        (name, call.number(f"min_{name}_ts"), call.number(f"max_{name}_ts"))
+        for name in _MARKET_TIMES
     ]
+    times = [time for time in times if time[1:] != (None, None)]
+    _check_times(times, status)
     state = call.engine.state
     chosen = [
         (_LISTED_MAX - index, market)
@@ -183,7 +223,7 @@ def _markets(call: Call, *, archived: bool) -> Json:
         and series in ("", market.event.series_ticker)
         and (not tickers or market.spec.ticker in tickers)
         and (not status or status_filter(market) == status)
-        and all(_passes(moment(market), low, high) for moment, low, high in times)
+        and all(_passes(_MARKET_TIMES[name](market), low, high) for name, low, high in times)
         and state.archived(market) == archived
     ]
     page, cursor = call.page(chosen, lambda item: item[0], limit)
@@ -191,17 +231,27 @@ def _markets(call: Call, *, archived: bool) -> Json:
 
 
 def _passes(at_ns: int | None, after_s: int | None, before_s: int | None) -> bool:
-    if at_ns is None:
-        return after_s is None and before_s is None
-    return within(at_ns, after_s, before_s)
+    return at_ns is not None and within(at_ns, after_s, before_s)
 
 
-_MARKET_TIMES: tuple[tuple[str, Callable[[Market], int | None]], ...] = (
-    ("close", lambda market: market.spec.close_ns),
-    ("created", lambda market: market.spec.created_ns),
-    ("updated", lambda market: market.updated_ns),
-    ("settled", lambda market: market.settled_ns),
-)
+def _check_times(times: list[tuple[str, int | None, int | None]], status: str) -> None:
+    """Refuse filters by two kinds of time, or by one that does not go with the status."""
+    if len(times) > 1 or (times and status and status not in _STATUSES_WITH[times[0][0]]):
+        raise bare("timestamp filters exclude each other and some status filters")
+
+
+_MARKET_TIMES: dict[str, Callable[[Market], int | None]] = {
+    "close": lambda market: market.spec.close_ns,
+    "created": lambda market: market.spec.created_ns,
+    "updated": lambda market: market.updated_ns,
+    "settled": lambda market: market.settled_ns,
+}
+_STATUSES_WITH = {
+    "close": ("closed",),
+    "created": ("unopened", "open"),
+    "updated": (),
+    "settled": ("settled",),
+}
 
 
 def market_one(call: Call) -> Json:
@@ -306,6 +356,6 @@ def find_market(call: Call, *, archived: bool) -> Market:
     """Return the path's market, of the live or of the historical ones. Raises ApiError."""
     state = call.engine.state
     market = state.markets.get(call.path["ticker"])
-    if market is None or state.archived(market) != archived:
+    if market is None or not state.is_known(market) or state.archived(market) != archived:
         raise not_found()
     return market

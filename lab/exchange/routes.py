@@ -8,7 +8,7 @@ from msgspec import Struct
 from lab.exchange import rest_groups, rest_orders, rest_portfolio, rest_public
 from lab.exchange.call import Call, Json
 from lab.exchange.faults import HANDSHAKE
-from lab.exchange.limits import CANCEL_COST, DEFAULT_COST
+from lab.exchange.limits import CANCEL_COST, DEFAULT_COST, UPGRADE_COST
 
 PREFIX = "/trade-api/v2"
 WS_PATH = "/trade-api/ws/v2"
@@ -21,6 +21,7 @@ class Access(Enum):
 
     PUBLIC = "public"
     READ = "read"
+    BALANCE = "balance"
     WRITE = "write"
     GONE = "gone"
 
@@ -93,7 +94,7 @@ ROUTES: tuple[Route, ...] = (
     _read("/historical/fills", "GetFillsHistorical", rest_portfolio.historical_fills),
     _read("/historical/positions", "GetHistoricalPositions", rest_portfolio.historical_positions),
     _read("/account/limits", "GetAccountApiLimits", rest_portfolio.account_limits),
-    _read("/portfolio/balance", "GetBalance", rest_portfolio.balance),
+    Route("GET", "/portfolio/balance", "GetBalance", rest_portfolio.balance, Access.BALANCE, 1),
     _read("/portfolio/positions", "GetPositions", rest_portfolio.positions),
     _read("/portfolio/fills", "GetFills", rest_portfolio.fills),
     _read("/portfolio/settlements", "GetSettlements", rest_portfolio.settlements),
@@ -113,6 +114,15 @@ ROUTES: tuple[Route, ...] = (
         "/portfolio/summary/total_resting_order_value",
         "GetPortfolioRestingOrderTotalValue",
         rest_portfolio.resting_value,
+    ),
+    Route(
+        "POST",
+        "/account/api_usage_level/upgrade",
+        "UpgradeAccountApiUsageLevel",
+        rest_portfolio.upgrade,
+        Access.WRITE,
+        UPGRADE_COST,
+        status=201,
     ),
     _read(_NETTING, "GetSubaccountNetting", rest_portfolio.netting),
     Route("PUT", _NETTING, "UpdateSubaccountNetting", rest_portfolio.set_netting, Access.WRITE),

@@ -53,7 +53,7 @@ def refuse_new(state: State, account: str, new: NewOrder) -> Rejected | None:
     if refusal is not None:
         return refusal
     market = state.markets.get(new.ticker)
-    if market is None:
+    if market is None or not state.is_known(market):
         return NO_MARKET
     if market.status is not MarketStatus.ACTIVE:
         return INACTIVE

@@ -26,6 +26,7 @@ from lab.exchange.errors import (
     internal,
     method_not_allowed,
     not_found,
+    rejected,
     too_many,
     v1_gone,
 )
@@ -34,9 +35,10 @@ from lab.exchange.feed import Feed
 from lab.exchange.http import ShapedServer
 from lab.exchange.injector import Injector, markets_named
 from lab.exchange.ladders import build_ladder
-from lab.exchange.limits import Limits
+from lab.exchange.limits import BucketName, Limits
 from lab.exchange.model import NS_PER_S, Event, MarketStatus
 from lab.exchange.routes import OPERATIONS, PREFIX, WS_PATH, Access, Found, Route, Router
+from lab.exchange.rules import PAUSED
 from lab.exchange.truth import TruthLog
 from lab.exchange.ws import Connection
 from libs.common.clock import Clock, SystemClock
@@ -48,6 +50,12 @@ STEPS_PER_TURN = 50
 CONNECTIONS_MAX = 1_000
 KEY_HEADER = "KALSHI-ACCESS-KEY"
 
+_BUCKETS: dict[Access, BucketName] = {
+    Access.PUBLIC: "read",
+    Access.READ: "read",
+    Access.BALANCE: "balance",
+    Access.WRITE: "write",
+}
 _encoder = msgspec.json.Encoder()
 _log = logging.getLogger("lab.exchange")
 
@@ -105,7 +113,7 @@ class ExchangeServer:
             else ""
         )
         self._truth = TruthLog(Path(config.truth_path))
-        self.engine = Engine(config.seed, rules=config.rules())
+        self.engine = Engine(config.seed, fee_table=config.fee_table(), rules=config.rules())
         self._feed = Feed(self.engine)
         self._step_ns = config.step_ms * 1_000_000
         self._next_step_ns = 0
@@ -138,9 +146,12 @@ class ExchangeServer:
         now_ns = self._clock.now_ns()
         self.engine.advance(now_ns)
         for ladder in self._config.ladders:
-            self.engine.add_ladder(build_ladder(ladder), now_ns)
+            timer_ns = round(self._config.settlement_timer_s * NS_PER_S)
+            self.engine.add_ladder(build_ladder(ladder, timer_ns), now_ns)
         for account in sorted(set(self._accounts.values())):
             self.engine.open_account(account, self._config.balance_e6, netting=self._config.netting)
+        if self._config.weekly_pause:
+            self.engine.keep_hours(now_ns)
         self._next_step_ns = -(-now_ns // self._step_ns) * self._step_ns
         http = ShapedServer(self._answer, self._date_text)
         self._runner = web.ServerRunner(http, handle_signals=False)
@@ -213,8 +224,7 @@ class ExchangeServer:
                 continue
             level_e4 = self._settlement_level(event.symbol, event.target_ns)
             if level_e4 is not None:
-                timer_ns = round(self._config.settlement_timer_s * NS_PER_S)
-                self.engine.settle(event.ticker, level_e4, at_ns, settlement_timer_ns=timer_ns)
+                self.engine.settle(event.ticker, level_e4, at_ns)
 
     def _advance(self, now_ns: int) -> None:
         self._catch_up(now_ns)
@@ -322,6 +332,8 @@ class ExchangeServer:
         if route.access is Access.GONE:
             raise v1_gone()
         self._charge(request, route, account, body, now_ns)
+        if route.writes and not self.engine.state.exchange_active:
+            raise rejected(PAUSED)
         try:
             query = parse_qs(
                 request.raw_path.partition("?")[2],
@@ -364,9 +376,7 @@ class ExchangeServer:
                 raise too_many()
             return
         cost = route.cost if isinstance(route.cost, int) else route.cost(body)
-        writes = route.access is Access.WRITE
-        take = self._limits.take_write if writes else self._limits.take_read
-        if not take(account, cost, now_ns):
+        if not self._limits.take(_BUCKETS[route.access], account, cost, now_ns):
             raise too_many()
 
     async def _websocket(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -38,6 +38,7 @@ class Market:
         "last_price_e4",
         "last_trade_e2",
         "level_e4",
+        "listed_ns",
         "open_interest_e2",
         "result",
         "series",
@@ -49,8 +50,11 @@ class Market:
         "volume_e6",
     )
 
-    def __init__(self, spec: MarketSpec, event: EventSpec, series: SeriesSpec) -> None:
+    def __init__(
+        self, spec: MarketSpec, event: EventSpec, series: SeriesSpec, listed_ns: int
+    ) -> None:
         self.spec = spec
+        self.listed_ns = listed_ns
         self.event = event
         self.series = series
         self.book = Book()
@@ -88,6 +92,7 @@ class State:
         self.action = 0
         self.exchange_active = True
         self.trading_active = True
+        self.resume_ns: int | None = None
         self.series: dict[str, SeriesSpec] = {}
         self.events: dict[str, EventSpec] = {}
         self.event_markets: dict[str, list[Market]] = {}
@@ -108,6 +113,10 @@ class State:
     def cutoff_ns(self) -> int:
         """What ended before this time is in the historical reads and in no others."""
         return self.now_ns - self.rules.history_kept_ns
+
+    def is_known(self, market: Market) -> bool:
+        """Say whether REST knows a market already."""
+        return self.now_ns >= market.listed_ns + self.rules.listing_delay_ns
 
     def archived(self, market: Market) -> bool:
         """Say whether a market has moved to the historical reads."""

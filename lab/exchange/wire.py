@@ -20,6 +20,7 @@ from lab.exchange.model import (
     Traded,
 )
 from lab.exchange.state import Market
+from libs.domain.fee_table import EventFeeOverride
 from libs.domain.fees import FeeSchedule
 from libs.domain.money import LEVEL_ONE_E4, format_count, format_level, format_money, format_price
 
@@ -217,7 +218,7 @@ def market_object(market: Market) -> Json:
         "expected_expiration_time": close,
         "expiration_time": close,
         "latest_expiration_time": close,
-        "settlement_timer_seconds": 60,
+        "settlement_timer_seconds": spec.settlement_timer_ns // NS_PER_S,
         "status": market.status.value,
         "result": market.result,
         **quote_fields(market),
@@ -332,6 +333,15 @@ def event_object(event: EventSpec, markets: list[Market] | None = None) -> Json:
     if markets is not None:
         shown["markets"] = [market_object(market) for market in markets]
     return shown
+
+
+def override_object(override: EventFeeOverride) -> Json:
+    """Return the fields of an event's own fees; null is the series' again."""
+    multiplier_e4 = override.multiplier_e4
+    return {
+        "fee_type_override": override.fee_type and override.fee_type.value,
+        "fee_multiplier_override": None if multiplier_e4 is None else multiplier_e4 / 10_000,
+    }
 
 
 def collateral_kind(event: EventSpec) -> str:

@@ -13,13 +13,14 @@ import httpx
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
 
 from lab.exchange.app import serve
 from lab.exchange.config import ExchangeConfig
 from lab.exchange.engine import Engine
 from lab.exchange.ladders import LadderConfig, build_ladder
-from lab.exchange.model import NewOrder, Placed, Side
+from lab.exchange.model import NewOrder, Placed, Rules, Side, Structure
 from lab.exchange.server import ExchangeServer, Flow
 from libs.common.clock import ManualClock
 from libs.domain.tickers import parse_event_ticker
@@ -161,12 +162,19 @@ async def running_exchange(
         await server.stop()
 
 
-def small_engine(seed: int = 1) -> Engine:
+def small_engine(
+    seed: int = 1,
+    *,
+    settlement_timer_ns: int = 0,
+    structure: Structure = "linear_cent",
+    **rules: Any,
+) -> Engine:
     """Return an engine with one ladder open and accounts a, b, c of 1,000 dollars."""
-    engine = Engine(seed)
+    engine = Engine(seed, rules=Rules(**rules))
     for name in ("a", "b", "c"):
         engine.open_account(name, 1_000_000_000)
-    engine.add_ladder(build_ladder(LADDER), START_NS)
+    ladder = structs.replace(LADDER, structure=structure)
+    engine.add_ladder(build_ladder(ladder, settlement_timer_ns), START_NS)
     return engine
 
 

@@ -15,6 +15,7 @@ from tests.lab.exchange.harness import (
     MARKET,
     ORDERS,
     Exchange,
+    S,
     open_socket,
     order_body,
     running_exchange,
@@ -63,6 +64,8 @@ WRITES = st.sampled_from(
         ("POST", f"{ORDERS}/x/decrease"),
         ("POST", "/portfolio/order_groups/create"),
         ("PUT", "/portfolio/order_groups/x/limit"),
+        ("PUT", "/portfolio/subaccounts/netting"),
+        ("POST", "/account/api_usage_level/upgrade"),
     ]
 )
 READS = st.sampled_from(
@@ -73,6 +76,11 @@ READS = st.sampled_from(
         "/markets/orderbooks",
         f"/markets/{MARKET}/orderbook",
         "/series/fee_changes",
+        "/historical/markets",
+        "/historical/trades",
+        "/historical/orders",
+        "/historical/fills",
+        "/historical/positions",
         "/portfolio/orders",
         "/portfolio/fills",
         "/portfolio/positions",
@@ -140,6 +148,8 @@ def test_bodies(cases: list[Any], loop: asyncio.AbstractEventLoop, served: Excha
 def test_query_strings(cases: list[Any], loop: asyncio.AbstractEventLoop, served: Exchange) -> None:
     async def run() -> None:
         for path, query in cases:
+            # five balance reads a second are allowed
+            await served.clock.advance_to(served.clock.now_ns() + S // 5)
             assert_shaped(await served.call("GET", f"{path}?{httpx.QueryParams(query)}"))
 
     loop.run_until_complete(run())
