@@ -21,6 +21,7 @@ LEVEL_MAX_E4 = 10**15
 _PRICE_TEXTS = tuple(f"{price // 10_000}.{price % 10_000:04d}" for price in range(10_001))
 _PRICE_OF_TEXT = {text: price_e4 for price_e4, text in enumerate(_PRICE_TEXTS)}
 _PRICE = re.compile(r"([0-9])(?:\.([0-9]{1,6}))?")
+_WIRE_COUNT = re.compile(r"(-?[0-9]{1,12})\.([0-9]{2})")
 _COUNT = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,2}))?")
 _MONEY = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,6}))?")
 _LEVEL = re.compile(r"(-?)([0-9]{1,11})(?:\.([0-9]{1,12}))?")
@@ -62,6 +63,8 @@ def parse_count(text: str) -> int:
 
 def parse_signed_count(text: str) -> int:
     """Return `count_e2` of a change or a position ("-54.00"); raise MoneyError otherwise."""
+    if isinstance(text, str) and (usual := _WIRE_COUNT.fullmatch(text)):
+        return int(usual[1] + usual[2])
     match = _COUNT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise _refusal("count", 'a string like "3.00" with at most two decimals', text)

@@ -89,7 +89,7 @@ class FeedsCore:
         self._interval_ns = round(config.snapshot_every_s * NS_PER_S)
         self._ahead_ns = round(config.discovery_ahead_s * NS_PER_S)
         self._ladders: dict[str, Ladder] = {}
-        self._event_of: dict[str, str] = {}
+        self._ladder_of: dict[str, Ladder] = {}
         self._last_bar: dict[str, IndexBar] = {}
         self._jumped: dict[str, tuple[IndexBar, int]] = {}
         self._feeds = {
@@ -184,25 +184,24 @@ class FeedsCore:
 
     def _books(self, heard: BooksHeard) -> list[Effect]:
         effects: list[Effect] = []
-        touched: dict[str, Ladder] = {}
-        doubted: dict[str, Ladder] = {}
+        touched: dict[Ladder, None] = {}
+        doubted: dict[Ladder, None] = {}
         for event in heard.events:
             match event:
-                case Snapshot() | Delta():
-                    ladder = self._ladders.get(self._event_of.get(event.ticker, ""))
+                case Delta() | Snapshot():
+                    ladder = self._ladder_of.get(event.ticker)
                     if ladder is None:
                         continue
-                    touched[ladder.spec.event_ticker] = ladder
-                    self._feeds[LADDERS].heard(heard.now_ns, heard.now_ns)
+                    touched[ladder] = None
                     if doubt := ladder.apply(event):
-                        doubted[ladder.spec.event_ticker] = ladder
+                        doubted[ladder] = None
                         effects += _resync(ladder, (event.ticker,), heard.now_ns)
                         effects.append(CountRefused(feed=LADDERS, reason="book", detail=doubt))
                 case Gap():
                     effects.append(CountRefused(feed=LADDERS, reason="gap", detail=event.reason))
                     for ladder in self._ladders.values():
                         if ladder.doubt(event.tickers):
-                            doubted[ladder.spec.event_ticker] = ladder
+                            doubted[ladder] = None
                         ladder.ask(event.tickers, heard.now_ns, 0)  # the stream asks for them
                 case BadFrame():
                     effects.append(
@@ -217,9 +216,11 @@ class FeedsCore:
                     )
                 case _:
                     pass
-        for ladder in doubted.values():  # a book in doubt is news that does not wait
+        if touched:
+            self._feeds[LADDERS].heard(heard.now_ns, heard.now_ns)
+        for ladder in doubted:  # a book in doubt is news that does not wait
             effects += self._flush(ladder, heard.now_ns)
-        for ladder in touched.values():
+        for ladder in touched:
             if ladder.dirty:
                 effects += self._conflate(ladder, heard.now_ns)
         return effects
@@ -300,8 +301,7 @@ class FeedsCore:
                 detail = f"{LADDERS_MAX} ladders are followed already"
                 effects.append(CountRefused(feed=LADDERS, reason="too_many", detail=detail))
                 continue
-            others = {self._event_of.get(rung.ticker) for rung in spec.rungs}
-            if not others <= {None, spec.event_ticker}:
+            if not {self._ladder_of.get(rung.ticker) for rung in spec.rungs} <= {None, known}:
                 detail = f"{spec.event_ticker} has a market of another event"
                 effects.append(CountRefused(feed=LADDERS, reason="shared_market", detail=detail))
                 continue
@@ -314,7 +314,7 @@ class FeedsCore:
         ladder = Ladder(spec)
         self._ladders[spec.event_ticker] = ladder
         for ticker in ladder.tickers:
-            self._event_of[ticker] = spec.event_ticker
+            self._ladder_of[ticker] = ladder
         ladder.ask(ladder.tickers, now_ns, 0)
         cause = Cause.first("listed", f"{ladder.ladder_id}|{now_ns}", now_ns)
         definition = ladder.definition(cause, derived_id(cause.id, "definition"))
@@ -323,7 +323,7 @@ class FeedsCore:
     def _forget(self, ladder: Ladder) -> list[Effect]:
         del self._ladders[ladder.spec.event_ticker]
         for ticker in ladder.tickers:
-            del self._event_of[ticker]
+            del self._ladder_of[ticker]
         return [DropBooks(tickers=ladder.tickers)]
 
     def _failed(self, event: FeedFailed) -> list[Effect]:

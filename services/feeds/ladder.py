@@ -1,7 +1,5 @@
 """One event's books: fold the stream, say what the ladder looks like."""
 
-from collections.abc import Iterable
-
 from libs.common.messages import (
     Cause,
     LadderDefined,
@@ -69,13 +67,15 @@ class Ladder:
         index = self._index[event.ticker]
         self.dirty = True
         try:
-            if isinstance(event, Snapshot):
-                _check_counts(count_e2 for _, count_e2 in (*event.bids, *event.asks))
+            if isinstance(event, Delta):
+                if index not in self.stale:
+                    book = self._books[index]
+                    _check_count(book.apply_delta(event.side, event.price_e4, event.change_e2))
+            else:
+                for _, count_e2 in (*event.bids, *event.asks):
+                    _check_count(count_e2)
                 self._books[index].apply_snapshot(event.bids, event.asks)
                 self.stale.discard(index)
-            elif index not in self.stale:
-                book = self._books[index]
-                _check_counts((book.apply_delta(event.side, event.price_e4, event.change_e2),))
         except BookError as error:
             self.stale.add(index)
             return str(error)
@@ -151,7 +151,6 @@ class Ladder:
         )
 
 
-def _check_counts(counts_e2: Iterable[int]) -> None:
-    for count_e2 in counts_e2:
-        if count_e2 > COUNT_MAX_E2:
-            raise BookError(f"book: expected at most {COUNT_MAX_E2}, got a count of {count_e2}")
+def _check_count(count_e2: int) -> None:
+    if count_e2 > COUNT_MAX_E2:
+        raise BookError(f"book: expected at most {COUNT_MAX_E2}, got a count of {count_e2}")
