@@ -6,12 +6,14 @@ stepped and the newest answer alone counts.
 """
 
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from libs.domain.eastern import NS_PER_S as NS_PER_S
 
 WINDOW_NS = 60 * NS_PER_S
 
 
+@lru_cache(maxsize=8)  # all answers of one second carry the same text
 def parse_http_date_ns(text: str) -> int | None:
     """Return an HTTP date as time_ns, or None when it is not one."""
     try:
