@@ -6,6 +6,10 @@
 
 `seq` counts the messages of one subscription over all its markets (kalshi-api.md §3), so a gap
 makes every book of the subscription stale; their deltas are dropped until a snapshot comes.
+
+What is lost last shows with the next message only, which a quiet market may owe us for hours. So
+a quiet subscription of books is asked for the snapshot of one market after the other: its `seq`
+tells of the loss, and no answer is one.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -42,6 +46,7 @@ REQUEST_GAP_NS = 200_000_000
 ANSWER_TIMEOUT_NS = 5_000_000_000
 SNAPSHOT_WAIT_NS = 1_000_000_000
 SNAPSHOT_WAIT_MAX_NS = 30_000_000_000
+QUIET_NS = 1_000_000_000
 SHOWN_CHARACTERS = 120
 
 _encode = msgspec.json.Encoder().encode
@@ -62,8 +67,11 @@ class _Channel:
         "all_markets",
         "asked",
         "awaiting",
+        "checked_ns",
+        "checks",
         "fault_at_ns",
         "faults",
+        "heard_ns",
         "last_request_ns",
         "last_text",
         "name",
@@ -82,6 +90,7 @@ class _Channel:
         self.tickers: dict[str, None] = {}
         self.faults = 0
         self.fault_at_ns = 0
+        self.checks = 0
         self.forget()
 
     def forget(self) -> None:
@@ -91,6 +100,8 @@ class _Channel:
         self.asked: dict[str, None] = {}
         self.next_seq = 1
         self.last_text: str | bytes | None = None
+        self.heard_ns = 0
+        self.checked_ns = 0
         self.refused = False
         self.awaiting: dict[str, None] = dict(self.tickers) if self.name == BOOKS else {}
         self.last_request_ns = 0
@@ -167,6 +178,14 @@ class KalshiStream:
         books = self._channels.get(BOOKS)
         return books is None or ticker not in books.tickers or ticker in books.awaiting
 
+    def heard_ns(self, channel: str) -> int | None:
+        """Return when a subscription last spoke, None while there is none.
+
+        What is true of its books then is true of all that was heard: nothing before is missing.
+        """
+        state = self._channels.get(channel)
+        return None if state is None or state.sid is None else state.heard_ns
+
     # The connection
 
     def on_connected(self, now_ns: int) -> list[StreamEvent]:
@@ -206,6 +225,8 @@ class KalshiStream:
                     return [*events, Reconnect(f"no answer to subscribe {state.name}")]
             elif state.awaiting and now_ns >= state.retry_at_ns:
                 events += self._request_snapshots(state, now_ns)
+            elif state.name == BOOKS:
+                events += self._check_quiet(state, now_ns)
         return events
 
     def probe(self) -> Command:
@@ -307,6 +328,7 @@ class KalshiStream:
         channel.sid = frame.msg.sid
         channel.next_seq = 1
         channel.last_text = None
+        channel.heard_ns = now_ns
         channel.retry_at_ns = now_ns + channel.retry_wait_ns
         self._by_sid[frame.msg.sid] = channel
         missing = [name for name in channel.tickers if name not in channel.asked]
@@ -355,6 +377,7 @@ class KalshiStream:
             is_ours = asked.sid is not None and asked.sid == channel.sid
             if message.code == UNKNOWN_SID_CODE and is_ours:
                 return events + self._resubscribe(channel, "error 7", now_ns)
+            channel.heard_ns = now_ns
             # A refusal that repeating cannot change; the others run into the answer timeout.
             if asked.kind == "subscribe":
                 channel.refused = channel.sid is None and message.code not in TRANSIENT_CODES
@@ -388,6 +411,7 @@ class KalshiStream:
         self, channel: _Channel, seq: int, text: str | bytes, now_ns: int
     ) -> list[StreamEvent] | None:
         """Check the order; return what a gap brings about, or None for an exact repetition."""
+        channel.heard_ns = now_ns
         if seq == channel.next_seq:
             channel.next_seq = seq + 1
             channel.last_text = text
@@ -415,6 +439,19 @@ class KalshiStream:
         channel.retry_at_ns = now_ns + channel.retry_wait_ns
         channel.retry_wait_ns = min(2 * channel.retry_wait_ns, SNAPSHOT_WAIT_MAX_NS)
         return self._update(channel, "get_snapshot", list(channel.awaiting))
+
+    def _check_quiet(self, channel: _Channel, now_ns: int) -> list[StreamEvent]:
+        """Ask a quiet subscription for one book; give it up when it does not answer."""
+        if channel.checked_ns > channel.heard_ns:
+            if now_ns - channel.checked_ns < ANSWER_TIMEOUT_NS:
+                return []
+            return self._resubscribe(channel, "no answer to get_snapshot", now_ns)
+        sound = [name for name in channel.tickers if name not in channel.awaiting]
+        if not sound or now_ns - channel.heard_ns < QUIET_NS:
+            return []
+        channel.checked_ns = now_ns
+        channel.checks += 1
+        return self._update(channel, "get_snapshot", [sound[channel.checks % len(sound)]])
 
     def _resubscribe(self, channel: _Channel, reason: str, now_ns: int) -> list[StreamEvent]:
         if channel.sid is not None:

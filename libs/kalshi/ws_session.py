@@ -119,6 +119,13 @@ class StreamSession:
         """Tell whether a connection is open; whether it lives is `last_heard_ns`."""
         return self._socket is not None
 
+    def heard_ns(self, channel: str) -> int | None:
+        """Return the clock's time when a channel's subscription last spoke, None without one."""
+        steady_ns = self._stream.heard_ns(channel)
+        if steady_ns is None:
+            return None
+        return self._clock.now_ns() - (self._steady.now_ns() - steady_ns)
+
     async def want(self, channel: str, tickers: tuple[str, ...] = ()) -> None:
         """Subscribe to more; see KalshiStream.want."""
         await self._send_now(self._stream.want(channel, tickers, now_ns=self._steady.now_ns()))

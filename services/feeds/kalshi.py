@@ -128,7 +128,8 @@ class KalshiFeed:
         while True:
             await self._clock.sleep(ALIVE_EVERY_S)
             session = self.session
-            heard_ns, connected = session.last_heard_ns, session.is_connected
+            connected = session.is_connected
+            heard_ns = session.heard_ns(BOOKS) if self._watched else session.last_heard_ns
             lost = session.connections_count - connected
             self._metrics.disconnects_total.labels(LADDERS).inc(max(0, lost - losses))
             losses = lost

@@ -176,7 +176,51 @@ def test_snapshots_are_asked_for_again_until_they_come() -> None:
     assert stream.on_tick(12 * S) == []  # the wait doubles
     assert len(commands(stream.on_tick(13 * S))) == 1
     assert kinds(stream.on_text(snapshot(A, 6), 13 * S)) == [Snapshot]
-    assert stream.on_tick(60 * S) == []
+    assert stream.on_tick(14 * S - 1) == []
+
+
+def test_a_quiet_subscription_is_asked_for_one_book_after_the_other() -> None:
+    stream = live_stream(A, B)
+    assert stream.on_tick(S - 1) == []
+    asked = []
+    for second in range(1, 5):
+        (command,) = commands(stream.on_tick(second * S))
+        assert command["params"]["action"] == "get_snapshot"
+        (ticker,) = command["params"]["market_tickers"]
+        asked.append(ticker)
+        assert stream.on_tick(second * S) == []  # one is enough
+        assert kinds(stream.on_text(snapshot(ticker, 2 + second), second * S)) == [Snapshot]
+    assert sorted(asked) == [A, A, B, B]
+
+
+def test_a_loss_at_the_end_shows_within_a_second() -> None:
+    """The last delta was lost and the market is quiet: nothing else would ever tell."""
+    stream = live_stream(A, B)
+    (command,) = commands(stream.on_tick(S))
+    (ticker,) = command["params"]["market_tickers"]
+    events = stream.on_text(snapshot(ticker, 4), S)
+    assert events[0] == Gap(BOOKS, (A, B), "expected seq 3, got 4")
+    assert (stream.is_stale(A), stream.is_stale(B)) == (ticker != A, ticker != B)
+
+
+def test_a_subscription_that_does_not_answer_is_taken_up_anew() -> None:
+    stream = live_stream(A)
+    assert len(commands(stream.on_tick(S))) == 1
+    assert stream.on_tick(6 * S - 1) == []
+    assert stream.heard_ns(BOOKS) == 0  # nobody vouches for the books meanwhile
+    events = stream.on_tick(6 * S)
+    assert kinds(events) == [Gap, Command]
+    assert stream.is_stale(A)
+    assert commands(events)[0]["cmd"] == "subscribe"
+    assert stream.heard_ns(BOOKS) is None
+
+
+def test_a_refused_check_is_an_answer() -> None:
+    stream = live_stream(A)
+    (command,) = commands(stream.on_tick(S))
+    assert kinds(stream.on_text(error(11, id=command["id"]), S)) == [StreamError]
+    assert not stream.is_stale(A)
+    assert len(commands(stream.on_tick(2 * S))) == 1
 
 
 def test_a_storm_of_gaps_asks_at_a_bounded_rate() -> None:
