@@ -93,10 +93,9 @@ class RateBudget:
         self.write = _bucket(limits.write, now_ns)
         self.cancel_reserve = cancel_reserve
         self._default_cost = DEFAULT_COST if costs is None else costs.default_cost
-        self._costs: dict[tuple[str, str], int] = {**_COSTS_BEFORE_READING}
+        self._costs = _COSTS_BEFORE_READING
         if costs is not None:
-            for one in costs.endpoint_costs:
-                self._costs[(one.method, one.path)] = one.cost
+            self._costs = {(one.method, one.path): one.cost for one in costs.endpoint_costs}
 
     @staticmethod
     def _order_cost(costs: EndpointCosts | None) -> int:

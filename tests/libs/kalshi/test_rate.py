@@ -11,10 +11,13 @@ from libs.kalshi.endpoints import (
     CANCEL_ALL,
     CANCEL_ORDER,
     CREATE_ORDER,
+    ORDER,
     ORDERS,
 )
+from libs.kalshi.fields import decoder
 from libs.kalshi.rate import NEVER_NS, RateBudget, TokenBucket
 from libs.kalshi.wire.portfolio import AccountLimits, Bucket, EndpointCost, EndpointCosts
+from tests.shared_data import shared_file
 
 S = 1_000_000_000
 BASIC = AccountLimits("basic", Bucket(200, 200), Bucket(100, 100))
@@ -66,6 +69,15 @@ def test_costs_come_from_the_exchange() -> None:
     assert budget.cost(CANCEL_ORDER) == 3
     assert budget.cost(AMEND_ORDER) == 10
     assert budget.cost(BATCH_CREATE, items=3) == 30
+
+
+def test_the_recorded_costs_name_our_calls_as_we_do() -> None:
+    body = shared_file("kalshi/recorded/account__endpoint_costs.json").read_bytes()
+    costs = decoder(EndpointCosts).decode(body)
+    budget = RateBudget(BASIC, costs, cancel_reserve=0, now_ns=0)
+    assert [budget.cost(call) for call in (CANCEL_ORDER, BATCH_CANCEL, ORDER)] == [2, 2, 2]
+    assert [budget.cost(call) for call in (CREATE_ORDER, AMEND_ORDER, ORDERS)] == [10, 10, 10]
+    assert budget.cost(CANCEL_ALL) == 10  # not on June's list, so it costs the default
 
 
 def test_a_429_empties_our_copy() -> None:
