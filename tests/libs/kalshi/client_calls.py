@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from libs.kalshi.rest import KalshiClient
+from libs.kalshi.signing import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signed_bytes
 from libs.kalshi.wire.orders import Amendment, NewOrder
 
 Call = Callable[[KalshiClient], Awaitable[Any]]
@@ -32,6 +33,20 @@ WHOLE_AMENDMENT = Amendment(
     expires_ns=0,
 )
 START_NS, END_NS = 1_791_000_000_000_000_000, 1_791_003_600_000_000_000
+
+
+class PlainSigner:
+    """Put the string to sign where the signature goes."""
+
+    key_id = "key"
+
+    def sign(self, timestamp_ms: int, method: str, path: str) -> dict[str, str]:
+        return {
+            KEY_HEADER: self.key_id,
+            TIMESTAMP_HEADER: str(timestamp_ms),
+            SIGNATURE_HEADER: signed_bytes(timestamp_ms, method, path).decode(),
+        }
+
 
 READS: dict[str, Call] = {
     "exchange_status": lambda client: client.exchange_status(),

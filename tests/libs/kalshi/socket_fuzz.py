@@ -28,7 +28,7 @@ from libs.kalshi.transport import AiohttpTransport, Timeouts
 from libs.kalshi.ws import BOOKS, KalshiStream
 from libs.kalshi.ws_events import Snapshot, StreamEvent
 from libs.kalshi.ws_session import SessionLimits, StreamSession
-from tests.libs.kalshi.client_calls import CALLS, READS
+from tests.libs.kalshi.client_calls import CALLS, READS, PlainSigner
 
 TIMEOUTS = Timeouts(connect_s=1.0, total_s=0.15)
 HANG_S = 10.0
@@ -175,13 +175,6 @@ class AnswersAnything:
                 if not self.hangs:
                     break
         writer.close()
-
-
-class PlainSigner:
-    key_id = "key"
-
-    def sign(self, timestamp_ms: int, method: str, path: str) -> dict[str, str]:
-        return {"S": f"{timestamp_ms}{method}{path}"}
 
 
 class HttpFuzz:

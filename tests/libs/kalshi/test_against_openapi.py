@@ -17,10 +17,9 @@ from libs.common.clock import SystemClock
 from libs.kalshi import endpoints
 from libs.kalshi.endpoints import Endpoint
 from libs.kalshi.rest import KalshiClient
-from libs.kalshi.signing import signed_bytes
 from libs.kalshi.transport import Answer
 from tests.lab.exchange.schemas import check_pointer, openapi
-from tests.libs.kalshi.client_calls import CALLS, Call
+from tests.libs.kalshi.client_calls import CALLS, Call, PlainSigner
 from tests.libs.kalshi.spec_samples import MODES, resolved, sample
 
 PREFIX = "/trade-api/v2"
@@ -118,13 +117,6 @@ def _name_the_order(value: dict[str, Any], body: bytes | None) -> None:
             answer["client_order_id"] = request.get(
                 "updated_client_order_id", request.get("client_order_id")
             )
-
-
-class PlainSigner:
-    key_id = "key"
-
-    def sign(self, timestamp_ms: int, method: str, path: str) -> dict[str, str]:
-        return {"S": signed_bytes(timestamp_ms, method, path).decode()}
 
 
 CASES = [(name, mode) for name in CALLS for mode in MODES]

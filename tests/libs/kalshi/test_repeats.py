@@ -20,7 +20,7 @@ from libs.kalshi.errors import (
 )
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.transport import Answer
-from tests.libs.kalshi.client_calls import READS, WRITES
+from tests.libs.kalshi.client_calls import READS, WRITES, PlainSigner
 
 S = 1_000_000_000
 START_NS = 1_791_000_000 * S
@@ -59,13 +59,6 @@ class Scripted:
 
     async def close(self) -> None:
         pass
-
-
-class PlainSigner:
-    key_id = "key"
-
-    def sign(self, timestamp_ms: int, method: str, path: str) -> dict[str, str]:
-        return {}
 
 
 async def outcome(

@@ -22,27 +22,13 @@ from libs.kalshi.errors import (
 )
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.rest_orders import ItemRefused
-from libs.kalshi.signing import signed_bytes
 from libs.kalshi.transport import AiohttpTransport, Timeouts
 from libs.kalshi.wire.orders import Amendment, Created, NewOrder
+from tests.libs.kalshi.client_calls import PlainSigner
 
 CREATED = {"order_id": "o1", "fill_count": "0.00", "remaining_count": "1.00", "ts_ms": 1}
 PREFIX = "/trade-api/v2"
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class PlainSigner:
-    """Put the string to sign where the signature goes."""
-
-    key_id = "key"
-
-    def sign(self, timestamp_ms: int, method: str, path: str) -> dict[str, str]:
-        text = signed_bytes(timestamp_ms, method, path).decode()
-        return {
-            "KALSHI-ACCESS-KEY": self.key_id,
-            "KALSHI-ACCESS-TIMESTAMP": str(timestamp_ms),
-            "KALSHI-ACCESS-SIGNATURE": text,
-        }
 
 
 @dataclass

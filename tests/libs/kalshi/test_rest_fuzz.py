@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from libs.common.clock import SystemClock
 from libs.kalshi.errors import KalshiError, NotDoneError, OutcomeUnknownError, RefusedError
 from libs.kalshi.rest import KalshiClient
-from libs.kalshi.signing import signed_bytes
 from libs.kalshi.transport import Answer
-from tests.libs.kalshi.client_calls import READS, REDUCING, WRITES
+from tests.libs.kalshi.client_calls import READS, REDUCING, WRITES, PlainSigner
 
 
 class Says:
@@ -31,13 +30,6 @@ class Says:
 
     async def close(self) -> None:
         pass
-
-
-class PlainSigner:
-    key_id = "key"
-
-    def sign(self, timestamp_ms: int, method: str, path: str) -> dict[str, str]:
-        return {"S": signed_bytes(timestamp_ms, method, path).decode()}
 
 
 def client_of(transport: Says) -> KalshiClient:
