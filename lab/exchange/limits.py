@@ -9,7 +9,6 @@ from lab.exchange.model import NS_PER_S
 
 DEFAULT_COST = 10
 CANCEL_COST = 2
-UPGRADE_COST = 30
 BucketName = Literal["read", "write", "balance"]
 
 
@@ -32,7 +31,6 @@ TIERS: dict[Tier, TierLimits] = {
 }
 
 ENDPOINT_COSTS: tuple[tuple[str, str, int], ...] = (
-    ("POST", "/trade-api/v2/account/api_usage_level/upgrade", UPGRADE_COST),
     ("DELETE", "/trade-api/v2/portfolio/events/orders", CANCEL_COST),
     ("DELETE", "/trade-api/v2/portfolio/events/orders/:order_id", CANCEL_COST),
     ("DELETE", "/trade-api/v2/portfolio/events/orders/batched", CANCEL_COST),
@@ -70,27 +68,15 @@ class Limits:
 
     def __init__(self, tier: Tier, public_reads_per_s: float) -> None:
         self._tier = tier
-        self._upgraded: set[str] = set()
         self._public_rate = public_reads_per_s
         self._buckets: dict[tuple[BucketName, str], Bucket] = {}
         self._public: dict[str, Bucket] = {}
-
-    def tier(self, account: str) -> Tier:
-        """Return an account's tier."""
-        return "advanced" if account in self._upgraded else self._tier
-
-    def upgrade(self, account: str) -> None:
-        """Grant Advanced to an account for good; its buckets begin anew."""
-        if self._tier == "basic" and account not in self._upgraded:
-            self._upgraded.add(account)
-            for name in ("read", "write"):
-                self._buckets.pop((name, account), None)
 
     def take(self, name: BucketName, account: str, cost: int, now_ns: int) -> bool:
         """Charge a bucket of an account: the cost whole or nothing."""
         bucket = self._buckets.get((name, account))
         if bucket is None:
-            rate, capacity = getattr(TIERS[self.tier(account)], name)
+            rate, capacity = getattr(TIERS[self._tier], name)
             bucket = self._buckets[name, account] = Bucket(rate, capacity)
         return bucket.take(cost, now_ns)
 
@@ -104,15 +90,14 @@ class Limits:
             bucket = self._public[address] = Bucket(rate, 5 * rate)
         return bucket.take(1, now_ns)
 
-    def account_object(self, account: str) -> dict[str, Any]:
+    def account_object(self) -> dict[str, Any]:
         """Return the answer of `/account/limits`."""
-        tier = TIERS[self.tier(account)]
-        grant = {"exchange_instance": "event_contract", "level": "advanced", "source": "manual"}
+        tier = TIERS[self._tier]
         return {
-            "usage_tier": self.tier(account),
+            "usage_tier": self._tier,
             "read": _limit_object(tier.read),
             "write": _limit_object(tier.write),
-            "grants": [grant] if account in self._upgraded else [],
+            "grants": [],
         }
 
 

@@ -20,14 +20,7 @@ from libs.domain.money import format_count
 
 def account_limits(call: Call) -> Json:
     """Answer /account/limits."""
-    return call.limits.account_object(call.member)
-
-
-def upgrade(call: Call) -> None:
-    """Answer POST /account/api_usage_level/upgrade: Advanced for who has placed an order."""
-    if not _history(call).orders:
-        raise nested(403, "forbidden", "forbidden", "no order through the API yet")
-    call.limits.upgrade(call.member)
+    return call.limits.account_object()
 
 
 def balance(call: Call) -> Json:

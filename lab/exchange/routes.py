@@ -8,7 +8,7 @@ from msgspec import Struct
 from lab.exchange import rest_groups, rest_orders, rest_portfolio, rest_public
 from lab.exchange.call import Call, Json
 from lab.exchange.faults import HANDSHAKE
-from lab.exchange.limits import CANCEL_COST, DEFAULT_COST, UPGRADE_COST
+from lab.exchange.limits import CANCEL_COST, DEFAULT_COST
 
 PREFIX = "/trade-api/v2"
 WS_PATH = "/trade-api/ws/v2"
@@ -114,15 +114,6 @@ ROUTES: tuple[Route, ...] = (
         "/portfolio/summary/total_resting_order_value",
         "GetPortfolioRestingOrderTotalValue",
         rest_portfolio.resting_value,
-    ),
-    Route(
-        "POST",
-        "/account/api_usage_level/upgrade",
-        "UpgradeAccountApiUsageLevel",
-        rest_portfolio.upgrade,
-        Access.WRITE,
-        UPGRADE_COST,
-        status=201,
     ),
     _read(_NETTING, "GetSubaccountNetting", rest_portfolio.netting),
     Route("PUT", _NETTING, "UpdateSubaccountNetting", rest_portfolio.set_netting, Access.WRITE),

@@ -65,7 +65,6 @@ WRITES = st.sampled_from(
         ("POST", "/portfolio/order_groups/create"),
         ("PUT", "/portfolio/order_groups/x/limit"),
         ("PUT", "/portfolio/subaccounts/netting"),
-        ("POST", "/account/api_usage_level/upgrade"),
     ]
 )
 READS = st.sampled_from(

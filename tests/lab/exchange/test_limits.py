@@ -6,7 +6,7 @@ import pytest
 
 from lab.exchange.config import Tier
 from lab.exchange.limits import Limits
-from tests.lab.exchange.harness import ED_ID, ORDERS, S, order_body, running_exchange
+from tests.lab.exchange.harness import ORDERS, S, order_body, running_exchange
 
 # tier, read/s, write/s, seconds of capacity for reads and writes
 TABLE: list[tuple[Tier, int, int, int, int]] = [
@@ -23,7 +23,7 @@ TABLE: list[tuple[Tier, int, int, int, int]] = [
 @pytest.mark.parametrize(("tier", "reads", "writes", "read_s", "write_s"), TABLE)
 def test_tiers(tier: Tier, reads: int, writes: int, read_s: int, write_s: int) -> None:
     limits = Limits(tier, 4.0)
-    shown = limits.account_object("a")
+    shown = limits.account_object()
     assert shown["usage_tier"] == tier
     assert shown["read"] == {"refill_rate": reads, "bucket_capacity": reads * read_s}
     assert shown["write"] == {"refill_rate": writes, "bucket_capacity": writes * write_s}
@@ -52,23 +52,6 @@ async def test_balance_reads_have_a_bucket_without_burst(
             assert codes == [200] * a_second + [429]
             await exchange.clock.advance_to(exchange.clock.now_ns() + S)
         assert (await exchange.call("GET", "/portfolio/orders")).status_code == 200
-
-
-async def test_the_upgrade_call_lifts_basic_to_advanced(tmp_path: Path) -> None:
-    path = "/account/api_usage_level/upgrade"
-    async with running_exchange(tmp_path, tier="basic") as exchange:
-        assert (await exchange.call("POST", path)).status_code == 403  # no order through the API
-        await exchange.call("POST", ORDERS, order_body())
-        assert (await exchange.call("POST", path)).status_code == 201
-        limits = (await exchange.call("GET", "/account/limits")).json()
-        assert limits["usage_tier"] == "advanced"
-        assert limits["write"] == {"refill_rate": 300, "bucket_capacity": 900}
-        other = (await exchange.call("GET", "/account/limits", key_id=ED_ID)).json()
-        assert other["usage_tier"] == "basic"
-        batch = {"orders": [order_body(count="1.00", price="0.0100")] * 25}
-        assert (await exchange.call("POST", f"{ORDERS}/batched", batch)).status_code == 201
-        costs = (await exchange.call("GET", "/account/endpoint_costs")).json()["endpoint_costs"]
-        assert {"method": "POST", "path": f"/trade-api/v2{path}", "cost": 30} in costs
 
 
 async def test_cancels_cost_a_fifth_of_creates(tmp_path: Path) -> None:
