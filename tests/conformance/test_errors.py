@@ -80,7 +80,7 @@ async def test_orders_that_are_refused(sdk: Sdk) -> None:
     """Balance, post-only cross, off the grid, no size, past expiry: nested 400s by code."""
     market = await wide_market(sdk)
     ticker, price = market["ticker"], inside(market)
-    crossing = cents(market["yes_ask_dollars"]) + 5
+    crossing = min(cents(market["yes_ask_dollars"]) + 5, 99)
     for changes, code, details in (
         ({"count": "99000000.00"}, "insufficient_balance", None),
         ({"post_only": True, "price": f"{crossing / 100:.4f}"}, "invalid_order", "post only cross"),
