@@ -130,8 +130,9 @@ class Caller:
         """Return the items of all pages. Raises KalshiError; CursorLoopError when it never ends.
 
         The exchange answers a cursor it does not know with the first page (§2.5), so a cursor
-        that comes twice would go round for ever.
+        or a first page that comes twice would go round for ever.
         """
+        label = f"{endpoint.method} {endpoint.template}"
         items: list[Any] = []
         seen: set[str] = set()
         cursor = ""
@@ -139,20 +140,16 @@ class Caller:
             page = await self.call(
                 endpoint, decoder, query=[*query, ("cursor", cursor)] if cursor else query
             )
+            if items and page.items and page.items[0] == items[0]:
+                raise CursorLoopError(label, f"the first page came again, after {len(items)} items")
             items.extend(page.items)
             cursor = page.cursor
             if not cursor:
                 return items
             if cursor in seen:
-                raise CursorLoopError(
-                    f"{endpoint.method} {endpoint.template}",
-                    f"the same cursor came twice, after {len(items)} items; start over",
-                )
+                raise CursorLoopError(label, f"a cursor came twice, after {len(items)} items")
             seen.add(cursor)
-        raise CursorLoopError(
-            f"{endpoint.method} {endpoint.template}",
-            f"more than {pages_max} pages; narrow the query",
-        )
+        raise CursorLoopError(label, f"more than {pages_max} pages; narrow the query")
 
     async def exchange(
         self,

@@ -44,6 +44,8 @@ SIGN_TIMEOUT_S = 2.0
 ALIVE_EVERY_S = 0.5
 DISCOVERY_RETRY_S = 5.0
 STATUS_RETRY_S = 2.0
+SHARD = 0
+"""The exchange's shard of all our series; the client's orders name it."""
 NAME_MAX = 128
 """What a message may carry (messages.base.Name)."""
 
@@ -169,11 +171,12 @@ class KalshiFeed:
                 self._failed(STATUS, str(error))
                 wait_s = min(wait_s, STATUS_RETRY_S)
             else:
+                ours = status.of_shard(SHARD)
                 self._dispatch(
                     ExchangeStatusRead(
                         now_ns=self._clock.now_ns(),
-                        exchange_active=status.exchange_active,
-                        trading_active=status.trading_active,
+                        exchange_active=ours.exchange_active,
+                        trading_active=ours.trading_active,
                     )
                 )
                 self._measure_skew()
@@ -235,6 +238,9 @@ def _read_event(event: WireEvent) -> LadderSpec:
         markets = [market for market in event.markets or () if market.status == "active"]
         if not markets:
             raise UnreadableEvent("expected active markets, found none")
+        shards = {event.exchange_index, *(market.exchange_index for market in markets)}
+        if shards != {SHARD}:
+            raise UnreadableEvent(f"expected shard {SHARD}, where our orders go, found {shards}")
         rungs = order_rungs(
             DomainRung(
                 market.ticker, StrikeType(market.strike_type or ""), market.floor_e4, market.cap_e4

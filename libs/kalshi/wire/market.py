@@ -27,6 +27,15 @@ class ExchangeStatus(Struct, frozen=True):
     resume_ns: TimeNs | None = field(default=None, name="exchange_estimated_resume_time")
     shards: tuple[Shard, ...] = field(default=(), name="exchange_index_statuses")
 
+    def of_shard(self, exchange_index: int) -> Shard:
+        """Return the state of one shard, which is no better than that of the whole."""
+        named = [one for one in self.shards if one.exchange_index == exchange_index]
+        return Shard(
+            exchange_index,
+            self.exchange_active and all(one.exchange_active for one in named),
+            self.trading_active and all(one.trading_active for one in named),
+        )
+
 
 class DailyHours(Struct, frozen=True):
     """One opening of a weekday, HH:MM in Eastern time."""

@@ -27,6 +27,15 @@ from libs.kalshi.wire.orders import Amendment, Created, NewOrder
 from tests.libs.kalshi.client_calls import PlainSigner
 
 CREATED = {"order_id": "o1", "fill_count": "0.00", "remaining_count": "1.00", "ts_ms": 1}
+TRADE = {
+    "trade_id": "t",
+    "ticker": "T",
+    "yes_price_dollars": "0.4700",
+    "count_fp": "1.00",
+    "taker_book_side": "bid",
+    "created_time": "2026-10-02T15:00:00Z",
+    "is_block_trade": False,
+}
 PREFIX = "/trade-api/v2"
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -271,7 +280,8 @@ async def test_pages_are_followed_to_the_end(exchange: tuple[Exchange, KalshiCli
         "total_traded_dollars": "2",
     }
     state.says(200, {"market_positions": [position], "event_positions": [], "cursor": "a/b="})
-    state.says(200, {"market_positions": [position], "event_positions": []})
+    other = position | {"ticker": "U"}
+    state.says(200, {"market_positions": [other], "event_positions": []})
     positions = await client.positions()
     assert [one.position_e2 for one in positions] == [-300, -300]
     assert state.requests[1][1].endswith("positions?limit=1000&cursor=a%2Fb%3D")
@@ -283,6 +293,36 @@ async def test_a_cursor_that_returns_is_an_error(exchange: tuple[Exchange, Kalsh
     with pytest.raises(CursorLoopError, match="twice"):
         await client.fills()
     assert len(state.requests) == 2
+
+
+async def test_a_first_page_that_returns_is_an_error(
+    exchange: tuple[Exchange, KalshiClient],
+) -> None:
+    """A cursor that the exchange forgot gives the first page, with a new cursor (§2.5)."""
+    state, client = exchange
+    for number in range(5):
+        state.says(200, {"trades": [TRADE], "cursor": f"c{number}"})
+    with pytest.raises(CursorLoopError, match="first page came again, after 1 items"):
+        await client.trades("T")
+    assert len(state.requests) == 2
+
+
+async def test_a_shard_is_no_better_than_the_whole(
+    exchange: tuple[Exchange, KalshiClient],
+) -> None:
+    state, client = exchange
+    shards = [
+        {"exchange_index": 0, "exchange_active": True, "trading_active": False},
+        {"exchange_index": 2, "exchange_active": True, "trading_active": True},
+    ]
+    whole = {"exchange_active": True, "trading_active": True}
+    state.says(200, whole | {"exchange_index_statuses": shards})
+    status = await client.exchange_status()
+    assert [status.of_shard(index).trading_active for index in (0, 1, 2)] == [False, True, True]
+    state.replies.clear()
+    state.says(200, whole | {"trading_active": False, "exchange_index_statuses": shards[1:]})
+    status = await client.exchange_status()
+    assert [status.of_shard(index).trading_active for index in (0, 2)] == [False, False]
 
 
 async def test_batch_create_answers_item_by_item(exchange: tuple[Exchange, KalshiClient]) -> None:

@@ -264,6 +264,7 @@ async def test_an_event_that_cannot_be_traded_safely_is_refused(tmp_path: Path) 
         replace(event, markets=()),
         replace(event, event_ticker="KXINXU-26XXX02H1100"),
         replace(event, series_ticker="KXNOBODY"),
+        replace(event, exchange_index=2),
         replace(event, markets=tuple(replace(m, status="closed") for m in event.markets)),
     ):
         with pytest.raises(UnreadableEvent):
@@ -279,6 +280,7 @@ async def test_an_event_that_cannot_be_traded_safely_is_refused(tmp_path: Path) 
         {"ticker": ""},
         {"ticker": "T" * 200},
         {"close_ns": -1},
+        {"exchange_index": 1},
         {"price_ranges": ()},
         {"price_ranges": (replace(first.price_ranges[0], step_e4=50),)},
     ):
