@@ -161,6 +161,22 @@ def live_smoke(
     raise typer.Exit(look(exchange, key_id, key_file, Console(), as_json=as_json))
 
 
+@app.command("spec-drift")
+def spec_drift(
+    openapi: Annotated[Path | None, typer.Option(help="The exchange's openapi.yaml.")] = None,
+    asyncapi: Annotated[Path | None, typer.Option(help="The exchange's asyncapi.yaml.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what differs from the specifications that the code was written for.
+
+    Each line says whether our client or simulator uses it. Exit code 0: nothing differs.
+    1: something does. 2: a file can't be read.
+    """
+    from cli.spec_drift import run
+
+    raise typer.Exit(run({"openapi": openapi, "asyncapi": asyncapi}, as_json=as_json))
+
+
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show every process. Exit code 0: all well; 1: not all; 3: nothing is up."""
