@@ -5,12 +5,23 @@ from typing import Any
 
 import msgspec
 
-from lab.exchange.feed import CHANNELS, SILENT_CHANNELS, Feed, Subscription
+from lab.exchange.feed import (
+    CHANNELS,
+    INDEX_CHANNELS,
+    SILENT_CHANNELS,
+    WITHOUT_MARKETS,
+    Feed,
+    Subscription,
+)
+from lab.exchange.limits import Bucket
 
 Json = dict[str, Any]
 
-SUBSCRIPTIONS_MAX = 1_000
 MARKETS_MAX = 500_000
+"""Market subscriptions of one connection, over all its channels."""
+COMMANDS_PER_S = 100
+COMMANDS_BURST = 1_000
+SHARDS_MAX = 100
 
 _MESSAGES = {
     1: "Unable to process message",
@@ -26,9 +37,19 @@ _MESSAGES = {
     13: "Unsupported action",
     14: "Market Ticker required",
     15: "Action required",
+    19: "shard_factor must be > 0",
+    20: "shard_factor is required when shard_key is set",
+    21: "shard_key must be >= 0 and < shard_factor",
+    22: "shard_factor must be <= 100",
+    24: "Index IDs required",
     25: "Subscription buffer overflow",
     26: "Subscription market limit exceeded",
+    27: "Too many requests",
+    28: "Underlying tickers required",
 }
+_MARKET_ACTIONS = ("add_markets", "delete_markets", "get_snapshot")
+_INDEX_ACTIONS = ("subscribe_indices", "unsubscribe_indices", "indexlist")
+_PYTH_ACTIONS = ("subscribe_underlyings", "unsubscribe_underlyings", "underlying_list")
 
 
 class CommandError(Exception):
@@ -57,6 +78,7 @@ class Commands:
         self._send = send
         self._now_ns = now_ns
         self._sids = 0
+        self._rates: dict[int, Bucket] = {}
         self.subscriptions: dict[int, Subscription] = {}
 
     def run(self, text: str | bytes) -> None:
@@ -108,6 +130,8 @@ class Commands:
         for channel in channels:
             if not isinstance(channel, str) or channel not in CHANNELS | SILENT_CHANNELS:
                 raise CommandError(8)
+        if "communications" in channels:
+            _check_shards(params)
         use_yes_price = _flag(params, "use_yes_price")
         skip_ack = _flag(params, "skip_ticker_ack")
         send_snapshot = _flag(params, "send_initial_snapshot")
@@ -115,6 +139,7 @@ class Commands:
             tickers = self._markets(params, channel)
             if channel == "orderbook_delta" and tickers is None:
                 raise CommandError(14)
+            self._check_room(tickers)
             known = next((s for s in self.subscriptions.values() if s.channel == channel), None)
             if known is not None:
                 added = _extend(known, tickers)
@@ -129,14 +154,12 @@ class Commands:
     def _open(
         self, channel: str, tickers: set[str] | None, use_yes_price: bool, skip_ack: bool
     ) -> Subscription:
-        if len(self.subscriptions) >= SUBSCRIPTIONS_MAX:
-            raise CommandError(26)
         self._sids += 1
         subscription = Subscription(
             sid=self._sids,
             channel=channel,
             account=self._account,
-            tickers=None if channel == "market_lifecycle_v2" else tickers,
+            tickers=None if channel in WITHOUT_MARKETS else tickers,
             use_yes_price=use_yes_price,
             skip_ticker_ack=skip_ack,
             send=self._send,
@@ -169,13 +192,20 @@ class Commands:
 
     def _update(self, params: Json, command_id: int | None) -> None:
         sids = params["sids"] if "sids" in params else [params.get("sid")]
-        if not isinstance(sids, list) or len(sids) != 1 or sids[0] is None:
+        both = "sid" in params and "sids" in params
+        if both or not isinstance(sids, list) or len(sids) != 1 or sids[0] is None:
             raise CommandError(12)
         subscription = self._subscription(sids[0])
+        rate = self._rates.setdefault(subscription.sid, Bucket(COMMANDS_PER_S, COMMANDS_BURST))
+        if not rate.take(1, self._now_ns()):
+            raise CommandError(27)
         action = params.get("action")
         if action is None:
             raise CommandError(15)
-        if action not in ("add_markets", "delete_markets", "get_snapshot"):
+        if subscription.channel in INDEX_CHANNELS:
+            self._update_names(subscription, params, action, command_id)
+            return
+        if action not in _MARKET_ACTIONS:
             raise CommandError(13)
         tickers = self._markets(params, subscription.channel)
         if tickers is None:
@@ -187,9 +217,45 @@ class Commands:
                 subscription.tickers -= tickers
             self._acknowledge(subscription, command_id)
         else:
+            self._check_room(tickers)
             added = _extend(subscription, tickers)
             self._acknowledge(subscription, command_id)
             self._introduce(subscription, added, _flag(params, "send_initial_snapshot"))
+
+    def _update_names(
+        self, subscription: Subscription, params: Json, action: object, command_id: int | None
+    ) -> None:
+        """Keep the filter of an index channel, on which nothing ever comes here."""
+        is_pyth = subscription.channel == "pyth_value"
+        actions, name = (
+            (_PYTH_ACTIONS, "underlying_tickers") if is_pyth else (_INDEX_ACTIONS, "index_ids")
+        )
+        if action not in actions:
+            raise CommandError(13)
+        if action == actions[2]:
+            kind = f"{subscription.channel}_{'underlying_list' if is_pyth else 'indexlist'}"
+            self._reply_numbered(kind, subscription, {name: []}, command_id)
+            return
+        given = params.get(name)
+        if not isinstance(given, list) or not given or not all(isinstance(n, str) for n in given):
+            raise CommandError(28 if is_pyth else 24)
+        if action == actions[0]:
+            subscription.names.update(given)
+        else:
+            subscription.names.difference_update(given)
+        self._reply_numbered("ok", subscription, {name: sorted(subscription.names)}, command_id)
+
+    def _reply_numbered(
+        self, kind: str, subscription: Subscription, message: Json, command_id: int | None
+    ) -> None:
+        subscription.seq += 1
+        frame = _with_id({"type": kind}, command_id)
+        self._reply(frame | {"sid": subscription.sid, "seq": subscription.seq, "msg": message})
+
+    def _check_room(self, tickers: set[str] | None) -> None:
+        held = sum(len(each.tickers or ()) for each in self.subscriptions.values())
+        if held + len(tickers or ()) > MARKETS_MAX:
+            raise CommandError(26)
 
     def _get_snapshot(
         self, subscription: Subscription, tickers: set[str], command_id: int | None
@@ -224,8 +290,6 @@ class Commands:
             return None
         if not isinstance(many, list) or not all(isinstance(ticker, str) for ticker in many):
             raise CommandError(11, "market_tickers")
-        if len(many) > MARKETS_MAX:
-            raise CommandError(26)
         return set(many) or None
 
     def _markets_by_id(self, params: Json) -> set[str] | None:
@@ -273,6 +337,23 @@ def _command_id(command: Json) -> int | None:
     if type(value) is not int or not 0 <= value < 2**63:
         raise CommandError(11, "id")
     return value
+
+
+def _check_shards(params: Json) -> None:
+    factor, key = params.get("shard_factor"), params.get("shard_key")
+    for value in (factor, key):
+        if value is not None and type(value) is not int:
+            raise CommandError(11, "shard")
+    if factor is None:
+        if key is not None:
+            raise CommandError(20)
+        return
+    if factor < 1:
+        raise CommandError(19)
+    if factor > SHARDS_MAX:
+        raise CommandError(22)
+    if key is not None and not 0 <= key < factor:
+        raise CommandError(21)
 
 
 def _flag(params: Json, name: str) -> bool:

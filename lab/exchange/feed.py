@@ -11,6 +11,7 @@ from lab.exchange.model import (
     ONE_DOLLAR_E4,
     BookChanged,
     Event,
+    EventSpec,
     Filled,
     GroupChanged,
     MarketChanged,
@@ -19,6 +20,7 @@ from lab.exchange.model import (
     Traded,
 )
 from lab.exchange.wire import (
+    collateral_kind,
     fill_message,
     outcome,
     position_message,
@@ -38,9 +40,10 @@ Json = dict[str, Any]
 SEQUENCED = frozenset(("orderbook_delta", "trade", "market_lifecycle_v2", "order_group_updates"))
 PRIVATE = frozenset(("fill", "user_orders", "market_positions", "order_group_updates"))
 CHANNELS = frozenset((*SEQUENCED, *PRIVATE, "ticker"))
-_INDEX_CHANNELS = ("cfbenchmarks_value", "cfbenchmarks_value_5hz", "pyth_value")
+WITHOUT_MARKETS = frozenset(("market_lifecycle_v2", "order_group_updates"))
+INDEX_CHANNELS = frozenset(("cfbenchmarks_value", "cfbenchmarks_value_5hz", "pyth_value"))
 SILENT_CHANNELS = frozenset(
-    ("multivariate_market_lifecycle", "communications", "control", *_INDEX_CHANNELS)
+    ("multivariate_market_lifecycle", "communications", "control", *INDEX_CHANNELS)
 )
 
 
@@ -53,6 +56,8 @@ class Subscription(Struct, kw_only=True, eq=False):
     tickers: set[str] | None
     use_yes_price: bool = False
     skip_ticker_ack: bool = False
+    names: set[str] = field(default_factory=set)
+    """Index ids or underlyings, on the channels that are about those."""
     send: Callable[["Subscription", Json], None]
     seq: int = 0
 
@@ -81,6 +86,7 @@ class Feed(Struct, eq=False):
         default_factory=lambda: {channel: [] for channel in CHANNELS}
     )
     changed_tickers: dict[str, None] = field(default_factory=dict)
+    _announced: set[str] = field(default_factory=set)
 
     def add(self, subscription: Subscription) -> None:
         """Begin to send to a subscription."""
@@ -195,6 +201,7 @@ class Feed(Struct, eq=False):
         market = self.engine.market(event.ticker)
         spec = market.spec
         if event.event_type == "created":
+            self._announce(market.event)
             metadata: Json = {
                 "name": spec.title,
                 "title": spec.title,
@@ -231,8 +238,27 @@ class Feed(Struct, eq=False):
             message["settled_ts"] = event.at_ns // NS_PER_S
         else:
             message["is_deactivated"] = event.event_type == "deactivated"
+        self._lifecycle("market_lifecycle_v2", message)
+
+    def _announce(self, event: EventSpec) -> None:
+        """Tell of an event before its first market."""
+        if event.ticker in self._announced:
+            return
+        self._announced.add(event.ticker)
+        message: Json = {
+            "event_ticker": event.ticker,
+            "exchange_index": 0,
+            "title": event.title,
+            "subtitle": event.sub_title,
+            "collateral_return_type": collateral_kind(event),
+            "series_ticker": event.series_ticker,
+            "strike_date": event.target_ns // NS_PER_S,
+        }
+        self._lifecycle("event_lifecycle", message)
+
+    def _lifecycle(self, kind: str, message: Json) -> None:
         for subscription in self.subscriptions["market_lifecycle_v2"]:
-            subscription.frame("market_lifecycle_v2", message)
+            subscription.frame(kind, message)
 
     def _group_changed(self, event: GroupChanged) -> None:
         message: Json = {

@@ -48,6 +48,7 @@ BODY_TIMEOUT_S = 10.0
 QUERY_FIELDS_MAX = 1_000
 STEPS_PER_TURN = 50
 CONNECTIONS_MAX = 1_000
+CONNECTIONS_BY_ACCOUNT_MAX = 200
 KEY_HEADER = "KALSHI-ACCESS-KEY"
 
 _BUCKETS: dict[Access, BucketName] = {
@@ -390,13 +391,15 @@ class ExchangeServer:
         key_id = self._key_of(request, WS_PATH, self._clock.now_ns())
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise flat("expected a WebSocket handshake")
-        if len(self._connections) >= CONNECTIONS_MAX:
+        account = self._accounts[key_id]
+        own = sum(1 for connection in self._connections if connection.account == account)
+        if own >= CONNECTIONS_BY_ACCOUNT_MAX or len(self._connections) >= CONNECTIONS_MAX:
             raise too_many()
         self._connected += 1
         connection = Connection(
             number=self._connected,
             key_id=key_id,
-            account=self._accounts[key_id],
+            account=account,
             feed=self._feed,
             clock=self._clock,
             faults=self._injector.book,

@@ -1,7 +1,7 @@
 """One WebSocket connection: commands in, frames out through a bounded queue and the faults."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -52,11 +52,12 @@ class Connection:
         self._faults = faults
         self._ping_s = ping_s
         self._frames_max = frames_max
-        self._frames: asyncio.Queue[_Out] = asyncio.Queue(frames_max)
+        self._frames: asyncio.Queue[_Out] = asyncio.Queue()  # bounded by what waits per sid
+        self._waiting: Counter[int] = Counter()
         self._held: deque[tuple[int, _Out]] = deque()
         self._wakers: set[asyncio.Task[None]] = set()
         self._overflow = asyncio.Event()
-        self._overflow_sid: int | None = None
+        self._full_sids: set[int] = set()
         self._ended_sids: set[int] = set()
         self._is_cut = False
         self._close_code = 1000
@@ -120,6 +121,7 @@ class Connection:
         with suppress(ConnectionError):
             while not self._is_cut:
                 out = await self._frames.get()
+                self._waiting[_sid_of(out)] -= 1
                 if self._faults.watches_frames or self._held or self._ended_sids or not out.frame:
                     await self._write_through_faults(out)
                 else:
@@ -210,20 +212,12 @@ class Connection:
 
     async def _leave(self, request: web.BaseRequest) -> None:
         is_torn = self._is_cut and not self._close_code
-        if not is_torn:
-            await self._say_goodbye()
+        if not is_torn and not self._overflow.is_set():
+            with suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._socket.close(code=self._close_code)
         if (is_torn or self._overflow.is_set()) and request.transport is not None:
             request.transport.abort()
-
-    async def _say_goodbye(self) -> None:
-        with suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                if self._overflow.is_set():
-                    frame = error_frame(25)
-                    if self._overflow_sid is not None:
-                        frame["sid"] = self._overflow_sid
-                    await self._send(frame)
-                await self._socket.close(code=self._close_code)
 
     def _facts(self, subscription: Subscription | None, kind: str, market: str) -> FrameFacts:
         return FrameFacts(
@@ -247,16 +241,30 @@ class Connection:
         self._enqueue(_Out(frame, subscription))
 
     def _enqueue(self, out: _Out) -> None:
-        if self._overflow.is_set():
+        sid = _sid_of(out)
+        if sid in self._full_sids or self._overflow.is_set():
             return
-        try:
-            self._frames.put_nowait(out)
-        except asyncio.QueueFull:
+        if self._waiting[sid] >= self._frames_max:
             self._overflows(out.subscription)
+            return
+        self._put_out(out)
+
+    def _put_out(self, out: _Out) -> None:
+        self._waiting[_sid_of(out)] += 1
+        self._frames.put_nowait(out)
 
     def _overflows(self, subscription: Subscription | None) -> None:
-        self._overflow_sid = None if subscription is None else subscription.sid
-        self._overflow.set()
+        """End a subscription that waits for a slow client with 25; without one, cut the client."""
+        if subscription is None:
+            self._overflow.set()
+        elif subscription.sid not in self._full_sids:
+            self._full_sids.add(subscription.sid)
+            self._put_out(_Out(None, subscription, FramePlan(terminal_code=25)))
+
+
+def _sid_of(out: _Out) -> int:
+    """Return a sid; 0 stands for answers to commands."""
+    return 0 if out.subscription is None else out.subscription.sid
 
 
 def _market_of(frame: Json) -> str:

@@ -95,6 +95,10 @@ _FRAMES = {
     "market_position": "marketPositionPayload",
     "market_lifecycle_v2": "marketLifecycleV2Payload",
     "order_group_updates": "orderGroupUpdatesPayload",
+    "event_lifecycle": "eventLifecyclePayload",
+    "event_fee_update": "eventFeeUpdatePayload",
+    "cfbenchmarks_value_indexlist": "cfbenchmarksIndexListPayload",
+    "pyth_value_underlying_list": "pythUnderlyingListPayload",
     "user_order": "userOrderPayload",
 }
 

@@ -2,18 +2,23 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from msgspec import structs
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from lab.exchange.ladders import build_ladder
 from lab.exchange.model import Amendment, NewOrder
 from tests.lab.exchange.harness import (
     ED_ID,
     EVENT,
+    LADDER,
     MARKET,
     ORDERS,
     RSA_ID,
@@ -21,6 +26,7 @@ from tests.lab.exchange.harness import (
     WS_PATH,
     Exchange,
     S,
+    Socket,
     open_socket,
     order_body,
     running_exchange,
@@ -29,6 +35,7 @@ from tests.lab.exchange.harness import (
 from tests.shared_data import shared_file
 
 OTHER = f"{EVENT}-T7879.9999"
+SHARDED = '{{"id":1,"cmd":"subscribe","params":{{"channels":["communications"],{}}}}}'
 
 
 def messages(frames: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -259,11 +266,27 @@ async def test_updating_a_subscription(exchange: Exchange) -> None:
         ('{"id":1,"cmd":"update_subscription","params":{"sid":1}}', 15),
         ('{"id":1,"cmd":"update_subscription","params":{"sid":1,"action":"fly"}}', 13),
         ('{"id":1,"cmd":"update_subscription","params":{"sid":1,"action":"add_markets"}}', 14),
+        ('{"id":1,"cmd":"update_subscription","params":{"sid":1,"sids":[1]}}', 12),
+        (
+            '{"id":1,"cmd":"update_subscription","params":{"sid":2,"action":"subscribe_indices"}}',
+            24,
+        ),
+        ('{"id":1,"cmd":"update_subscription","params":{"sid":2,"action":"add_markets"}}', 13),
+        (
+            '{"id":1,"cmd":"update_subscription","params":'
+            '{"sid":3,"action":"subscribe_underlyings"}}',
+            28,
+        ),
+        (SHARDED.format('"shard_factor":0'), 19),
+        (SHARDED.format('"shard_key":0'), 20),
+        (SHARDED.format('"shard_factor":3,"shard_key":3'), 21),
+        (SHARDED.format('"shard_factor":101'), 22),
+        (SHARDED.format('"shard_factor":"x"'), 11),
     ],
 )
 async def test_command_errors(exchange: Exchange, text: str, code: int) -> None:
     async with open_socket(exchange) as socket:
-        await socket.subscribe("trade")
+        await socket.subscribe("trade", "cfbenchmarks_value", "pyth_value")
         await socket.raw.send(text)
         frame = await socket.next()
         assert (frame["type"], frame["msg"]["code"]) == ("error", code)
@@ -284,17 +307,121 @@ async def test_ping_says_heartbeat_and_frames_may_be_compressed(exchange: Exchan
         assert (message.type, message.data) == (aiohttp.WSMsgType.PING, b"heartbeat")
 
 
-async def test_a_client_that_does_not_read_is_told_25_and_dropped(tmp_path: Path) -> None:
+async def test_a_subscription_that_is_not_read_ends_with_25_and_the_others_live(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running_exchange(tmp_path, queue_frames_max=16) as exchange,
+        open_socket(exchange) as socket,
+        open_socket(exchange, ED_ID) as other,
+    ):
+        for each in (socket, other):
+            await each.subscribe("orderbook_delta", market_tickers=[MARKET])
+        await socket.subscribe("trade")
+        for index in range(17):  # one turn of the loop: the writer cannot drain in between
+            exchange.other_places("bid", 4_000, 100 + index)
+        for each in (socket, other):
+            *deltas, last = await each.rest()
+            assert [frame["seq"] for frame in deltas] == list(range(2, 18))
+            assert (last["type"], last["msg"]["code"], last["sid"]) == ("error", 25, 1)
+        exchange.other_places("bid", 4_000, 100)
+        assert await socket.rest() == []
+        frames = await socket.subscribe("orderbook_delta", market_tickers=[MARKET])
+        assert [frame["type"] for frame in frames] == ["subscribed", "orderbook_snapshot"]
+        await exchange.call("POST", ORDERS, order_body(side="ask", count="1.00"))
+        kinds = [frame["type"] for frame in await socket.rest()]
+        assert kinds == ["orderbook_delta", "trade"]
+
+
+async def test_a_client_that_commands_without_reading_is_cut(tmp_path: Path) -> None:
     async with running_exchange(tmp_path, queue_frames_max=16) as exchange:
         async with open_socket(exchange) as socket:
-            await socket.subscribe("orderbook_delta", market_tickers=[MARKET])
-            for index in range(40):  # one turn of the loop: the writer cannot drain in between
-                exchange.other_places("bid", 4_000, 100 + index)
-            texts = [text async for text in socket.raw]
-            last = json.loads(texts[-1])
-            assert (last["type"], last["msg"]["code"]) == ("error", 25)
+            with suppress(ConnectionClosed):
+                for _ in range(2_000):  # hundreds of them are in each read of the server
+                    await socket.raw.send('{"id":1,"cmd":"fly"}')
+            answers = [text async for text in drain(socket)]
+            assert len(answers) < 2_000
         async with open_socket(exchange) as socket:
             assert await socket.rest() == []
+
+
+async def drain(socket: Socket) -> AsyncIterator[str | bytes]:
+    """Yield what comes until the connection is over."""
+    with suppress(ConnectionClosed):
+        while True:
+            yield await asyncio.wait_for(socket.raw.recv(), 5)
+
+
+async def test_one_account_has_two_hundred_connections(tmp_path: Path) -> None:
+    async with running_exchange(tmp_path) as exchange, AsyncExitStack() as stack:
+        for _ in range(200):
+            await stack.enter_async_context(open_socket(exchange))
+        with pytest.raises(InvalidStatus) as refused:
+            await stack.enter_async_context(open_socket(exchange))
+        assert refused.value.response.status_code == 429
+        await stack.enter_async_context(open_socket(exchange, ED_ID))
+
+
+async def test_market_subscriptions_and_commands_are_limited(exchange: Exchange) -> None:
+    many = [f"M{number}" for number in range(60_000)]
+    async with open_socket(exchange) as socket:
+        await socket.subscribe("trade", market_tickers=[MARKET], skip_ticker_ack=True)
+        for index in range(9):
+            tickers = [f"{ticker}-{index}" for ticker in many]
+            params = {
+                "sid": 1,
+                "action": "add_markets",
+                "market_tickers": tickers,
+            }
+            await socket.send({"id": 7, "cmd": "update_subscription", "params": params})
+            frame = await socket.next()
+            if index < 8:
+                assert frame["type"] == "ok"
+        assert (frame["type"], frame["msg"]["code"]) == ("error", 26)
+    async with open_socket(exchange) as socket:
+        await socket.subscribe("trade", market_tickers=[MARKET], skip_ticker_ack=True)
+        params = {"sid": 1, "action": "add_markets", "market_ticker": OTHER}
+        for _ in range(1_001):
+            await socket.send({"id": 7, "cmd": "update_subscription", "params": params})
+        *done, last = await socket.rest()
+        assert {frame["type"] for frame in done} == {"ok"}
+        assert last["msg"]["code"] == 27
+
+
+async def test_an_event_is_announced_before_its_markets(exchange: Exchange) -> None:
+    later = structs.replace(LADDER, target_ns=TARGET_NS + 3_600 * S)
+    async with open_socket(exchange) as socket:
+        await socket.subscribe("market_lifecycle_v2")
+        exchange.engine.add_ladder(build_ladder(later), exchange.clock.now_ns())
+        event, *markets = await socket.rest()
+    assert event["type"] == "event_lifecycle"
+    assert event["msg"]["event_ticker"] == "KXINXU-26OCT02H1200"
+    assert event["msg"]["collateral_return_type"] == "DIRECNET"
+    assert event["msg"]["strike_date"] == TARGET_NS // S + 3_600
+    assert [frame["msg"]["event_type"] for frame in markets] == ["created"] * 5
+    assert [frame["seq"] for frame in markets] == [2, 3, 4, 5, 6]
+
+
+async def test_index_channels_keep_their_filter_and_stay_silent(exchange: Exchange) -> None:
+    async with open_socket(exchange) as socket:
+        await socket.subscribe("cfbenchmarks_value", "pyth_value")
+        cases: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+            (
+                {"sid": 1, "action": "subscribe_indices", "index_ids": ["BRTI"]},
+                "ok",
+                {"index_ids": ["BRTI"]},
+            ),
+            ({"sid": 1, "action": "indexlist"}, "cfbenchmarks_value_indexlist", {"index_ids": []}),
+            (
+                {"sid": 2, "action": "underlying_list"},
+                "pyth_value_underlying_list",
+                {"underlying_tickers": []},
+            ),
+        ]
+        for params, kind, message in cases:
+            await socket.send({"id": 9, "cmd": "update_subscription", "params": params})
+            frame = await socket.next()
+            assert (frame["type"], frame["msg"]) == (kind, message)
 
 
 async def test_stopping_closes_the_sockets(tmp_path: Path) -> None:
