@@ -28,6 +28,7 @@ from lab.exchange.model import (
     Reduced,
     Rejected,
     Rules,
+    Structure,
 )
 from lab.exchange.rules import (
     INACTIVE,
@@ -116,6 +117,11 @@ class Engine:
         self.advance(now_ns)
         self._new_action()
         self._lifecycle.set_active(ticker, active=active)
+
+    def set_structure(self, ticker: str, structure: Structure, now_ns: int) -> None:
+        """Give a market another tick grid; what rests keeps its price."""
+        self.advance(now_ns)
+        self._lifecycle.set_structure(ticker, structure)
 
     # Orders
 

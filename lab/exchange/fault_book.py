@@ -5,6 +5,7 @@ The same seed, faults and sequence of requests, frames and times give the same d
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from lab.exchange.faults import (
     FrameFacts,
     Gap,
     Garbage,
+    Halt,
     OnFrame,
     OnRequest,
     OnState,
@@ -33,9 +35,11 @@ from lab.exchange.faults import (
     Silence,
     StaleRead,
     TerminalError,
+    TickGrid,
     When,
+    like,
 )
-from lab.exchange.model import NS_PER_S
+from lab.exchange.model import NS_PER_S, Structure
 
 NS_PER_MS = 1_000_000
 AtOnce = Garbage | TerminalError | Disconnect | Silence
@@ -230,6 +234,26 @@ class FaultBook:
             if isinstance(entry.fault, Pause) and self._is_on(entry, at_ns)
         }
         return bool(what), "exchange" in what
+
+    def halted(self, at_ns: int, tickers: Iterable[str]) -> set[str]:
+        """Return those of the markets that stand still now."""
+        on = [e for e in self._states if isinstance(e.fault, Halt) and self._is_on(e, at_ns)]
+        return {
+            ticker
+            for ticker in tickers
+            for entry in on
+            if isinstance(entry.fault, Halt) and like((ticker,), entry.fault.markets)
+        }
+
+    def tick_grids(self, at_ns: int, tickers: Iterable[str]) -> dict[str, Structure]:
+        """Return the markets that have another tick grid now, with the newest for each."""
+        on = [e for e in self._states if isinstance(e.fault, TickGrid) and self._is_on(e, at_ns)]
+        return {
+            ticker: entry.fault.structure
+            for ticker in tickers
+            for entry in on
+            if isinstance(entry.fault, TickGrid) and like((ticker,), entry.fault.markets)
+        }
 
     def clock_offset_ns(self, at_ns: int, *, checked: bool) -> int:
         """Return how far `Date` is off now, or with `checked` the clock that judges requests."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from lab.exchange.model import Structure
 from libs.common.config import ConfigError, load_list, read_as
 
 FAULTS_MAX = 256
@@ -28,7 +29,8 @@ def _within(value: str, wanted: tuple[str, ...]) -> bool:
     return not wanted or value in wanted
 
 
-def _like(values: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+def like(values: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    """Say whether one of the values is like one of the patterns, or there are none."""
     return not patterns or any(
         fnmatchcase(value, pattern) for value in values for pattern in patterns
     )
@@ -78,10 +80,10 @@ class RequestWhere(_Part, frozen=True):
         return (
             _within(facts.operation, self.operations)
             and _within(facts.method, self.methods)
-            and _like((facts.path,), self.paths)
+            and like((facts.path,), self.paths)
             and _within(facts.key_id, self.keys)
             and _within(facts.account, self.accounts)
-            and _like(facts.markets, self.markets)
+            and like(facts.markets, self.markets)
         )
 
 
@@ -104,7 +106,7 @@ class FrameWhere(_Part, frozen=True):
             and _within(facts.type, self.types)
             and _within(facts.key_id, self.keys)
             and _within(facts.account, self.accounts)
-            and _like((facts.market,), self.markets)
+            and like((facts.market,), self.markets)
         )
 
     @property
@@ -285,6 +287,19 @@ class Pause(_OnState, frozen=True, tag="pause"):
     what: Literal["trading", "exchange"] = "trading"
 
 
+class Halt(_OnState, frozen=True, tag="halt"):
+    """Stop trading in some markets; when it ends they resume, which cancels what rests there."""
+
+    markets: tuple[str, ...]
+
+
+class TickGrid(_OnState, frozen=True, tag="tick_grid"):
+    """Give some markets another tick grid, and at its end the old one again."""
+
+    markets: tuple[str, ...]
+    structure: Structure
+
+
 class ClockOffset(_OnState, frozen=True, tag="clock_offset"):
     """Show a `Date` that is off by `s`; `checked` judges signed timestamps by it as well."""
 
@@ -297,7 +312,7 @@ class ClockOffset(_OnState, frozen=True, tag="clock_offset"):
 
 OnRequest = Delay | Drop | AcceptThenTimeout | DuplicateRequest | Answer | StaleRead
 OnFrame = DelayFrame | DuplicateFrame | Gap | Silence | Garbage | TerminalError | Disconnect
-OnState = Pause | ClockOffset
+OnState = Pause | Halt | TickGrid | ClockOffset
 Fault = OnRequest | OnFrame | OnState
 KINDS: tuple[str, ...] = tuple(
     kind.__struct_config__.tag

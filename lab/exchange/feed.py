@@ -19,6 +19,7 @@ from lab.exchange.model import (
     Settled,
     Traded,
 )
+from lab.exchange.state import Market
 from lab.exchange.wire import (
     collateral_kind,
     fill_message,
@@ -87,6 +88,7 @@ class Feed(Struct, eq=False):
     )
     changed_tickers: dict[str, None] = field(default_factory=dict)
     _announced: set[str] = field(default_factory=set)
+    _told_fees_ns: int = 0
 
     def add(self, subscription: Subscription) -> None:
         """Begin to send to a subscription."""
@@ -225,8 +227,7 @@ class Feed(Struct, eq=False):
                 "open_ts": spec.open_ns // NS_PER_S,
                 "close_ts": spec.close_ns // NS_PER_S,
                 "additional_metadata": metadata,
-                "price_level_structure": spec.structure,
-                "price_ranges": price_ranges(market),
+                **_grid(market),
             }
         elif event.event_type == "determined":
             message |= {
@@ -234,11 +235,28 @@ class Feed(Struct, eq=False):
                 "result": market.result,
                 "settlement_value": settlement_value(market),
             }
+        elif event.event_type == "price_level_structure_updated":
+            message |= _grid(market)
         elif event.event_type == "settled":
             message["settled_ts"] = event.at_ns // NS_PER_S
         else:
             message["is_deactivated"] = event.event_type == "deactivated"
         self._lifecycle("market_lifecycle_v2", message)
+
+    def tell_fees(self, now_ns: int) -> None:
+        """Tell of the events whose fees became others since the last call."""
+        overrides = self.engine.state.charges.table.overrides
+        for row in overrides:
+            if self._told_fees_ns < row.from_ns <= now_ns:
+                message: Json = {
+                    "event_ticker": row.event_ticker,
+                    "fee_type_override": row.fee_type,
+                    "fee_multiplier_override": (
+                        None if row.multiplier_e4 is None else row.multiplier_e4 / 10_000
+                    ),
+                }
+                self._lifecycle("event_fee_update", message)
+        self._told_fees_ns = now_ns
 
     def _announce(self, event: EventSpec) -> None:
         """Tell of an event before its first market."""
@@ -270,6 +288,13 @@ class Feed(Struct, eq=False):
             message["contracts_limit_fp"] = format_count(event.limit_e2)
         for subscription in self._own("order_group_updates", event.account):
             subscription.frame("order_group_updates", message)
+
+
+def _grid(market: Market) -> Json:
+    return {
+        "price_level_structure": market.spec.structure,
+        "price_ranges": price_ranges(market),
+    }
 
 
 def _no_price_e4(price_e4: int, subscription: Subscription) -> int:

@@ -11,7 +11,7 @@ from lab.exchange.engine import Engine
 from lab.exchange.errors import ApiError, internal, nested, too_many
 from lab.exchange.fault_book import FaultBook, RequestPlan
 from lab.exchange.faults import Fault, RequestFacts
-from lab.exchange.model import NS_PER_S, Event
+from lab.exchange.model import NS_PER_S, Event, MarketStatus, Structure
 from lab.exchange.past_orders import PastOrders
 from lab.exchange.rest_public import status_object
 from lab.exchange.ws import Connection
@@ -39,6 +39,8 @@ class Injector:
         self._advance = advance
         self._past = PastOrders()
         self._stopped = (False, False)
+        self._halted: set[str] = set()
+        self._old_grids: dict[str, Structure] = {}
         self._timer: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
@@ -179,22 +181,40 @@ class Injector:
         while next_ns is not None:
             await self._clock.sleep_until(next_ns)
             now_ns = self._clock.now_ns()
-            self._stop_and_go(now_ns)
+            self._apply_states(now_ns)
             for entry in self.book.due(now_ns):
                 for connection in list(self._connections):
                     connection.strike(entry, now_ns)
             next_ns = self.book.next_moment_ns(now_ns)
 
-    def _stop_and_go(self, now_ns: int) -> None:
-        stopped = self.book.stops(now_ns)
-        if stopped == self._stopped:
-            return
-        self._stopped = stopped
+    def _apply_states(self, now_ns: int) -> None:
         self._advance(now_ns)
-        trading, exchange = stopped
-        self._engine.set_pause(
-            exchange_active=not exchange, trading_active=not trading, now_ns=now_ns
-        )
+        engine, tickers = self._engine, list(self._engine.state.markets)
+        stopped = self.book.stops(now_ns)
+        if stopped != self._stopped:
+            self._stopped = stopped
+            trading, exchange = stopped
+            engine.set_pause(
+                exchange_active=not exchange, trading_active=not trading, now_ns=now_ns
+            )
+        halted = self.book.halted(now_ns, tickers)
+        for ticker in tickers:
+            status = engine.market(ticker).status
+            if ticker in halted and status is MarketStatus.ACTIVE:
+                self._halted.add(ticker)
+                engine.set_market_active(ticker, active=False, now_ns=now_ns)
+            elif ticker in self._halted - halted:
+                self._halted.discard(ticker)
+                if status is MarketStatus.INACTIVE:
+                    engine.set_market_active(ticker, active=True, now_ns=now_ns)
+        grids = self.book.tick_grids(now_ns, tickers)
+        for ticker in {*grids, *self._old_grids}:
+            now = engine.market(ticker).spec.structure
+            wanted = grids.get(ticker) or self._old_grids.pop(ticker)
+            if ticker in grids:
+                self._old_grids.setdefault(ticker, now)
+            if wanted != now:
+                engine.set_structure(ticker, wanted, now_ns)
 
 
 def injected_error(status: int) -> ApiError:

@@ -3,6 +3,8 @@
 import heapq
 from enum import IntEnum
 
+from msgspec import structs
+
 from lab.exchange.execution import Execution
 from lab.exchange.hours import weekly_pause
 from lab.exchange.model import (
@@ -15,6 +17,7 @@ from lab.exchange.model import (
     PauseChanged,
     Reason,
     Settled,
+    Structure,
 )
 from lab.exchange.state import Market, State
 
@@ -145,6 +148,12 @@ class Lifecycle:
             self._cancel_book(market, Reason.HALT)
         market.status = then
         self._tell(market, "activated" if active else "deactivated")
+
+    def set_structure(self, ticker: str, structure: Structure) -> None:
+        """Give a market another tick grid; what rests keeps its price."""
+        market = self._state.markets[ticker]
+        market.spec = structs.replace(market.spec, structure=structure)
+        self._tell(market, "price_level_structure_updated")
 
     def _schedule(self, at_ns: int, kind: int, key: str) -> None:
         heapq.heappush(self._due, (at_ns, kind, self._state.next_number(), key))

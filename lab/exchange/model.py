@@ -306,7 +306,14 @@ class BookChanged(Struct, frozen=True, kw_only=True):
 
 
 MarketStep = Literal[
-    "created", "opened", "activated", "deactivated", "closed", "determined", "settled"
+    "created",
+    "opened",
+    "activated",
+    "deactivated",
+    "price_level_structure_updated",
+    "closed",
+    "determined",
+    "settled",
 ]
 
 

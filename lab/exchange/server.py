@@ -208,6 +208,7 @@ class ExchangeServer:
             self._next_step_ns += self._step_ns
             self.engine.advance(at_ns)
             self._settle(at_ns)
+            self._feed.tell_fees(at_ns)
             if self._flow is not None:
                 self._flow.step(self.engine, at_ns)
             done += 1

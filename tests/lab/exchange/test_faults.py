@@ -383,6 +383,38 @@ async def test_a_pause_begins_and_ends_by_the_clock(tmp_path: Path) -> None:
         assert seen == [True, False, False, True, True]
 
 
+async def test_one_market_stops_and_its_return_cancels_what_rests(pair: Pair) -> None:
+    exchange, admin = pair
+    await create(exchange)
+    async with open_socket(exchange) as socket:
+        await socket.subscribe("market_lifecycle_v2", "user_orders")
+        number = await admin.add("halt", markets=["*-T7869.9999"])
+        assert (await create(exchange)).status_code == 400
+        await admin.http.delete(f"/faults/{number}")
+        assert (await create(exchange)).status_code == 201
+        told = [
+            frame["msg"].get("event_type") or frame["msg"]["status"]
+            for frame in await socket.rest()
+        ]
+    assert told == ["deactivated", "canceled", "activated", "resting"]
+
+
+async def test_a_tick_grid_changes_in_mid_life(pair: Pair) -> None:
+    exchange, admin = pair
+    finer = {"price": "0.4010"}
+    assert (await create(exchange, **finer)).status_code == 400
+    async with open_socket(exchange) as socket:
+        await socket.subscribe("market_lifecycle_v2")
+        number = await admin.add("tick_grid", markets=[MARKET], structure="deci_cent")
+        assert (await create(exchange, **finer)).status_code == 201
+        await admin.http.delete(f"/faults/{number}")
+        assert (await create(exchange, **finer)).status_code == 400
+        changes = [frame["msg"] for frame in await socket.rest()]
+    assert [change["event_type"] for change in changes] == ["price_level_structure_updated"] * 2
+    assert [change["price_level_structure"] for change in changes] == ["deci_cent", "linear_cent"]
+    assert changes[0]["price_ranges"] == [{"start": "0.0000", "end": "1.0000", "step": "0.0010"}]
+
+
 @pytest.mark.parametrize(("checked", "status"), [(False, 200), (True, 401)])
 async def test_the_clock_is_off(pair: Pair, checked: bool, status: int) -> None:
     exchange, admin = pair

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lab.exchange.ladders import build_ladder
 from lab.exchange.model import Amendment, NewOrder
+from libs.domain.fee_table import EventFeeOverride, FeeType
 from tests.lab.exchange.harness import (
     ED_ID,
     EVENT,
@@ -22,6 +23,7 @@ from tests.lab.exchange.harness import (
     MARKET,
     ORDERS,
     RSA_ID,
+    START_NS,
     TARGET_NS,
     WS_PATH,
     Exchange,
@@ -400,6 +402,25 @@ async def test_an_event_is_announced_before_its_markets(exchange: Exchange) -> N
     assert event["msg"]["strike_date"] == TARGET_NS // S + 3_600
     assert [frame["msg"]["event_type"] for frame in markets] == ["created"] * 5
     assert [frame["seq"] for frame in markets] == [2, 3, 4, 5, 6]
+
+
+async def test_an_events_new_fees_are_told_when_they_begin(tmp_path: Path) -> None:
+    with_maker = FeeType.QUADRATIC_WITH_MAKER_FEES
+    rows = (
+        EventFeeOverride(EVENT, START_NS + S, with_maker, 5_000),
+        EventFeeOverride(EVENT, START_NS + 3 * S),
+    )
+    async with (
+        running_exchange(tmp_path, fee_overrides=rows) as exchange,
+        open_socket(exchange) as socket,
+    ):
+        await socket.subscribe("market_lifecycle_v2")
+        await exchange.clock.advance_to(START_NS + 2 * S)
+        told = messages(await socket.rest(), "event_fee_update")
+        await exchange.clock.advance_to(START_NS + 4 * S)
+        told += messages(await socket.rest(), "event_fee_update")
+    shown = [(m["fee_type_override"], m["fee_multiplier_override"]) for m in told]
+    assert shown == [("quadratic_with_maker_fees", 0.5), (None, None)]
 
 
 async def test_index_channels_keep_their_filter_and_stay_silent(exchange: Exchange) -> None:
