@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from libs.domain.money import PRICE_ONE_E4
+from libs.kalshi.fields import NS_PER_MS
 from libs.kalshi.wire import frames as wire
 from libs.kalshi.ws_events import (
     BadFrame,
@@ -79,6 +80,7 @@ class _Channel:
         "refused",
         "retry_at_ns",
         "retry_wait_ns",
+        "sent_ms",
         "sid",
         "subscribed_at_ns",
         "tickers",
@@ -101,6 +103,7 @@ class _Channel:
         self.next_seq = 1
         self.last_text: str | bytes | None = None
         self.heard_ns = 0
+        self.sent_ms: int | None = None
         self.checked_ns = 0
         self.refused = False
         self.awaiting: dict[str, None] = dict(self.tickers) if self.name == BOOKS else {}
@@ -186,6 +189,11 @@ class KalshiStream:
         state = self._channels.get(channel)
         return None if state is None or state.sid is None else state.heard_ns
 
+    def books_sent_ns(self) -> int | None:
+        """Return when the exchange sent the last message of the books, by its own clock."""
+        state = self._channels.get(BOOKS)
+        return None if state is None or state.sent_ms is None else state.sent_ms * NS_PER_MS
+
     # The connection
 
     def on_connected(self, now_ns: int) -> list[StreamEvent]:
@@ -253,6 +261,7 @@ class KalshiStream:
         if channel is None or channel.name != BOOKS:
             self.dropped_count += 1
             return []
+        channel.sent_ms = frame.sent_ms
         events = self._sequence(channel, frame.seq, text, now_ns)
         message = frame.msg
         ticker = message.market_ticker
@@ -286,6 +295,7 @@ class KalshiStream:
         if channel is None or channel.name != BOOKS:
             self.dropped_count += 1
             return []
+        channel.sent_ms = frame.sent_ms
         events = self._sequence(channel, frame.seq, text, now_ns)
         message = frame.msg
         ticker = message.market_ticker

@@ -217,7 +217,7 @@ class FeedsCore:
                 case _:
                     pass
         if touched:
-            self._feeds[LADDERS].heard(heard.now_ns, heard.now_ns)
+            self._feeds[LADDERS].heard(heard.as_of_ns, heard.now_ns)
         for ladder in doubted:  # a book in doubt is news that does not wait
             effects += self._flush(ladder, heard.now_ns)
         for ladder in touched:

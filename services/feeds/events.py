@@ -66,9 +66,10 @@ class LaddersListed(Event, frozen=True, kw_only=True):
 
 
 class BooksHeard(Event, frozen=True, kw_only=True):
-    """What the WebSocket brought."""
+    """What the WebSocket brought; it shows the books of `as_of_ns`, which a slow line makes old."""
 
     events: tuple[StreamEvent, ...]
+    as_of_ns: int
 
 
 class ExchangeStatusRead(Event, frozen=True, kw_only=True):

@@ -94,9 +94,10 @@ class KalshiFeed:
         self._log = log
         self._metrics = metrics
         self._watched: set[str] = set()
+        self._stream = KalshiStream(use_yes_price=True)
         self.session = StreamSession(
             config.exchange_ws_url,
-            KalshiStream(use_yes_price=True),
+            self._stream,
             SignedHeaders(bus),
             self._heard,
             clock,
@@ -138,8 +139,9 @@ class KalshiFeed:
             now_ns = self._clock.now_ns()
             if connected and heard_ns is not None:
                 said = None
+                as_of_ns = self._as_of_ns(heard_ns)
                 self._dispatch(
-                    FeedAlive(now_ns=now_ns, feed=LADDERS, heard_ns=heard_ns, losses=losses)
+                    FeedAlive(now_ns=now_ns, feed=LADDERS, heard_ns=as_of_ns, losses=losses)
                 )
             elif said != (detail := session.last_failure or "not connected"):
                 said = detail
@@ -212,7 +214,29 @@ class KalshiFeed:
 
     async def _heard(self, events: list[StreamEvent], received_ns: int) -> None:
         self._metrics.frames_total.labels(LADDERS).inc()
-        self._dispatch(BooksHeard(now_ns=received_ns, events=tuple(events)))
+        as_of_ns = self._as_of_ns(received_ns)
+        self._dispatch(BooksHeard(now_ns=received_ns, events=tuple(events), as_of_ns=as_of_ns))
+
+    def _as_of_ns(self, heard_ns: int) -> int:
+        return as_of_ns(
+            heard_ns,
+            self._stream.books_sent_ns(),
+            self._client.last_skew_ns,
+            self._client.last_skew_uncertainty_ns,
+        )
+
+
+def as_of_ns(
+    heard_ns: int, sent_ns: int | None, skew_ns: int | None, uncertainty_ns: int | None
+) -> int:
+    """Return up to when a message heard at `heard_ns` can vouch for the books.
+
+    A slow line or a process that lags behind brings old messages in good order. `sent_ns` is the
+    exchange's stamp; `skew_ns` is our clock less the exchange's, for which the doubt is given.
+    """
+    if sent_ns is None or skew_ns is None or uncertainty_ns is None:
+        return heard_ns
+    return min(heard_ns, sent_ns + skew_ns + uncertainty_ns)
 
 
 def read_event(event: WireEvent) -> LadderSpec:

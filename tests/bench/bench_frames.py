@@ -155,8 +155,8 @@ class Feed:
     def hear(self, text: str, now_ns: int) -> None:
         """Take one frame."""
         if events := self.stream.on_text(text, now_ns):
-            effects = self.core.handle(BooksHeard(now_ns=now_ns, events=tuple(events)))
-            if effects:
+            heard = BooksHeard(now_ns=now_ns, events=tuple(events), as_of_ns=now_ns)
+            if effects := self.core.handle(heard):
                 self.perform(effects)
         if now_ns >= self.due_ns:
             self.fire(now_ns)

@@ -102,6 +102,7 @@ class SnapshotFrame(Frame, frozen=True, tag="orderbook_snapshot"):
     seq: int
     msg: SnapshotMessage
     id: int | None = None
+    sent_ms: int | None = field(default=None, name="sending_ts_ms")
 
 
 class DeltaMessage(Struct, frozen=True):
@@ -122,6 +123,7 @@ class DeltaFrame(Frame, frozen=True, tag="orderbook_delta"):
     sid: int
     seq: int
     msg: DeltaMessage
+    sent_ms: int | None = field(default=None, name="sending_ts_ms")
 
 
 class Ticker(Struct, frozen=True):

@@ -223,6 +223,16 @@ def test_a_refused_check_is_an_answer() -> None:
     assert len(commands(stream.on_tick(2 * S))) == 1
 
 
+def test_the_exchange_s_stamp_of_the_last_book_message_is_kept() -> None:
+    stream = live_stream(A)
+    assert stream.books_sent_ns() is None  # recordings of June 2026 have none
+    stamped = msgspec.json.decode(delta(A, 2)) | {"sending_ts_ms": 1_790_952_300_123}
+    stream.on_text(msgspec.json.encode(stamped), 0)
+    assert stream.books_sent_ns() == 1_790_952_300_123 * MS
+    stream.on_disconnected("gone")
+    assert stream.books_sent_ns() is None
+
+
 def test_a_storm_of_gaps_asks_at_a_bounded_rate() -> None:
     stream = live_stream(A)
     asked = 0

@@ -70,8 +70,8 @@ def gap(*tickers: str) -> Gap:
     return Gap("orderbook_delta", tickers or TICKERS, "expected seq 5, got 7")
 
 
-def heard(*events, now_ns=NOW) -> BooksHeard:
-    return BooksHeard(now_ns=now_ns, events=events)
+def heard(*events, now_ns=NOW, late_ns=0) -> BooksHeard:
+    return BooksHeard(now_ns=now_ns, events=events, as_of_ns=now_ns - late_ns)
 
 
 def bar(level=5200.0, end_ns=NOW, symbol="I:SPX", now_ns=None, start_ns=None) -> IndexBar:

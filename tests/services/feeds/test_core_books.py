@@ -102,6 +102,13 @@ def test_two_ladders_do_not_wait_for_each_other() -> None:
     assert sent.event_ticker == other.event_ticker
 
 
+def test_books_that_come_late_are_vouched_for_as_of_when_they_were_sent() -> None:
+    core = following()
+    (sent,) = ladders(core.handle(heard(delta(change=500), late_ns=5 * S)))
+    assert (sent.recv_ns, sent.ts_event_ns) == (NOW - 5 * S, NOW - 5 * S)
+    assert sent.bid_count_e2[0] == 1500
+
+
 def test_a_quiet_ladder_is_vouched_for_once_a_second_while_the_feed_lives() -> None:
     core = following()
     core.handle(heard(delta()))

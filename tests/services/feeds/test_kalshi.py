@@ -27,7 +27,7 @@ from libs.kalshi.rest import KalshiClient
 from libs.kalshi.transport import AiohttpTransport
 from services.feeds.app import FeedsApp
 from services.feeds.config import FeedsConfig
-from services.feeds.kalshi import KalshiFeed, UnreadableEvent, read_event
+from services.feeds.kalshi import KalshiFeed, UnreadableEvent, as_of_ns, read_event
 from tests.lab.exchange.harness import (
     EVENT,
     MARKET,
@@ -248,6 +248,24 @@ async def test_the_exchange_s_word_and_its_clock_come(rig: Rig) -> None:
         exchange_active=True, trading_active=False, now_ns=rig.clock.now_ns()
     )
     await rig.until("STATUS", ExchangeStatus, lambda s: not s.trading_active)
+
+
+@pytest.mark.parametrize(
+    ("sent_s", "skew_s", "expected_s"),
+    [
+        (99.9, 0.0, 100),  # on its way for a moment: within the doubt about the clocks
+        (95.0, 0.0, 95.5),  # five seconds old, of which half a second is doubt
+        (395.0, -300.0, 95.5),  # the same from a machine five minutes behind
+        (100.0, 300.0, 100),  # from our future: no newer than it was heard
+        (None, 0.0, 100),
+        (95.0, None, 100),
+    ],
+)
+def test_books_are_as_old_as_the_exchange_s_stamp(
+    sent_s: float | None, skew_s: float | None, expected_s: float
+) -> None:
+    ns = [None if one is None else round(one * S) for one in (sent_s, skew_s)]
+    assert as_of_ns(100 * S, ns[0], ns[1], S // 2) == expected_s * S
 
 
 async def test_an_event_that_cannot_be_traded_safely_is_refused(tmp_path: Path) -> None:
