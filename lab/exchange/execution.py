@@ -109,6 +109,7 @@ class Execution:
         self._fill(maker, market, traded, is_taker=False)
         self._fill(taker, market, traded, is_taker=True)
         market.open_interest_e2 += self._open_longs(taker, maker) - paired_before
+        market.candles.trade(now_ns, price_e4, count_e2, market.open_interest_e2)
         state.emit(traded)
         for name in (maker.account, taker.account):
             state.accounts[name].relock(maker.ticker)
@@ -194,13 +195,15 @@ class Execution:
         if market.action != state.action:
             market.action = state.action
             market.book.clock += 1
+        book = market.book
+        market.candles.quote(state.now_ns, book.bids.best_price_e4(), book.asks.best_price_e4())
         state.emit(
             BookChanged(
                 ticker=market.spec.ticker,
                 side=order.side,
                 price_e4=price_e4,
                 delta_e2=delta_e2,
-                clock=market.book.clock,
+                clock=book.clock,
                 account=order.account,
                 client_order_id=order.client_order_id,
                 at_ns=state.now_ns,

@@ -5,7 +5,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from lab.exchange import rest_groups, rest_orders, rest_portfolio, rest_public
+from lab.exchange import rest_candles, rest_groups, rest_orders, rest_portfolio, rest_public
 from lab.exchange.call import Call, Json
 from lab.exchange.faults import HANDSHAKE
 from lab.exchange.limits import CANCEL_COST, DEFAULT_COST
@@ -86,6 +86,22 @@ ROUTES: tuple[Route, ...] = (
     _public("/markets/orderbooks", "GetMarketOrderbooks", rest_public.orderbooks),
     _public("/markets/{ticker}", "GetMarket", rest_public.market_one),
     _public("/markets/{ticker}/orderbook", "GetMarketOrderbook", rest_public.orderbook),
+    _public(
+        "/series/{series_ticker}/markets/{ticker}/candlesticks",
+        "GetMarketCandlesticks",
+        rest_candles.of_market,
+    ),
+    _public("/markets/candlesticks", "BatchGetMarketCandlesticks", rest_candles.of_markets),
+    _public(
+        "/series/{series_ticker}/events/{ticker}/candlesticks",
+        "GetMarketCandlesticksByEvent",
+        rest_candles.of_event,
+    ),
+    _public(
+        "/historical/markets/{ticker}/candlesticks",
+        "GetMarketCandlesticksHistorical",
+        rest_candles.of_archived,
+    ),
     _public("/historical/cutoff", "GetHistoricalCutoff", rest_public.historical_cutoff),
     _public("/historical/markets", "GetHistoricalMarkets", rest_public.historical_markets),
     _public("/historical/markets/{ticker}", "GetHistoricalMarket", rest_public.historical_market),

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from lab.exchange.accounts import Account
+from lab.exchange.candles import Candles
 from lab.exchange.charges import Charges
 from lab.exchange.matching import Book
 from lab.exchange.model import (
@@ -34,6 +35,7 @@ class Market:
     __slots__ = (
         "action",
         "book",
+        "candles",
         "event",
         "last_price_e4",
         "last_trade_e2",
@@ -58,6 +60,7 @@ class Market:
         self.event = event
         self.series = series
         self.book = Book()
+        self.candles = Candles()
         self.status = MarketStatus.INITIALIZED
         self.result: Literal["", "yes", "no"] = ""
         self.level_e4: int | None = None

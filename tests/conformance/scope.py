@@ -19,6 +19,10 @@ IN_SCOPE = frozenset(
         "GetMarketOrderbook",
         "GetMarketOrderbooks",
         "GetTrades",
+        "GetMarketCandlesticks",
+        "BatchGetMarketCandlesticks",
+        "GetMarketCandlesticksByEvent",
+        "GetMarketCandlesticksHistorical",
         "GetAccountApiLimits",
         "GetAccountEndpointCosts",
         "GetBalance",
@@ -127,12 +131,6 @@ OUT_OF_SCOPE: dict[str, tuple[str, ...]] = {
         "UpdateFCMSubtraderBlockedCategories",
         "GetFCMPositions",
         "CreateFCMPositionTransfer",
-    ),
-    "not served yet": (
-        "GetMarketCandlesticks",
-        "BatchGetMarketCandlesticks",
-        "GetMarketCandlesticksByEvent",
-        "GetMarketCandlesticksHistorical",
     ),
     "what the website shows beside a market": (
         "GetEventMetadata",

@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,55 @@ async def test_trades(sdk: Sdk) -> None:
     assert {trade["ticker"] for trade in of_market["trades"]} == {ticker}
     before = await sdk.ask("GetTrades", max_ts=int(time.time()) - 86_400)
     assert before["trades"] == []
+
+
+@case(
+    "C08",
+    "GetMarketCandlesticks",
+    "BatchGetMarketCandlesticks",
+    "GetMarketCandlesticksByEvent",
+)
+async def test_candlesticks(sdk: Sdk) -> None:
+    """Minutes and hours of a market, of several and of an event tell of the same trades."""
+    page = await until(lambda: sdk.ask("GetTrades", limit=1), lambda page: page["trades"])
+    ticker = page["trades"][0]["ticker"]
+    market = (await sdk.ask("GetMarket", ticker=ticker))["market"]
+    event = market["event_ticker"]
+    series = event.partition("-")[0]
+    now_s = int(time.time())
+    stretch: dict[str, Any] = {"start_ts": now_s - 3_600, "end_ts": now_s + 3_600}
+    volumes = []
+    for minutes in (1, 60):
+        found = await sdk.ask(
+            "GetMarketCandlesticks",
+            series_ticker=series,
+            ticker=ticker,
+            period_interval=minutes,
+            include_latest_before_start=True,
+            **stretch,
+        )
+        ends = [candle["end_period_ts"] for candle in found["candlesticks"]]
+        assert ends == sorted(ends)
+        assert {end % (60 * minutes) for end in ends} == {0}
+        volumes.append(sum(float(candle["volume_fp"]) for candle in found["candlesticks"]))
+        if minutes == 60:
+            batch = await sdk.ask(
+                "BatchGetMarketCandlesticks",
+                market_tickers=ticker,
+                period_interval=minutes,
+                **stretch,
+            )
+            assert [each["market_ticker"] for each in batch["markets"]] == [ticker]
+    assert float(market["volume_fp"]) <= volumes[0] <= volumes[1]
+    whole = await sdk.ask(
+        "GetMarketCandlesticksByEvent",
+        series_ticker=series,
+        ticker=event,
+        period_interval=60,
+        **stretch,
+    )
+    assert ticker in whole["market_tickers"]
+    assert len(whole["market_tickers"]) == len(whole["market_candlesticks"])
 
 
 @case("C09", "GetAccountApiLimits", "GetAccountEndpointCosts")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -86,6 +87,7 @@ async def test_an_event_closes_is_determined_and_paid(hurried: Hurried) -> list[
     "GetHistoricalCutoff",
     "GetHistoricalMarkets",
     "GetHistoricalMarket",
+    "GetMarketCandlesticksHistorical",
     "GetTradesHistorical",
     "GetHistoricalOrders",
     "GetFillsHistorical",
@@ -115,6 +117,16 @@ async def check_historical(client: Sdk, ticker: str) -> None:
     market = (await client.ask("GetHistoricalMarket", ticker=ticker))["market"]
     assert market["status"] == "finalized"
     assert (await client.refused("GetMarket", ticker=ticker))[0] == 404
+    closed_s = int(datetime.fromisoformat(market["close_time"]).timestamp())
+    candles = await client.ask(
+        "GetMarketCandlesticksHistorical",
+        ticker=ticker,
+        start_ts=closed_s - 86_400,
+        end_ts=closed_s + 86_400,
+        period_interval=1440,
+    )
+    volume = sum(float(candle["volume"]) for candle in candles["candlesticks"])
+    assert volume == float(market["volume_fp"])
     cutoff = await client.ask("GetHistoricalCutoff")
     assert market["settlement_ts"] < cutoff["market_settled_ts"]
     for old, new, key, count in (

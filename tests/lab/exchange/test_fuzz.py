@@ -76,6 +76,7 @@ READS = st.sampled_from(
         f"/markets/{MARKET}/orderbook",
         "/series/fee_changes",
         "/historical/markets",
+        "/markets/candlesticks",
         "/historical/trades",
         "/historical/orders",
         "/historical/fills",
@@ -90,7 +91,8 @@ READS = st.sampled_from(
 )
 QUERY_NAMES = """
     limit cursor ticker tickers status event_ticker min_ts max_ts depth subaccount
-    exchange_index settlement_status with_nested_markets
+    exchange_index settlement_status with_nested_markets start_ts end_ts period_interval
+    market_tickers
 """
 NAMES = st.sampled_from(QUERY_NAMES.split())
 VALUES = st.text(max_size=30) | st.integers(-(2**70), 2**70).map(str)
