@@ -20,6 +20,7 @@ from libs.domain.money import (
 )
 
 NS_PER_MS = 1_000_000
+_TIME_MAX_NS = 2**63 - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = re.compile(
@@ -96,10 +97,16 @@ else:
         """Unix seconds as time_ns."""
 
 
-def _scaled(raw: object, scale: int) -> int:
-    if type(raw) is not int or not 0 <= raw * scale < 2**63:
-        raise ValueError(f"expected a Unix time as a whole number, got {str(raw)[:40]!r}")
-    return raw * scale
+def _from_ms(raw: object) -> int:
+    if type(raw) is int and 0 <= raw <= _TIME_MAX_NS // NS_PER_MS:
+        return raw * NS_PER_MS
+    raise ValueError(f"expected Unix milliseconds as a whole number, got {str(raw)[:40]!r}")
+
+
+def _from_s(raw: object) -> int:
+    if type(raw) is int and 0 <= raw <= _TIME_MAX_NS // NS_PER_S:
+        return raw * NS_PER_S
+    raise ValueError(f"expected Unix seconds as a whole number, got {str(raw)[:40]!r}")
 
 
 def _level(raw: object) -> int:
@@ -115,8 +122,8 @@ _HOOKS: dict[Any, Any] = {
     MoneyE6: parse_money,
     LevelE4: _level,
     TimeNs: parse_time_ns,
-    TimeFromMs: lambda raw: _scaled(raw, NS_PER_MS),
-    TimeFromS: lambda raw: _scaled(raw, NS_PER_S),
+    TimeFromMs: _from_ms,
+    TimeFromS: _from_s,
 }
 
 
