@@ -11,7 +11,14 @@ from libs.kalshi.errors import KalshiError
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH, Signer
 from libs.kalshi.wire.frames import FillUpdate, OrderGroupUpdate, OrderUpdate
 from libs.kalshi.ws import KalshiStream
-from libs.kalshi.ws_events import BadFrame, Gap, StreamError, StreamEvent, Subscribed
+from libs.kalshi.ws_events import (
+    BadFrame,
+    Gap,
+    StreamError,
+    StreamEvent,
+    Subscribed,
+    UnknownFrame,
+)
 from libs.kalshi.ws_session import StreamSession
 from services.broker import events as e
 from services.broker.exchange import Exchange, fill_shown, order_shown
@@ -124,5 +131,7 @@ class AccountWatch:
                 context.metrics.bad_frames_total.labels(FEED, "unreadable").inc()
                 context.log.warning("bad frame", why=event.reason, shown=event.shown)
                 self._wake.set()
+            elif isinstance(event, UnknownFrame):
+                context.metrics.bad_frames_total.labels(FEED, "unknown_frame").inc()
             elif isinstance(event, StreamError):
                 context.log.warning("stream error", code=event.code, why=event.message)
