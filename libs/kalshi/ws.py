@@ -456,8 +456,10 @@ class KalshiStream:
             if now_ns - channel.checked_ns < ANSWER_TIMEOUT_NS:
                 return []
             return self._resubscribe(channel, "no answer to get_snapshot", now_ns)
+        if now_ns - channel.heard_ns < QUIET_NS:
+            return []
         sound = [name for name in channel.tickers if name not in channel.awaiting]
-        if not sound or now_ns - channel.heard_ns < QUIET_NS:
+        if not sound:
             return []
         channel.checked_ns = now_ns
         channel.checks += 1

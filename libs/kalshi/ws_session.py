@@ -23,6 +23,7 @@ Handler = Callable[[list[StreamEvent], int], Awaitable[None]]
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 
 POLL_S = 0.1
+TICK_EVERY_NS = 100_000_000
 CLOSE_TIMEOUT_S = 1.0
 
 
@@ -177,6 +178,7 @@ class StreamSession:
         steady_ns = self._quiet_since_ns = self._probed_ns = self._steady.now_ns()
         received_ns = self.last_heard_ns = self._clock.now_ns()
         self.connections_count += 1
+        tick_ns = steady_ns
         try:
             await self._deliver(self._stream.on_connected(steady_ns), received_ns)
             while True:
@@ -188,8 +190,10 @@ class StreamSession:
                     if self._on_frame is not None:
                         self._on_frame(text, received_ns)
                     await self._deliver(self._stream.on_text(text, steady_ns), received_ns)
-                await self._deliver(self._stream.on_tick(steady_ns), received_ns)
-                await self._check_life(steady_ns)
+                if steady_ns >= tick_ns:
+                    tick_ns = steady_ns + TICK_EVERY_NS
+                    await self._deliver(self._stream.on_tick(steady_ns), received_ns)
+                    await self._check_life(steady_ns)
         except _LeaveError as left:
             return str(left)
 

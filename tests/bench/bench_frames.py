@@ -25,6 +25,7 @@ from libs.common.messages import LadderSnapshot, PriceRange  # noqa: E402
 from libs.domain.strikes import Rung, StrikeType  # noqa: E402
 from libs.kalshi.wire.frames import decode_frame  # noqa: E402
 from libs.kalshi.ws import BOOKS, KalshiStream  # noqa: E402
+from libs.kalshi.ws_session import TICK_EVERY_NS  # noqa: E402
 from services.feeds.config import FeedsConfig  # noqa: E402
 from services.feeds.core import FeedsCore  # noqa: E402
 from services.feeds.events import BooksHeard, LaddersListed, LadderSpec  # noqa: E402
@@ -144,7 +145,7 @@ class Feed:
             price_ranges=(PriceRange(0, 10_000, 100),),
         )
         self.timers: dict[str, int] = {}
-        self.due_ns = START_NS
+        self.due_ns = self.tick_ns = START_NS
         self.published: list[LadderSnapshot] = []
         self.perform(self.core.handle(LaddersListed(now_ns=START_NS, ladders=(spec,))))
         self.stream = connected()
@@ -153,11 +154,14 @@ class Feed:
         self.published.clear()
 
     def hear(self, text: str, now_ns: int) -> None:
-        """Take one frame."""
+        """Take one frame, as the session and feeds' adapter do."""
         if events := self.stream.on_text(text, now_ns):
             heard = BooksHeard(now_ns=now_ns, events=tuple(events), as_of_ns=now_ns)
             if effects := self.core.handle(heard):
                 self.perform(effects)
+        if now_ns >= self.tick_ns:
+            self.tick_ns = now_ns + TICK_EVERY_NS
+            self.stream.on_tick(now_ns)
         if now_ns >= self.due_ns:
             self.fire(now_ns)
 
