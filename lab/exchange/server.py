@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from lab.exchange.admin import AdminServer
 from lab.exchange.auth import Authenticator, load_keys
-from lab.exchange.call import BODY_BYTES_MAX, Call, Json
+from lab.exchange.call import Call, Json
 from lab.exchange.config import ExchangeConfig
 from lab.exchange.engine import Engine
 from lab.exchange.errors import (
@@ -32,7 +32,7 @@ from lab.exchange.errors import (
 )
 from lab.exchange.faults import HANDSHAKE, RequestFacts, check_operations
 from lab.exchange.feed import Feed
-from lab.exchange.http import ShapedServer
+from lab.exchange.http import ShapedServer, read_body
 from lab.exchange.injector import Injector, markets_named
 from lab.exchange.ladders import build_ladder
 from lab.exchange.limits import BucketName, Limits
@@ -44,7 +44,6 @@ from lab.exchange.ws import Connection
 from libs.common.clock import Clock, SystemClock
 from libs.common.config import read_secret
 
-BODY_TIMEOUT_S = 10.0
 QUERY_FIELDS_MAX = 1_000
 STEPS_PER_TURN = 50
 CONNECTIONS_MAX = 1_000
@@ -256,7 +255,7 @@ class ExchangeServer:
                 http=request,
                 path=path,
                 found=self._router.find(request.method, path),
-                body=await _read_body(request),
+                body=await read_body(request),
                 received_ns=received_ns,
             )
             if not self._injector.book.watches_requests:
@@ -457,19 +456,3 @@ class ExchangeServer:
             "exchange_active": state.exchange_active,
             "trading_active": state.trading_active,
         }
-
-
-async def _read_body(request: web.BaseRequest) -> bytes | ApiError:
-    """Return the body, or the refusal of one that cannot be read."""
-    if not request.body_exists:
-        return b""
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await request.read()
-    except TimeoutError:
-        return flat("request body: timed out")
-    except (web.HTTPException, web.RequestPayloadError):
-        return flat("request body: unreadable or too large")
-    if len(body) > BODY_BYTES_MAX:
-        return flat(f"request body: expected at most {BODY_BYTES_MAX} bytes")
-    return body

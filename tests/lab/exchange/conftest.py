@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,3 +11,10 @@ from tests.lab.exchange.harness import Exchange, running_exchange
 async def exchange(tmp_path: Path) -> AsyncIterator[Exchange]:
     async with running_exchange(tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop for all examples of a module's properties."""
+    with asyncio.Runner() as runner:
+        yield runner.get_loop()
