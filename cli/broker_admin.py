@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.admin_client import AdminError, admin_channel, authorization, call
 from cli.health import health_of
-from cli.plan import is_broker
+from cli.processes import is_broker
 from cli.run_directory import RunDirectory
 from cli.runs import RunningRun, running
 from proto import broker_pb2, broker_pb2_grpc

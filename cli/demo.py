@@ -19,7 +19,8 @@ from cli import books
 from cli.admin_client import AdminError
 from cli.broker_admin import release_kill_switch
 from cli.ledger_admin import get_books, write_report
-from cli.plan import ACCOUNT, Plan, choose_window, make_plan, window_clock
+from cli.plan import ACCOUNT, choose_window, make_plan, window_clock
+from cli.processes import Plan
 from cli.run_directory import new_demo_directory
 from cli.screen import contracts, dollars, time_left
 from cli.stack import Stack, StackError
@@ -86,15 +87,15 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
 
 
 def _announce(console: Console, plan: Plan, options: DemoOptions) -> None:
-    target = eastern_datetime(plan.window.target_ns)
+    target = eastern_datetime(plan.target_ns)
     console.print(
         f"kalshi-alpha demo: the window before {target:%a %Y-%m-%d %H:%M} ET at "
         f"{options.speed:g}×, seed {options.seed}",
         highlight=False,
     )
-    for symbol, origin in plan.window.origins.items():
+    for symbol, origin in plan.origins.items():
         console.print(f"  {symbol}: {origin}", highlight=False)
-    end_ns = plan.window.target_ns + round(SETTLE_FROM_S * NS_PER_S)
+    end_ns = plan.target_ns + round(SETTLE_FROM_S * NS_PER_S)
     takes_s = (end_ns - plan.clock.build().now_ns()) / NS_PER_S / options.speed
     console.print(
         f"about {takes_s:.0f} s; prices in cents; Ctrl-C cancels everything and stops",
@@ -111,7 +112,7 @@ async def _trade(
     await stack.start()
     await release_kill_switch(plan.run, plan.addresses.admin, "alpha demo")
     clock = plan.clock.build()
-    left = time_left(clock.now_ns(), plan.window.target_ns)
+    left = time_left(clock.now_ns(), plan.target_ns)
     console.print(
         f"all READY in {stack.ready_s:.1f} s, kill switch released at {left}; "
         f"logs in {plan.run.logs}",
@@ -146,7 +147,7 @@ def _headline(stack: Stack) -> str:
 
 async def _until_settled(plan: Plan, clock: Clock, watching: "asyncio.Task[None]") -> None:
     """Wait for the target, then until everything traded is settled or the limit is reached."""
-    target_ns = plan.window.target_ns
+    target_ns = plan.target_ns
     from_ns = target_ns + round(SETTLE_FROM_S * NS_PER_S)
     waiting = asyncio.create_task(clock.sleep_until(from_ns))
     done, _ = await asyncio.wait((waiting, watching), return_when=asyncio.FIRST_COMPLETED)
@@ -166,11 +167,11 @@ async def _close_books(plan: Plan, watcher: Watcher) -> tuple[books.Comparison, 
     messages = [*await watcher.all_of("ORDERS"), *await watcher.all_of("FILLS")]
     answer = await _ledger_books(plan)
     comparison = books.compare(
-        books.exchange_books(plan.run.truth_log, ACCOUNT, plan.window.target_ns),
+        books.exchange_books(plan.run.truth_log, ACCOUNT, plan.target_ns),
         books.stream_books(messages),
         books.ledger_books(answer),
     )
-    session = utc_text(plan.window.target_ns)[:10]
+    session = utc_text(plan.target_ns)[:10]
     report = await write_report(plan.run, plan.addresses.admin["reporting"], session)
     return comparison, report
 

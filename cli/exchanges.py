@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from cli.plan import ROOT
+from cli.processes import ROOT
 from libs.common.config import ConfigError, load_config
 from libs.common.hosts import is_outside
 
@@ -17,10 +17,16 @@ class Exchange(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Exchanges(Struct, frozen=True, forbid_unknown_fields=True):
-    """`configs/exchanges.yaml`: Kalshi's production and its demo exchange."""
+    """`configs/exchanges.yaml`: Kalshi's production and its demo exchange, and the index."""
 
+    index_url: str
     prod: Exchange
     demo: Exchange
+
+
+def known_exchanges() -> Exchanges:
+    """Return the addresses of the outside world that come with the program."""
+    return load_config([ROOT / "configs" / "exchanges.yaml"], Exchanges)
 
 
 def chosen_exchange(env: str | None, rest_url: str | None, ws_url: str | None) -> Exchange:
@@ -31,9 +37,9 @@ def chosen_exchange(env: str | None, rest_url: str | None, ws_url: str | None) -
     if env is not None and (rest_url or ws_url):
         raise ConfigError("--env: expected it alone, or --rest-url and --ws-url instead of it")
     if env is not None:
-        if env not in Exchanges.__struct_fields__:
+        if env not in ("prod", "demo"):
             raise ConfigError(f"--env: expected prod or demo, given {env!r}")
-        known = load_config([ROOT / "configs" / "exchanges.yaml"], Exchanges)
+        known = known_exchanges()
         return known.prod if env == "prod" else known.demo
     if not rest_url or not ws_url:
         raise ConfigError("expected --env prod, --env demo, or --rest-url and --ws-url")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from cli.plan import is_broker
+from cli.processes import is_broker
 from libs.common.admin import probe_health
 
 PROBE_TIMEOUT_S = 1.0

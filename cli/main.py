@@ -36,6 +36,9 @@ Bars = Annotated[
 ]
 Day = Annotated[str | None, typer.Option("--date", help="Trading day, YYYY-MM-DD.")]
 Hour = Annotated[int | None, typer.Option(min=10, max=16, help="Target hour, Eastern time.")]
+Env = Annotated[str | None, typer.Option(help="Kalshi's own: prod or demo.")]
+RestUrl = Annotated[str | None, typer.Option(help="REST, up to /trade-api/v2.")]
+WsUrl = Annotated[str | None, typer.Option(help="WebSocket, up to /trade-api/ws/v2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -84,21 +87,48 @@ def start(
     brokers: Annotated[
         int, typer.Option(min=1, max=3, help="One leads, the others stand by to take over.")
     ] = 1,
+    mode: Annotated[
+        str, typer.Option(help="sim, dry (sends nothing, records what it would) or live.")
+    ] = "sim",
+    env: Env = None,
+    rest_url: RestUrl = None,
+    ws_url: WsUrl = None,
+    index_url: Annotated[str | None, typer.Option(help="Default Massive's in real time.")] = None,
+    key_id: Annotated[str | None, typer.Option(help="The id of the exchange's key.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="That key, PEM, mode 0600.")] = None,
+    index_key_file: Annotated[
+        Path | None, typer.Option(help="File with the index's API key, mode 0600.")
+    ] = None,
+    risks: Annotated[
+        bool, typer.Option("--i-understand-the-risks", help="Mode live demands it.")
+    ] = False,
 ) -> None:
     """Run all services in the background, against the simulated exchange and index.
 
     Without --date, --bars or --speed it follows the wall clock and the next hourly event.
-    The kill switch stays engaged until `alpha kill-switch off` (or --release).
+    The kill switch stays engaged until `alpha kill-switch off` (or --release). --mode dry or
+    live with --env, keys and files runs on Kalshi itself; what is missing is named at once.
 
     Exit code 0: all READY. 1: something is up already, or not all READY. 2: wrong arguments.
     3: it could not start.
     """
     from cli import up
+    from cli.outside import Given, mode_named
     from cli.plan import parse_day
     from cli.supervise import UpOptions
 
     if day:
         parse_day(day)
+    given = Given(
+        env=env,
+        rest_url=rest_url,
+        ws_url=ws_url,
+        index_url=index_url,
+        key_id=key_id,
+        key_file=key_file,
+        index_key_file=index_key_file,
+        risks_understood=risks,
+    )
     options = UpOptions(
         seed=seed,
         speed=speed,
@@ -107,8 +137,9 @@ def start(
         hour=hour,
         release=release,
         brokers=brokers,
+        mode=mode_named(mode),
     )
-    raise typer.Exit(up.up(options, Console()))
+    raise typer.Exit(up.up(options, given, Console()))
 
 
 @app.command("down")
@@ -144,9 +175,9 @@ def report(day: Day = None, as_json: AsJson = False) -> None:
 def live_smoke(
     key_id: Annotated[str, typer.Option(help="The id that the exchange shows for the key.")],
     key_file: Annotated[Path, typer.Option(help="The private key, PEM, mode 0600.")],
-    env: Annotated[str | None, typer.Option(help="Kalshi's own: prod or demo.")] = None,
-    rest_url: Annotated[str | None, typer.Option(help="REST, up to /trade-api/v2.")] = None,
-    ws_url: Annotated[str | None, typer.Option(help="WebSocket, up to /trade-api/ws/v2.")] = None,
+    env: Env = None,
+    rest_url: RestUrl = None,
+    ws_url: WsUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at an exchange with your key and change nothing: only reads and one subscription.

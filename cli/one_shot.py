@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cli.errors import OperatingError
-from cli.plan import ROOT
+from cli.processes import ROOT
 from libs.common.config import ConfigError
 
 EXIT_USAGE = 2

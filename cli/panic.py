@@ -6,8 +6,9 @@ from cli import broker_admin
 from cli.admin_client import AdminError
 from cli.errors import OperatingError
 from cli.one_shot import run_one_shot
-from cli.plan import ROOT
+from cli.processes import ROOT
 from cli.run_directory import RunDirectory
+from cli.runs import last_live, running
 from libs.common.config import ConfigError
 from libs.common.topology import Service
 
@@ -18,9 +19,13 @@ TIMEOUT_S = 60.0
 def engage_anyhow(reason: str, by: str) -> dict[str, Any]:
     """Engage the switch of the run that is up; return what was confirmed, and by whom.
 
-    Raises OperatingError when nothing is up or not even the one shot could be tried.
+    When nothing is up, what the last run on an outside exchange may have left there is cancelled.
+    Raises OperatingError when there was none, or not even the one shot could be tried.
     """
-    known = broker_admin.demand_running()
+    known = running()
+    if known is None and (left := last_live()) is not None:
+        return without_broker(left, reason, by)
+    known = known or broker_admin.demand_running()
     try:
         answer = broker_admin.engage(known, reason, by)
     except broker_admin.NoLeader:

@@ -2,7 +2,6 @@
 reading the bars and choosing free ports.
 """
 
-import sys
 import uuid
 from datetime import date
 from pathlib import Path
@@ -11,24 +10,27 @@ from typing import Any
 from msgspec import Struct
 
 from cli.keys import write_exchange_key
-from cli.run_directory import RunDirectory, free_ports
-from cli.supervisor import ProcessSpec
+from cli.processes import (
+    Addresses,
+    Plan,
+    nats_process,
+    plain,
+    python_process,
+    service_processes,
+)
+from cli.run_directory import RunDirectory
 from lab.exchange.ladders import LadderConfig
 from lab.market.bars import BarsError
 from lab.market.config import PathConfig, build_path
 from lab.market.path import IndexPath
 from libs.common.clock import NS_PER_S, ClockSpec
 from libs.common.config import ConfigError
-from libs.common.nats_config import render_server
-from libs.common.nats_server import NatsServerError, find_nats_server
-from libs.common.topology import SERVICES, Service
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_HOUR, eastern_date, eastern_datetime
 from libs.domain.families import family_named
 from libs.domain.windows import WindowError, index_targets, next_index_target
 from libs.kalshi.signing import REST_PREFIX, WEBSOCKET_PATH
 
-ROOT = Path(__file__).resolve().parents[1]
 WINDOW_S = 15 * 60
 POINT_E4 = 10_000
 LADDER_RUNGS = {"INXU": 60, "NASDAQ100U": 200}
@@ -47,55 +49,6 @@ class Window(Struct, frozen=True, kw_only=True):
     def start_ns(self) -> int:
         """Return T−15 minutes."""
         return self.target_ns - WINDOW_S * NS_PER_S
-
-
-class Addresses(Struct, frozen=True, kw_only=True):
-    """Where everything of a run listens, on loopback."""
-
-    nats: int
-    exchange: int
-    index: int
-    admin: dict[str, int]
-    metrics: dict[str, int]
-
-    @classmethod
-    def choose(cls, brokers: int = 1) -> "Addresses":
-        """Return free ports, for the six services and the brokers that stand by."""
-        names = [*map(str, SERVICES), *broker_names(brokers)[1:]]
-        ports = free_ports(3 + 2 * len(names))
-        return cls(
-            nats=ports[0],
-            exchange=ports[1],
-            index=ports[2],
-            admin=dict(zip(names, ports[3 : 3 + len(names)], strict=True)),
-            metrics=dict(zip(names, ports[3 + len(names) :], strict=True)),
-        )
-
-    @property
-    def nats_url(self) -> str:
-        """Return where services reach the bus."""
-        return f"nats://127.0.0.1:{self.nats}"
-
-
-def broker_names(brokers: int) -> list[str]:
-    """Return the process names of the brokers: broker, broker-2, and so on."""
-    return [str(Service.BROKER), *(f"{Service.BROKER}-{n}" for n in range(2, brokers + 1))]
-
-
-def is_broker(name: str) -> bool:
-    """Return whether a process of a run is one of its brokers."""
-    return name == Service.BROKER or name.startswith(f"{Service.BROKER}-")
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """All processes of a run, in the order in which they start."""
-
-    run: RunDirectory
-    window: Window
-    clock: ClockSpec
-    addresses: Addresses
-    infrastructure: tuple[ProcessSpec, ...]
-    services: tuple[ProcessSpec, ...]
 
 
 def choose_window(
@@ -170,41 +123,33 @@ def make_plan(
     several brokers one leads, the others stand by.
     """
     addresses = Addresses.choose(brokers)
-    nats_config = _write_nats(run, addresses)
     key_id, key_file = _write_keys(run)
     infrastructure = (
-        _process(run, "nats", str(_nats_program()), "-c", str(nats_config)),
-        _python(run, "exchange", "lab.venue", _exchange(run, window, clock, addresses, key_id)),
-        _python(
+        nats_process(run, addresses),
+        python_process(
+            run, "exchange", "lab.venue", _exchange(run, window, clock, addresses, key_id)
+        ),
+        python_process(
             run,
             "index",
             "lab.market",
             _index(run, window, clock, addresses) | overrides.get("index", {}),
         ),
     )
-    own: dict[str, dict[str, Any]] = {
+    own = {
         "feeds": _feeds(run, window, addresses),
-        "pricer": {},
-        "risk": {},
         "broker": _broker(addresses, key_id, key_file),
-        "monitors": {},
-        "reporting": {
-            "ledger": str(run.root / "ledger"),
-            "reports_dir": str(run.reports),
-        },
     }
-    services = tuple(
-        _service(run, service, name, clock, addresses, own[service] | overrides.get(service, {}))
-        for service in SERVICES
-        for name in (broker_names(brokers) if service is Service.BROKER else [str(service)])
-    )
+    for name, values in overrides.items():
+        own[name] = own.get(name, {}) | values
     return Plan(
         run=run,
-        window=window,
+        target_ns=window.target_ns,
+        origins=window.origins,
         clock=clock,
         addresses=addresses,
         infrastructure=infrastructure,
-        services=services,
+        services=service_processes(run, clock, addresses, own, brokers),
     )
 
 
@@ -251,27 +196,6 @@ def window_clock(window: Window, speed: float, lead_s: float, wall_ns: int) -> C
     )
 
 
-def _nats_program() -> Path:
-    try:
-        return find_nats_server()
-    except NatsServerError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _write_nats(run: RunDirectory, addresses: Addresses) -> Path:
-    passwords = {
-        service: run.token(f"nats-{service}.password").read_text(encoding="utf-8")
-        for service in Service
-    }
-    text = render_server(
-        store_directory=run.root / "nats",
-        ports_directory=run.configs,
-        passwords=passwords,
-        port=addresses.nats,
-    )
-    return run.write_secret("nats-server.conf", text)
-
-
 def _write_keys(run: RunDirectory) -> tuple[str, Path]:
     """Make our exchange key once per run directory; return its id and private key file."""
     known = list(run.public_keys.glob("*.pub.pem"))
@@ -292,11 +216,11 @@ def _exchange(
             "truth_path": str(run.truth_log),
             "port": addresses.exchange,
             "seed": window.path.seed,
-            "clock": _plain(clock),
-            "ladders": [_plain(one) for one in listed_ladders(window.path, window.target_ns)],
+            "clock": plain(clock),
+            "ladders": [plain(one) for one in listed_ladders(window.path, window.target_ns)],
             "accounts": {key_id: ACCOUNT},
         },
-        "path": _plain(window.path),
+        "path": plain(window.path),
         "crowd": {"seed": window.path.seed},
     }
 
@@ -307,8 +231,8 @@ def _index(
     return {
         "api_key_file": str(run.token("index.key")),
         "port": addresses.index,
-        "clock": _plain(clock),
-        "path": _plain(window.path),
+        "clock": plain(clock),
+        "path": plain(window.path),
     }
 
 
@@ -331,49 +255,6 @@ def _broker(addresses: Addresses, key_id: str, key_file: Path) -> dict[str, Any]
         "key_file": str(key_file),
         "account": ACCOUNT,
     }
-
-
-def _service(
-    run: RunDirectory,
-    service: Service,
-    name: str,
-    clock: ClockSpec,
-    addresses: Addresses,
-    values: dict[str, Any],
-) -> ProcessSpec:
-    config = {
-        "service": str(service),
-        "nats_url": addresses.nats_url,
-        "nats_password_file": str(run.token(f"nats-{service}.password")),
-        "admin_token_file": str(run.token("admin.token")),
-        "admin_port": addresses.admin[name],
-        "metrics_port": addresses.metrics[name],
-        "clock": _plain(clock),
-        **({"instance": name} if name != service else {}),
-        **values,
-    }
-    policy = str(ROOT / "configs" / f"{service}.yaml")
-    own = str(run.write_config(name, config))
-    arguments = ("-m", f"services.{service}", "--config", policy, "--config", own)
-    return _process(run, name, sys.executable, *arguments)
-
-
-def _python(run: RunDirectory, name: str, module: str, values: dict[str, Any]) -> ProcessSpec:
-    config = str(run.write_config(name, values))
-    return _process(run, name, sys.executable, "-m", module, "--config", config)
-
-
-def _process(run: RunDirectory, name: str, *arguments: str) -> ProcessSpec:
-    # The simulated outside is not restarted: its memory is the truth of the run.
-    restart = name not in ("exchange", "index")
-    return ProcessSpec(
-        name=name, arguments=arguments, log_file=run.logs / f"{name}.log", restart=restart
-    )
-
-
-def _plain(config: Struct) -> dict[str, Any]:
-    values = {name: getattr(config, name) for name in config.__struct_fields__}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def parse_day(text: str) -> date:

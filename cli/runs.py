@@ -7,6 +7,7 @@ import psutil
 from msgspec import Struct
 
 from cli.run_directory import RunDirectory, home
+from libs.common.topology import Service
 
 
 class RunningRun(Struct, frozen=True):
@@ -26,18 +27,26 @@ class RunningRun(Struct, frozen=True):
 
 
 def up_directory() -> RunDirectory:
-    """Return the directory of `alpha up`; there is one, so a second `up` is refused."""
+    """Return the directory of `alpha up` against the simulated exchange."""
     return RunDirectory(home().resolve() / "up")
 
 
 def running() -> RunningRun | None:
     """Return the run that is up now, `alpha up`'s before a demo; None when nothing runs."""
+    live = [RunDirectory(path) for path in home().resolve().glob("live-*")]
     demos = sorted((home().resolve() / "demo").glob("*/state.json"), reverse=True)
-    for run in (up_directory(), *(RunDirectory(path.parent) for path in demos)):
+    for run in (*live, up_directory(), *(RunDirectory(path.parent) for path in demos)):
         state = run.read_state()
         if state is not None and is_supervisor(int(state.get("supervisor_pid", 0))):
             return RunningRun(run, state)
     return None
+
+
+def last_live() -> RunDirectory | None:
+    """Return the folder of the newest run on an outside exchange, up or not; None without one."""
+    files = list(home().resolve().glob(f"live-*/etc/{Service.BROKER}.yaml"))
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return None if newest is None else RunDirectory(newest.parents[1])
 
 
 def is_supervisor(pid: int) -> bool:

@@ -9,11 +9,13 @@ from typing import Any
 
 from cli.errors import OperatingError
 from cli.health import all_ready, health_of
-from cli.plan import ROOT, Plan, is_broker
+from cli.processes import ROOT, Plan, is_broker
 from cli.supervisor import Child, Supervisor, last_line
 from libs.common.bus import BusError
+from libs.common.nats_bus import NatsBus
 from libs.common.provision import provision
 from libs.common.topology import Service
+from services.broker.killswitch import engage_once
 
 START_TIMEOUT_S = 90.0
 """For a machine with much else to do; what dies is told at once. Usual are ten seconds."""
@@ -50,10 +52,12 @@ class Stack:
             for spec in self.plan.infrastructure:
                 await self.supervisor.start(spec)
             await self._provision()
+            if self.plan.outside:
+                await self._engage_kill_switch()
             for spec in self.plan.services:
                 await self.supervisor.start(spec)
             await self._until("services to be READY", self._all_ready)
-        except (BusError, OSError) as error:
+        except (BusError, OSError, TimeoutError) as error:
             raise StackError(str(error)) from error
         self.ready_s = time.monotonic() - began
 
@@ -103,6 +107,15 @@ class Stack:
                     raise
                 await asyncio.sleep(POLL_S)
 
+    async def _engage_kill_switch(self) -> None:
+        """Begin engaged, whatever the run before left in the store."""
+        password = self.plan.run.token(f"nats-{Service.BROKER}.password").read_text()
+        bus = await NatsBus.connect(self.plan.addresses.nats_url, Service.BROKER, password)
+        try:
+            await engage_once(bus, self.plan.clock.build(), "start", "alpha up")
+        finally:
+            await bus.close()
+
     async def _all_ready(self) -> bool:
         return all_ready(await self.health())
 
@@ -143,7 +156,7 @@ class Stack:
         """Return what `alpha status` and `alpha down` need to know."""
         return {
             "supervisor_pid": os.getpid(),
-            "target_ns": self.plan.window.target_ns,
+            "target_ns": self.plan.target_ns,
             "clock": {
                 "rate": self.plan.clock.rate,
                 "wall_anchor_ns": self.plan.clock.wall_anchor_ns,

@@ -15,12 +15,15 @@ import msgspec
 from msgspec import Struct
 
 from cli.broker_admin import release_kill_switch
-from cli.plan import Plan, choose_window, make_plan, next_window, window_clock
+from cli.outside import Outside, make_outside_plan
+from cli.plan import choose_window, make_plan, next_window, window_clock
+from cli.processes import Plan
 from cli.run_directory import RunDirectory
 from cli.runs import up_directory
 from cli.stack import Stack, StackError
 from libs.common.clock import ClockSpec
 from libs.common.config import ConfigError
+from services.broker.modes import Mode
 
 LEAD_S = 9.0
 EXIT_USAGE = 2
@@ -37,10 +40,19 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     hour: int | None = None
     release: bool = False
     brokers: int = 1
+    mode: Mode = "sim"
+    outside: Outside | None = None
+
+    @property
+    def run_root(self) -> Path:
+        """Return the folder of the run."""
+        return self.outside.run_root if self.outside is not None else up_directory().root
 
 
 def plan_of(options: UpOptions, run: RunDirectory, wall_ns: int) -> Plan:
     """Return the plan of an `alpha up`; raise ConfigError."""
+    if options.outside is not None:
+        return make_outside_plan(run, options.outside, options.mode, options.brokers, wall_ns)
     bars = tuple(Path(name) for name in options.bars)
     virtual = bool(options.day or bars or options.speed)
     if virtual:
@@ -50,7 +62,7 @@ def plan_of(options: UpOptions, run: RunDirectory, wall_ns: int) -> Plan:
     else:
         window = next_window(options.seed, wall_ns)
         clock = ClockSpec()
-    return make_plan(run, window, clock, {}, options.brokers)
+    return make_plan(run, window, clock, {"broker": {"mode": options.mode}}, options.brokers)
 
 
 async def _supervise(options: UpOptions) -> int:
@@ -58,22 +70,34 @@ async def _supervise(options: UpOptions) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    run = RunDirectory.create(up_directory().root)
+    run = RunDirectory.create(options.run_root)
     wall_ns = time.time_ns()
     plan = plan_of(options, run, wall_ns)
-    run.set_aside(str(wall_ns))
+    if not plan.outside:
+        run.set_aside(str(wall_ns))
     stack = Stack(plan)
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    starting = asyncio.create_task(_start(stack, release=options.release), name="start")
     try:
-        await stack.start()
-        if options.release:
-            await release_kill_switch(run, stack.plan.addresses.admin, "alpha up")
-        await stop.wait()
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await stopped
     except StackError as error:
         print(f"could not start: {error}", file=sys.stderr)
         return EXIT_START
     finally:
+        for task in (starting, stopped):
+            task.cancel()
+        await asyncio.gather(starting, stopped, return_exceptions=True)
         await stack.stop()
     return 0
+
+
+async def _start(stack: Stack, *, release: bool) -> None:
+    await stack.start()
+    if release:
+        await release_kill_switch(stack.plan.run, stack.plan.addresses.admin, "alpha up")
 
 
 def main() -> int:

@@ -10,14 +10,16 @@ from typing import Any
 
 import msgspec
 import psutil
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
 from cli.errors import OperatingError
 from cli.health import all_ready, health_of
-from cli.plan import ROOT
+from cli.outside import Given, prepare
+from cli.processes import ROOT
 from cli.run_directory import RunDirectory
-from cli.runs import RunningRun, running, up_directory
+from cli.runs import RunningRun, running
 from cli.supervise import EXIT_USAGE, UpOptions
 from cli.supervisor import last_line
 from libs.common.config import ConfigError
@@ -29,8 +31,11 @@ EXIT_DEGRADED = 1
 EXIT_NOT_RUNNING = 3
 
 
-def up(options: UpOptions, console: Console) -> int:
-    """Start everything in the background; return 0 once all services are READY."""
+def up(options: UpOptions, given: Given, console: Console) -> int:
+    """Start everything in the background; return 0 once all services are READY.
+
+    Raises ConfigError with all that the mode still needs, before anything is started.
+    """
     if (known := running()) is not None:
         console.print(
             f"already up: process {known.supervisor_pid}, {known.run.root}; "
@@ -38,7 +43,11 @@ def up(options: UpOptions, console: Console) -> int:
             soft_wrap=True,
         )
         return EXIT_DEGRADED
-    run = RunDirectory.create(up_directory().root)
+    outside = prepare(options.mode, given, time.time_ns())
+    if outside and (options.day or options.hour or options.bars or options.speed):
+        raise ConfigError("--date, --hour, --bars, --speed: expected with the simulated exchange")
+    options = replace(options, outside=outside)
+    run = RunDirectory.create(options.run_root)
     run.state_file.unlink(missing_ok=True)
     log_file = run.logs / "supervisor.log"
     began = time.monotonic()

@@ -1,10 +1,9 @@
 """The broker's configuration: where the exchange is, the key, and the policy."""
 
-from typing import Literal
-
 from msgspec import field
 
 from libs.common.config import ServiceConfig
+from services.broker.modes import Mode
 from services.broker.policy import Policy
 
 
@@ -19,7 +18,7 @@ class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     key_id: str
     key_file: str
     account: str = "primary"
-    mode: Literal["sim", "dry", "live"] = "sim"
+    mode: Mode = "sim"
     """sim: an exchange of this machine. dry: whatever it is, nothing is sent. live: Kalshi's."""
     risks_understood: bool = False
 

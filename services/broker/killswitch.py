@@ -12,6 +12,15 @@ from libs.common.messages import KillSwitch
 from libs.common.topology import KILL_SWITCH_KEY
 
 WRITE_TRIES = 5
+READ_ONCE_S = 1.0
+
+
+async def engage_once(bus: Bus, clock: Clock, reason: str, by: str) -> None:
+    """Store the engagement, for who keeps no switch. Raises BusError or TimeoutError."""
+    keeper = KillSwitchKeeper(
+        bus, clock, lambda _: None, every_s=1.0, age_s_max=1.0, read_s_max=READ_ONCE_S
+    )
+    await keeper.engage(reason, by)
 
 
 class KillSwitchKeeper:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from libs.common.hosts import is_outside
 
-Mode = Literal["sim", "dry", "paper", "live"]
+Mode = Literal["sim", "dry", "live"]
 
 
 class Situation(Struct, frozen=True, kw_only=True):
@@ -27,8 +27,6 @@ class Situation(Struct, frozen=True, kw_only=True):
 
 def missing(now: Situation) -> tuple[str, ...]:
     """Return everything that keeps this mode from starting, one line each; empty: start."""
-    if now.mode == "paper":
-        return ("mode: paper is not built yet; use sim or dry",)
     found = [*_exchange(now), *_index(now)]
     if now.key_problem:
         found.append(f"exchange key: {now.key_problem}")

@@ -22,7 +22,7 @@ from libs.kalshi.errors import KalshiError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.transport import AiohttpTransport, Timeouts
 from services.broker.config import BrokerConfig
-from services.broker.killswitch import KillSwitchKeeper
+from services.broker.killswitch import engage_once
 from services.broker.signing import KeyFileError, load_signer
 
 STORE_TIMEOUT_S = 3.0
@@ -61,14 +61,7 @@ async def _engage(config: BrokerConfig, clock: Clock, reason: str, by: str) -> s
             password = read_secret(config.nats_password_file, "nats_password_file")
             bus = await NatsBus.connect(config.nats_url, Service.BROKER, password)
             try:
-                await KillSwitchKeeper(
-                    bus,
-                    clock,
-                    lambda _: None,
-                    every_s=config.kill_switch_every_s,
-                    age_s_max=config.kill_switch_age_s_max,
-                    read_s_max=config.kill_switch_read_s_max,
-                ).engage(reason, by)
+                await engage_once(bus, clock, reason, by)
             finally:
                 await bus.close()
     except (BusError, ConfigError, OSError, TimeoutError) as error:

@@ -25,7 +25,8 @@ import msgspec  # noqa: E402
 import numpy as np  # noqa: E402
 
 from cli.broker_admin import release_kill_switch  # noqa: E402
-from cli.plan import Plan, choose_window, make_plan, window_clock  # noqa: E402
+from cli.plan import choose_window, make_plan, window_clock  # noqa: E402
+from cli.processes import Plan  # noqa: E402
 from cli.run_directory import RunDirectory, free_ports  # noqa: E402
 from cli.stack import Stack  # noqa: E402
 from cli.supervisor import ProcessSpec, Supervisor  # noqa: E402

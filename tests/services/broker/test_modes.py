@@ -74,11 +74,6 @@ def test_of_all_combinations_one_starts_live():
     assert starts == [(KALSHI, INDEX_LIVE, "", "", "", True)]
 
 
-def test_paper_is_refused_plainly():
-    situation = Situation(mode="paper", rest_url=HERE[0], ws_url=HERE[1])
-    assert missing(situation) == ("mode: paper is not built yet; use sim or dry",)
-
-
 @pytest.mark.parametrize(
     ("stored", "problem"),
     [
