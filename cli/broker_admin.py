@@ -48,6 +48,12 @@ def release(reason: str, by: str) -> Any:
     return _ask(demand_running(), "ReleaseKillSwitch", request, CALL_TIMEOUT_S)
 
 
+def reset_group(event_ticker: str) -> Any:
+    """Let an event quote again that the exchange stopped; return the broker's state."""
+    request = broker_pb2.ResetOrderGroupRequest(event_ticker=event_ticker)
+    return _ask(demand_running(), "ResetOrderGroup", request, CALL_TIMEOUT_S)
+
+
 def state() -> Any:
     """Return the broker's state of the run that is up."""
     return _ask(demand_running(), "GetState", broker_pb2.GetStateRequest(), CALL_TIMEOUT_S)

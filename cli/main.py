@@ -208,6 +208,15 @@ def spec_drift(
     raise typer.Exit(run({"openapi": openapi, "asyncapi": asyncapi}, as_json=as_json))
 
 
+@app.command("reset-group")
+def reset_group(event: Annotated[str, typer.Argument(help="Its ticker.")]) -> None:
+    """Let an event quote again that the exchange stopped because too much was filled at once."""
+    from cli import broker_admin
+
+    state = broker_admin.reset_group(event.upper())
+    Console().print(f"asked for; the broker: {state.detail}", highlight=False, soft_wrap=True)
+
+
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Show every process. Exit code 0: all well; 1: not all; 3: nothing is up."""

@@ -47,6 +47,7 @@ def test_help(tmp_path: Path, words: list[str]) -> None:
         (["sim", "index", "--key-file", "none"], 2, "expected a readable file at none"),
         (["kill-switch", "on"], 3, "nothing is up"),
         (["kill-switch", "status"], 3, "nothing is up"),
+        (["reset-group", "KXINXU-26OCT02H1200"], 3, "nothing is up"),
     ],
 )
 def test_one_line_says_what_was_expected(

@@ -36,6 +36,9 @@ async def test_a_system_in_the_background(home: Home) -> None:
     assert as_json(home, "kill-switch", "status")["engaged"] is True
     assert run.books().orders == {}
 
+    refused = home.alpha("reset-group", "KXINXU-26OCT02H1200")
+    assert (refused.returncode, "expected one that is stopped" in refused.stderr) == (3, True)
+
     again = home.alpha("up")
     assert again.returncode == 1
     assert "already up" in again.stdout
