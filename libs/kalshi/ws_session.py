@@ -22,13 +22,12 @@ from libs.kalshi.ws_events import Command, Reconnect, StreamEvent
 Handler = Callable[[list[StreamEvent], int], Awaitable[None]]
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 
-POLL_S = 0.1
 TICK_EVERY_NS = 100_000_000
 CLOSE_TIMEOUT_S = 1.0
 
 
 class SessionLimits(Struct, frozen=True, kw_only=True):
-    """Bounds of a session. Silence and backoff are on the Clock; opening is in real seconds."""
+    """Bounds of a session. Silence and backoff are on the Clock; the others are real seconds."""
 
     probe_after_s: float = 1.0
     silence_s: float = 10.0
@@ -36,6 +35,7 @@ class SessionLimits(Struct, frozen=True, kw_only=True):
     backoff_first_s: float = 0.25
     backoff_max_s: float = 15.0
     frame_bytes_max: int = 4 * 1024 * 1024
+    poll_s: float = 0.1
 
     def __post_init__(self) -> None:
         if not 0 < self.probe_after_s < self.silence_s:
@@ -182,7 +182,7 @@ class StreamSession:
         try:
             await self._deliver(self._stream.on_connected(steady_ns), received_ns)
             while True:
-                text = await _receive(socket)
+                text = await _receive(socket, self._limits.poll_s)
                 steady_ns, received_ns = self._steady.now_ns(), self._clock.now_ns()
                 if text is not None:
                     self._quiet_since_ns, self.last_heard_ns = steady_ns, received_ns
@@ -242,10 +242,10 @@ class StreamSession:
         return wait_s * (0.5 + self._jitter.random() / 2)
 
 
-async def _receive(socket: ClientConnection) -> str | bytes | None:
+async def _receive(socket: ClientConnection, poll_s: float) -> str | bytes | None:
     """Return the next frame, or None when none came for a moment (recv is safe to cancel)."""
     try:
-        async with asyncio.timeout(POLL_S):
+        async with asyncio.timeout(poll_s):
             return await socket.recv()
     except TimeoutError:
         return None

@@ -23,6 +23,7 @@ from libs.kalshi.errors import KalshiError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH
 from libs.kalshi.transport import AiohttpTransport, ReadOnlyTransport, Timeouts, Transport
+from libs.kalshi.ws_session import StreamSession
 from services.broker import events as e
 from services.broker import recovery
 from services.broker.admin import BrokerAdmin
@@ -48,6 +49,8 @@ class BrokerApp(AppBase):
     """Make what rests at the exchange equal to the newest verdicts."""
 
     service = Service.BROKER
+    session_type = StreamSession
+    """What keeps the account's socket; a test puts faults in between."""
 
     def __init__(self, config: BrokerConfig) -> None:
         self.config = config
@@ -133,7 +136,12 @@ class BrokerApp(AppBase):
             every_s=config.lease_every_s,
         )
         self._watch = AccountWatch(
-            context, self.exchange, self._signer, config.exchange_ws_url, poll_s=config.poll_s
+            context,
+            self.exchange,
+            self._signer,
+            config.exchange_ws_url,
+            poll_s=config.poll_s,
+            session_type=self.session_type,
         )
         self._writer = Writer(
             context,

@@ -31,7 +31,14 @@ class AccountWatch:
     """The account's socket and its poller."""
 
     def __init__(
-        self, context: Context, exchange: Exchange, signer: Signer, ws_url: str, *, poll_s: float
+        self,
+        context: Context,
+        exchange: Exchange,
+        signer: Signer,
+        ws_url: str,
+        *,
+        poll_s: float,
+        session_type: type[StreamSession],
     ) -> None:
         self._context = context
         self._exchange = exchange
@@ -42,7 +49,7 @@ class AccountWatch:
         """From when on fills are read; moves on with each read that worked."""
         self.overlap_ns = 0
         self._stream = KalshiStream()
-        self._session = StreamSession(
+        self._session = session_type(
             ws_url, self._stream, self._headers, self._on_events, context.clock
         )
 
