@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export ALPHA_HOME ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench format lock proto topology clean setup
+.PHONY: help demo test test-slow sim chaos check bench format lock proto topology clean setup
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,14 @@ test: $(SDKS) ## run the tests (ARGS is passed to pytest)
 
 test-slow: $(SDKS) ## run the long suites: a kill of each service, random kills, storms
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+SEEDS ?= 2000
+RUNS ?= 1
+sim: $(READY) ## simulate seeds of trouble around the broker (SEEDS=n, or SEED=k for one again)
+	@$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+
+chaos: $(READY) ## break real processes: the chaos scenarios, with a table at the end (RUNS=n)
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) $(ARGS)
 
 check: $(READY) ## lint, types, import rules, tidy tests
 	@$(BIN)/ruff check .

@@ -4,18 +4,20 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
 from libs.common.admin import AddServicer
+from libs.common.bus import BusError
 from libs.common.config import ConfigError
 from libs.common.effects import Effect
 from libs.common.hosts import is_outside
 from libs.common.messages import KillSwitch
 from libs.common.runner import AppBase, Context, Fatal
-from libs.common.topology import SIGN_WEBSOCKET, Service
+from libs.common.topology import ORDERS_EPOCH, SIGN_WEBSOCKET, Service
 from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.domain.tickers import series_of_event
 from libs.domain.windows import roll
@@ -195,7 +197,7 @@ class BrokerApp(AppBase):
         try:
             if self.config.mode == "dry":
                 context.log.info("dry: nothing of ours rests, nothing is cancelled")
-            elif self.fence is not None and not self._is_deposed(context, writer):
+            elif self.fence is not None and not await self._is_deposed(context, writer):
                 await self._cancel_and_confirm(context, writer)
         finally:
             await self.exchange.client.close()
@@ -229,12 +231,21 @@ class BrokerApp(AppBase):
             context.log.warning("drain: exchange unread", why=str(error))
             return -1
 
-    def _is_deposed(self, context: Context, writer: Writer) -> bool:
+    async def _is_deposed(self, context: Context, writer: Writer) -> bool:
         ended = context.fatal.exception() if context.fatal.done() else None
         fenced = ended is not None and "FenceRefused" in str(ended)
-        if writer.deposed or fenced or self._lease_taken:
-            context.log.warning("deposed: nothing is cancelled, the account is another broker's")
-            return True
+        if not (writer.deposed or fenced or self._lease_taken):
+            if not await self._sees_a_newer_epoch(context):
+                return False
+        context.log.warning("deposed: nothing is cancelled, the account is another broker's")
+        return True
+
+    async def _sees_a_newer_epoch(self, context: Context) -> bool:
+        """Ask NATS: we may have been stopped, and end before anybody told us. Unreadable is no."""
+        with suppress(BusError, TimeoutError):
+            async with asyncio.timeout(self.config.kill_switch_read_s_max):
+                newest = await context.bus.last_per_subject("ORDERS", ORDERS_EPOCH)
+            return bool(newest) and newest[-1].sequence != self.fence
         return False
 
     # Lease and kill switch

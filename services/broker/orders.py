@@ -122,6 +122,7 @@ class Order:
         """Take a total of fills that someone reports; a smaller one is old news."""
         if filled_e2 <= self.filled_e2:
             return
+        self._sent_by_another(now_ns)
         self.filled_e2 = filled_e2
         if filled_e2 > self.total_max_e2:  # it is larger than we know: an amend landed late
             trigger = Trigger.REAPPEAR if self.state in ENDED else Trigger.LOSE
@@ -129,6 +130,14 @@ class Order:
         else:
             whole = filled_e2 == self.total_max_e2
             self.apply(Trigger.FILL_ALL if whole else Trigger.FILL_PART, now_ns, reason)
+
+    def _sent_by_another(self, now_ns: int) -> None:
+        """Lose an order that is at the exchange before we sent it.
+
+        Ids derive from verdicts: a broker that deposed us while we were stopped sends the same.
+        """
+        if self.state == "intent":
+            self.apply(Trigger.LOSE, now_ns, "sent by another broker")
 
     # Answers of writes
 
@@ -155,7 +164,8 @@ class Order:
 
     def _placed(self, answer: OrderAnswer, now_ns: int, reason: str) -> None:
         if answer.outcome in ("not_sent", "rate_limited"):
-            self.apply(Trigger.WITHHOLD, now_ns, reason)
+            if self.state in ("intent", "submitted"):  # else another broker sent it meanwhile
+                self.apply(Trigger.WITHHOLD, now_ns, reason)
         elif answer.outcome == "refused":
             # "Exists already" proves that this id was taken: by a request of ours that landed.
             landed = answer.code == "order_already_exists" or self.state != "submitted"
@@ -214,6 +224,7 @@ class Order:
     def shown_by_frame(self, shown: ExchangeOrder, now_ns: int) -> None:
         """Take a frame: its end and its fills count, that it "rests" may be old."""
         self._learn(shown)
+        self._sent_by_another(now_ns)
         if not self._ended(shown, now_ns, "frame"):
             self.saw_filled(shown.filled_e2, now_ns, "frame")
 
@@ -233,6 +244,7 @@ class Order:
         was read.
         """
         self._learn(shown)
+        self._sent_by_another(now_ns)
         self.missing_reads = self.missing_since_ns = 0
         if self._ended(shown, now_ns, "read"):
             return

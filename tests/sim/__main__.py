@@ -9,12 +9,18 @@ import time
 import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
+from tests.sim.mutants import MUTANTS
 from tests.sim.points import POINTS
 from tests.sim.world import World
 
-CHUNK = 20
-FAILURES_SHOWN = 10
+CHUNK = 10
+FAILURES_SHOWN = 20
+SEEDS_TO_CATCH = 150
+"""A broken broker must be caught within so many seeds."""
+SEEDS_FOR_EVERY_POINT = 2_000
+"""A run this large has to have killed at every point."""
 
 
 def run_seed(seed):
@@ -85,13 +91,10 @@ class Total:
         return [point for point in POINTS if not self.hit[point]]
 
 
-def run_many(first, count, jobs):
+def run_many(seeds, jobs):
     """Run seeds on several processes and return their total."""
     total = Total()
-    chunks = [
-        range(start, min(start + CHUNK, first + count))
-        for start in range(first, first + count, CHUNK)
-    ]
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     if jobs == 1:
         for chunk in chunks:
             total.merge(run_seeds(chunk))
@@ -102,63 +105,94 @@ def run_many(first, count, jobs):
     return total
 
 
+def catch(name):
+    """Return with which seed a broken broker was caught and what gave it away."""
+    mutant = {one.__name__: one for one in MUTANTS}[name]
+    with mutant():
+        for seed in range(1, SEEDS_TO_CATCH + 1):
+            if why := run_seed(seed)["why"]:
+                return {"seed": seed, "why": why}
+    return {"seed": SEEDS_TO_CATCH, "why": ""}
+
+
+def report_mutants(arguments):
+    """Try each broken broker; return 0 if all are caught."""
+    names = [mutant.__name__ for mutant in MUTANTS]
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        found = dict(zip(names, pool.map(catch, names), strict=True))
+    for name, one in found.items():
+        why = one["why"].partition("\n")[0][:120] or "NOT CAUGHT"
+        sys.stdout.write(f"{name:36} seed {one['seed']:4}  {why}\n")
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(found, indent=1))
+    return 0 if all(one["why"] for one in found.values()) else 1
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=500, help="how many (default 500)")
     parser.add_argument("--first", type=int, default=1, help="the first one (default 1)")
     parser.add_argument("--seed", type=int, help="only this one, with its traceback")
+    parser.add_argument("--also", type=int, nargs="*", default=[], help="these seeds as well")
+    parser.add_argument("--mutants", action="store_true", help="break the broker, be caught")
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
     parser.add_argument("--json", help="file for the result")
     arguments = parser.parse_args()
     if arguments.seed is not None:
         World(arguments.seed).run()
-        print(f"seed {arguments.seed}: all invariants hold")
+        sys.stdout.write(f"seed {arguments.seed}: all invariants hold\n")
         return 0
+    if arguments.mutants:
+        return report_mutants(arguments)
     began_s = time.monotonic()
-    total = run_many(arguments.first, arguments.seeds, arguments.jobs)
+    seeds = [*range(arguments.first, arguments.first + arguments.seeds), *arguments.also]
+    total = run_many(seeds, arguments.jobs)
     return report(total, time.monotonic() - began_s, arguments)
 
 
 def report(total, took_s, arguments):
-    """Print the table, write the JSON, and return the exit code."""
-    never = total.never_hit() if total.seeds >= 2_000 else []
-    print(f"{total.seeds} seeds in {took_s:.0f} s ({total.seeds / took_s * 60:.0f} a minute)")
-    print(f"{total.virtual_s / 3600:.1f} hours of trading, {total.orders} orders, {total.fills} fills")
-    print(f"{sum(total.hit.values())} kills at {len(+total.hit)} points; worst recovery"
-          f" {total.worst_recovery_s:.1f} s")
-    for name, count in sorted(total.faults.items()):
-        print(f"  {count:8d}  {name}")
-    print("kills by point (hit / passed):")
-    for point in POINTS:
-        print(f"  {total.hit[point]:6d} / {total.seen[point]:8d}  {point}")
+    """Write the table and the JSON, and return the exit code."""
+    never = total.never_hit() if total.seeds >= SEEDS_FOR_EVERY_POINT else []
+    lines = [
+        f"{total.seeds} seeds in {took_s:.0f} s ({total.seeds / took_s * 60:.0f} a minute),"
+        f" {total.virtual_s / 3600:.1f} hours of simulated time",
+        f"{total.orders} orders, {total.fills} fills, {sum(total.hit.values())} kills at"
+        f" {len(+total.hit)} points, worst recovery {total.worst_recovery_s:.1f} s",
+        "faults:",
+        *(f"  {count:8d}  {name}" for name, count in sorted(total.faults.items())),
+        "kills by point (hit / passed):",
+        *(f"  {total.hit[point]:6d} / {total.seen[point]:8d}  {point}" for point in POINTS),
+    ]
     for seed, why in sorted(total.failures)[:FAILURES_SHOWN]:
-        print(f"FAILED seed {seed}: {why}\n  again: make sim SEED={seed}")
+        lines.append(f"FAILED seed {seed}: {why}\n  again: make sim SEED={seed}")
     if never:
-        print(f"FAILED: never hit: {', '.join(never)}")
-    print(f"violations: {len(total.failures)}")
+        lines.append(f"FAILED: never hit: {', '.join(never)}")
+    lines.append(f"violations: {len(total.failures)}")
+    sys.stdout.write("\n".join(lines) + "\n")
     if arguments.json:
-        result = {
-            "seeds": total.seeds,
-            "first": arguments.first,
-            "seconds": round(took_s, 1),
-            "orders": total.orders,
-            "fills": total.fills,
-            "virtual_s": round(total.virtual_s),
-            "worst_recovery_s": total.worst_recovery_s,
-            "faults": dict(sorted(total.faults.items())),
-            "hit": dict(sorted(total.hit.items())),
-            "seen": dict(sorted(total.seen.items())),
-            "never_hit": never,
-            "failures": total.failures,
-        }
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
+        Path(arguments.json).write_text(json.dumps(_plain(total, took_s, arguments), indent=1))
     return 1 if total.failures or never else 0
+
+
+def _plain(total, took_s, arguments):
+    return {
+        "seeds": total.seeds,
+        "first": arguments.first,
+        "seconds": round(took_s, 1),
+        "orders": total.orders,
+        "fills": total.fills,
+        "virtual_s": round(total.virtual_s),
+        "worst_recovery_s": total.worst_recovery_s,
+        "faults": dict(sorted(total.faults.items())),
+        "hit": dict(sorted(total.hit.items())),
+        "seen": dict(sorted(total.seen.items())),
+        "failures": total.failures,
+    }
 
 
 if __name__ == "__main__":
     if os.environ.get("PYTHONHASHSEED") != "0":
         # The order of sets of strings is a part of the run: the same seed must be the same run.
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
-        os.execve(sys.executable, [sys.executable, "-m", "tests.sim", *sys.argv[1:]], environment)  # noqa: S606
+        os.execve(sys.executable, [sys.executable, "-m", "tests.sim", *sys.argv[1:]], environment)
     sys.exit(main())

@@ -66,7 +66,18 @@ class Link:
 
 
 class _Entry:
-    __slots__ = ("data", "fence", "future", "give_up_s", "message", "message_id", "subject", "tries")
+    """A publish that is not acknowledged yet."""
+
+    __slots__ = (
+        "data",
+        "fence",
+        "future",
+        "give_up_s",
+        "message",
+        "message_id",
+        "subject",
+        "tries",
+    )
 
     def __init__(self, subject, data, message_id, fence, future, give_up_s):
         self.subject, self.data, self.message_id = subject, data, message_id

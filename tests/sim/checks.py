@@ -13,11 +13,12 @@ from libs.common.messages import (
     Verdict,
 )
 from libs.common.topology import durables_of, stream_named
-from services.broker.core import BrokerCore
 from services.broker import events as e
+from services.broker.core import BrokerCore
 from tests.sim.actors import TARGET_NS, S
 from tests.sim.truth import Violation
 
+CALM_S = 3.0
 SETTLED_AFTER_S = 8.0
 """So long after the target everything is paid: settlement timer, and two polls of the broker."""
 
@@ -28,6 +29,8 @@ def settled(world):
     broker = world.leader()
     if world.true_ns() < TARGET_NS + SETTLED_AFTER_S * S:
         why = "the event is not over"
+    elif world.loop.time() < world.healed_s + CALM_S:
+        why = "who was stopped has only just woken"
     elif broker is None:
         why = "no broker acts"
     elif any(order.state in OPEN_STATES for order in broker.app.core.state.orders.values()):
@@ -35,8 +38,8 @@ def settled(world):
         why = f"open: {[one for one in orders if one.state in OPEN_STATES][:2]}"
     elif fill_counts(world) != world.truth.totals():
         why = f"fills: {difference(fill_counts(world), world.truth.totals())}"
-    elif len(payouts(world)) < len(world.truth.payouts):
-        why = "payouts are missing"
+    elif paid(world) != due(world):
+        why = f"payouts: {difference(paid(world), due(world))}"
     elif behind := unread(world):
         why = f"behind: {behind}"
     return _Answer(not why, why)
@@ -68,8 +71,16 @@ def fill_counts(world):
     return Counter((one.trade_id, one.order_id, one.count_e2, one.fee_e6) for one in fills)
 
 
-def payouts(world):
-    return [one for one in world.log("FILLS") if isinstance(one, ExchangeSettlement)]
+def paid(world):
+    """Count the payouts told, of markets in which something was held at the end."""
+    told = [one for one in world.log("FILLS") if isinstance(one, ExchangeSettlement)]
+    held = [one for one in told if one.yes_count_e2 != one.no_count_e2]
+    return Counter((one.ticker, one.revenue_e6) for one in held)
+
+
+def due(world):
+    held = [one for one in world.truth.payouts if one.yes_e2 != one.no_e2]
+    return Counter((one.ticker, one.revenue_e6) for one in held)
 
 
 def difference(ours, theirs):
@@ -113,10 +124,8 @@ def check_fills(world):
     taken = [one for one in world.log("FILLS") if isinstance(one, Fill) and one.is_taker]
     if taken:
         raise Violation(f"I2 a quote took: {taken[0]}")
-    paid = Counter((one.ticker, one.revenue_e6) for one in payouts(world))
-    due = Counter((one.ticker, one.revenue_e6) for one in world.truth.payouts)
-    if paid != due:
-        raise Violation(f"I2 payouts differ: {difference(paid, due)}")
+    if paid(world) != due(world):
+        raise Violation(f"I2 payouts differ: {difference(paid(world), due(world))}")
 
 
 def check_positions(world):
@@ -147,7 +156,8 @@ def check_log(orders):
             if message.epoch != epoch:
                 raise Violation(f"I4 an intent of epoch {message.epoch} in epoch {epoch}")
             unknown = [
-                one for one, (state, ticker) in states.items()
+                one
+                for one, (state, ticker) in states.items()
                 if state == "unknown" and ticker == message.ticker
             ]
             if message.action != "cancel" and unknown:
@@ -188,9 +198,7 @@ def check_replay(world):
     now_ns = world.true_ns()
     for stream in ("ORDERS", "FILLS"):
         for sequence, message in enumerate(world.log(stream), 1):
-            fresh.handle(
-                e.Folded(now_ns=now_ns, message=message, stream=stream, sequence=sequence)
-            )
+            fresh.handle(e.Folded(now_ns=now_ns, message=message, stream=stream, sequence=sequence))
     for name, order in live.state.orders.items():
         again = fresh.state.orders.get(name)
         if again is None or again.face() != order.face():

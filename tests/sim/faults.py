@@ -187,9 +187,7 @@ async def paused(world, dice, lasts_s):
     )
     world.count_fault("exchange paused")
     await world.sleep(lasts_s / 2)
-    world.venue.engine.set_pause(
-        exchange_active=True, trading_active=True, now_ns=world.true_ns()
-    )
+    world.venue.engine.set_pause(exchange_active=True, trading_active=True, now_ns=world.true_ns())
 
 
 PHASES = (

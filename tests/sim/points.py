@@ -1,6 +1,6 @@
 """The points at which a simulated process may be killed: one on each side of every effect."""
 
-WRITES = ("place", "amend", "cancel", "cancel_all")
+WRITES = ("place", "amend", "cancel", "cancel_all", "group")
 
 BROKER_POINTS = (
     "verdict.given",  # the core is about to hear of a verdict: before any intent

@@ -36,7 +36,9 @@ class Truth:
     def _order(self, event):
         order = event.order
         if event.reason is Reason.NEW:
-            same = [one for one in self.orders.values() if one.client_order_id == order.client_order_id]
+            same = [
+                one for one in self.orders.values() if one.client_order_id == order.client_order_id
+            ]
             if same:
                 raise Violation(f"I1 {order.client_order_id} was accepted twice")
         self.orders[order.order_id] = order
@@ -46,7 +48,9 @@ class Truth:
             if (one.ticker, one.side) == (order.ticker, order.side) and one is not order
         ]
         if order.status == "resting" and beside:
-            raise Violation(f"I5 two orders rest for one quote: {order.order_id} beside {beside[0]}")
+            raise Violation(
+                f"I5 two orders rest for one quote: {order.order_id} beside {beside[0]}"
+            )
         self._check_exposure(order.ticker)
 
     def resting(self):

@@ -38,6 +38,11 @@ _KINDS = {
     ("DELETE", "BatchCancelOrdersV2"): "cancel",
     ("DELETE", "CancelOrderV2"): "cancel",
     ("DELETE", "CancelAllOrders"): "cancel_all",
+    ("POST", "CreateOrderGroup"): "group",
+    ("PUT", "TriggerOrderGroup"): "group",
+    ("PUT", "ResetOrderGroup"): "group",
+    ("PUT", "UpdateOrderGroupLimit"): "group",
+    ("DELETE", "DeleteOrderGroup"): "group",
 }
 
 
@@ -84,9 +89,7 @@ class Venue:
             count_e2=count_e2,
             time_in_force="immediate_or_cancel",
         )
-        return not isinstance(
-            self.engine.place(CROWD, order, self.world.true_ns()), Rejected
-        )
+        return not isinstance(self.engine.place(CROWD, order, self.world.true_ns()), Rejected)
 
     def answer(self, method, path, query, body, *, stale=False):
         """Return (status, body) as the server would, now."""
@@ -230,7 +233,9 @@ class SimTransport:
         date = formatdate(world.true_ns() // NS_PER_S, usegmt=True)
         if fault == "500 done":
             return Answer(500, b"{}", date)
-        return Answer(503, STATUS_BODY, date) if fault == "503 done" else Answer(status, shown, date)
+        return (
+            Answer(503, STATUS_BODY, date) if fault == "503 done" else Answer(status, shown, date)
+        )
 
     def _arrive(self, kind, request, back):
         world = self.world
@@ -283,9 +288,8 @@ class SimSocket:
 
     def deliver(self, text):
         now_s = self.world.loop.time()
-        self._last_s = max(
-            self._last_s + APART_S, now_s + 0.001 + 0.02 * self.world.dice.random(), self.world.silent_until_s
-        )
+        takes_s = 0.001 + 0.02 * self.world.dice.random()
+        self._last_s = max(self._last_s + APART_S, now_s + takes_s, self.world.silent_until_s)
         self.world.loop.outside(self._last_s - now_s, self.frames.put_nowait, text)
 
     def say_error(self, code):

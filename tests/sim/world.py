@@ -226,7 +226,10 @@ class World:
 
     def _wrong_with(self, process, kind, path, body):
         asked = msgspec.json.decode(body)
-        price_e4, count_e2 = round(float(asked["price"]) * 10_000), round(float(asked["count"]) * 100)
+        price_e4, count_e2 = (
+            round(float(asked["price"]) * 10_000),
+            round(float(asked["count"]) * 100),
+        )
         order_id = path.rsplit("/", 2)[-2] if kind == "amend" else ""
         intents = [
             one
@@ -247,7 +250,7 @@ class World:
     def _wrong_switch(self, kind):
         found = self.hub.value("control", KILL_SWITCH_KEY)
         since_s = self.loop.time() - self.engaged_at_s
-        if found is None or decode_kill_switch(found.data).engaged and since_s > SWITCH_GRACE_S:
+        if found is None or (decode_kill_switch(found.data).engaged and since_s > SWITCH_GRACE_S):
             return f"I4 a {kind} {since_s:.3f} s after the kill switch was engaged"
         return ""
 
@@ -360,7 +363,7 @@ class World:
     def leader(self):
         """Return the life of the broker that acts now, None if none does."""
         for life in self.lives:
-            if isinstance(life, BrokerLife) and life.acts:
+            if isinstance(life, BrokerLife) and life.acts and life.app.core.epoch == self.epoch:
                 return life
         return None
 
@@ -401,4 +404,4 @@ class World:
         self.loop._timers.clear()
 
 
-__all__ = ["EVENT", "Process", "World", "itertools", "ORDERS_EPOCH"]
+__all__ = ["EVENT", "ORDERS_EPOCH", "Process", "World", "itertools"]
