@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from libs.domain.eastern import NS_PER_S as NS_PER_S
 
+LOOK_AGAIN_S = 0.5
+"""Who sleeps looks at the clock this often, in real time: it may be set meanwhile."""
+
 
 class Clock(Protocol):
     """Tell UTC time in integer nanoseconds since the epoch, and wait in that time."""
@@ -61,7 +64,7 @@ class SystemClock:
 
     async def sleep_until(self, at_ns: int) -> None:
         while (left_ns := at_ns - time.time_ns()) > 0:
-            await asyncio.sleep(left_ns / NS_PER_S)
+            await asyncio.sleep(min(left_ns / NS_PER_S, LOOK_AGAIN_S))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -81,7 +84,7 @@ class ScaledClock:
 
     async def sleep_until(self, at_ns: int) -> None:
         while (left_ns := at_ns - self.now_ns()) > 0:
-            await asyncio.sleep(left_ns / self.rate / NS_PER_S)
+            await asyncio.sleep(min(left_ns / self.rate / NS_PER_S, LOOK_AGAIN_S))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.rate)

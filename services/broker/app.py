@@ -234,9 +234,9 @@ class BrokerApp(AppBase):
     async def _is_deposed(self, context: Context, writer: Writer) -> bool:
         ended = context.fatal.exception() if context.fatal.done() else None
         fenced = ended is not None and "FenceRefused" in str(ended)
-        if not (writer.deposed or fenced or self._lease_taken):
-            if not await self._sees_a_newer_epoch(context):
-                return False
+        told = writer.deposed or fenced or self._lease_taken
+        if not told and not await self._sees_a_newer_epoch(context):
+            return False
         context.log.warning("deposed: nothing is cancelled, the account is another broker's")
         return True
 

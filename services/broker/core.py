@@ -112,6 +112,7 @@ class BrokerCore:
         assert self.phase == "folding", "an epoch is taken once"
         self.phase = "resolving"
         self._desk.epoch = event.epoch
+        self.state.begin_waits_anew(event.now_ns)  # an earlier life's clock may have been ahead
         for order in self.state.open_orders():
             before = self._desk.look(order)
             order.filled_e2 = max(order.filled_e2, order.fills_e2)
@@ -148,6 +149,8 @@ class BrokerCore:
         if not problem:
             event.target_ns = verdict.target_ns
         event.verdict_at = at
+        # Fills are dated by our clock: behind risk's, it would else date new ones as seen.
+        event.verdict_given_ns = min(verdict.ts_pub_ns, self._desk.now_ns)
         event.verdict = None if problem else verdict
         if problem:
             self._desk.alert("verdict_refused", f"{verdict.id}: {problem}")
@@ -263,7 +266,7 @@ class BrokerCore:
     def _quote(self, event: EventState) -> None:
         verdict = event.verdict
         assert verdict is not None, "without a verdict there is a reason to stop"
-        wanted = wanted_of(verdict.quotes, self.state.used_since(verdict))
+        wanted = wanted_of(verdict.quotes, self.state.used_since(verdict, event.verdict_given_ns))
         steps = plan(event.orders(), wanted, self._desk.now_ns)
         self._desk.cancel(steps.cancels, "not_wanted", urgent=False)
         for change in steps.changes:

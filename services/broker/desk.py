@@ -44,11 +44,12 @@ class Desk:
     def begin(self, now_ns: int) -> bool:
         """Start collecting the effects of one event; tell whether the clock was set back.
 
-        Time never runs back within the core. Messages carry the time that the clock shows: after
-        it was set back they would else be from the future, and every reader would refuse them.
+        Short of that, time never runs back within the core.
         """
         set_back = now_ns < self.clock_ns - SET_BACK_NS
-        self.now_ns = max(self.now_ns, now_ns)
+        if set_back:
+            self.state.begin_waits_anew(now_ns)
+        self.now_ns = now_ns if set_back else max(self.now_ns, now_ns)
         self.clock_ns = now_ns
         self.effects = []
         self.touched = {}
@@ -140,6 +141,8 @@ class Desk:
             self.alert("too_many_orders", f"{policy.max_open_orders} open: {key[0]} not placed")
             return
         client_order_id = reports.client_order_id(verdict.id, *key, generation)
+        if client_order_id in state.orders:
+            return  # adopted: a broker that deposed us placed it, and we are about to be told
         order = Order(
             client_order_id=client_order_id,
             event_ticker=event.event_ticker,

@@ -118,6 +118,14 @@ class Order:
         if self.state in ENDED:
             self.amend_price_e4 = self.amend_total_e2 = None
 
+    def begin_waits_anew(self, now_ns: int) -> None:
+        """Count what seems to lie ahead as of just now: the clock was set back."""
+        if max(self.settled_ns, self.lost_ns, self.missing_since_ns, self.retry_ns) > now_ns:
+            self.settled_ns = min(self.settled_ns, now_ns)
+            self.lost_ns = min(self.lost_ns, now_ns)
+            self.retry_ns = min(self.retry_ns, now_ns)
+            self.missing_reads = self.missing_since_ns = 0
+
     def saw_filled(self, filled_e2: int, now_ns: int, reason: str) -> None:
         """Take a total of fills that someone reports; a smaller one is old news."""
         if filled_e2 <= self.filled_e2:

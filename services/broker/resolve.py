@@ -48,8 +48,8 @@ class Resolver:
             for book in books:
                 book.lookup_busy = False
                 desk.touched[book.event_ticker] = None
-        if not event.complete:
-            return
+        if not event.complete or event.started_ns > desk.now_ns:
+            return  # unanswered, or the clock was set back since: who knows when it began
         taken = [self._take(shown, event.started_ns) for shown in event.orders]
         seen = {order.client_order_id for order in taken if order is not None}
         if not event.event_ticker:

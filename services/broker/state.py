@@ -28,6 +28,8 @@ class EventState:
     verdict: Verdict | None = None
     verdict_at: tuple[int, int] = (0, 0)
     """(ts_pub_ns, stream sequence) of the newest verdict: what is older is ignored."""
+    verdict_given_ns: int = 0
+    """When it was given, by whichever is earlier of risk's clock and ours as it came."""
     open: dict[str, Order] = field(default_factory=dict)
     filled_tickers: set[str] = field(default_factory=set)
     paid: set[str] = field(default_factory=set)
@@ -126,6 +128,28 @@ class State:
         """Return all orders that rest or may come to rest."""
         return [order for event in self.events.values() for order in event.open.values()]
 
+    # A clock that was set back
+
+    def begin_waits_anew(self, now_ns: int) -> None:
+        """Take what seems to lie ahead for something of just now, and every timer for unset.
+
+        After a clock was set back, all that was dated by it would else wait as long again.
+        """
+        for order in self.orders.values():
+            order.begin_waits_anew(now_ns)
+        for table in (self.blocked_ns, self.retry_ns):
+            for key, at_ns in table.items():
+                table[key] = min(at_ns, now_ns)
+        for key, entries in self.used.items():
+            self.used[key] = [(min(at_ns, now_ns), count_e2) for at_ns, count_e2 in entries]
+        orphan_ns = now_ns + to_ns(self.policy.orphan_s)
+        for name, (fill, due_ns) in self.orphans.items():
+            self.orphans[name] = fill, min(due_ns, orphan_ns)
+        for event in self.events.values():
+            event.timers.clear()
+            event.group_retry_ns = min(event.group_retry_ns, now_ns)
+            event.group_triggered_ns = min(event.group_triggered_ns, now_ns)
+
     # What was used of a verdict
 
     def note_used(self, key: Key, count_e2: int, at_ns: int) -> None:
@@ -133,9 +157,9 @@ class State:
         if count_e2 > 0:
             self.used[key].append((at_ns, count_e2))
 
-    def used_since(self, verdict: Verdict) -> dict[Key, int]:
+    def used_since(self, verdict: Verdict, given_ns: int) -> dict[Key, int]:
         """Return what was filled per quote that risk had not seen when it gave the verdict."""
-        since_ns = verdict.ts_pub_ns - to_ns(self.policy.fill_visibility_s)
+        since_ns = given_ns - to_ns(self.policy.fill_visibility_s)
         used: dict[Key, int] = {}
         for quote in verdict.quotes:
             key: Key = (quote.ticker, quote.side)

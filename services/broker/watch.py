@@ -108,12 +108,15 @@ class AccountWatch:
         )
 
     async def read_fills(self) -> None:
-        """Read new fills, with an overlap. Raises KalshiError."""
+        """Read new fills, with an overlap; new by the exchange's clock, for ours may be set.
+
+        Raises KalshiError.
+        """
         context = self._context
-        started_ns = context.now_ns()
         for fill in await self._exchange.fills(self.fills_since_ns):
             context.dispatch(e.FillSeen(now_ns=context.now_ns(), fill=fill))
-        self.fills_since_ns = max(0, started_ns - self.overlap_ns)
+            since_ns = max(0, fill.exchange_ns - self.overlap_ns)
+            self.fills_since_ns = max(self.fills_since_ns or 0, since_ns)
 
     async def _headers(self) -> dict[str, str]:
         signing_ms = self._exchange.client.signing_ms

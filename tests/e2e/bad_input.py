@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from libs.common.inbox import TIMELESS
 from libs.common.messages import Message, encode
 from libs.common.nats_bus import NatsBus
 from libs.common.topology import ORDERS_EPOCH, SUBJECTS, Service, stream_of_subject, subject_of
@@ -44,7 +45,9 @@ def kinds(sample: Message, place: str, now_ns: int) -> list[tuple[str, bytes, st
     """Return (subject, bytes, reason) of each kind of badness."""
     good = encode(sample)
     hour_later = changed(sample, ts_pub_ns=now_ns + HOUR_NS)
+    dated = [] if stream_of_subject(place) in TIMELESS else [(place, hour_later, "future_dated")]
     return [
+        *dated,
         (place, f'{{"password": "{SECRET}", oops'.encode(), "undecodable"),
         (place, b"\x00\xff\xfe\x00", "undecodable"),
         (place, b"", "undecodable"),
@@ -52,7 +55,6 @@ def kinds(sample: Message, place: str, now_ns: int) -> list[tuple[str, bytes, st
         (place, changed(sample, type="nonsense.9", token=SECRET), "undecodable"),
         (place, changed(sample, ts_event_ns=10**19), "undecodable"),
         (place, changed(sample, source=["a", "list"]), "undecodable"),
-        (place, hour_later, "future_dated"),
         (place, encode(stranger(sample)), "wrong_subject"),
     ]
 

@@ -10,7 +10,7 @@ import asyncio
 import heapq
 from contextvars import ContextVar, copy_context
 
-from libs.common.clock import NS_PER_S
+from libs.common.clock import LOOK_AGAIN_S, NS_PER_S
 
 SAME_TIME_S = 1e-9
 
@@ -136,7 +136,7 @@ class SimClock:
 
     async def sleep_until(self, at_ns):
         while (left_ns := at_ns - self.now_ns()) > 0:
-            await asyncio.sleep(left_ns / NS_PER_S)
+            await asyncio.sleep(min(left_ns / NS_PER_S, LOOK_AGAIN_S))
 
     async def sleep(self, seconds):
         await asyncio.sleep(seconds)

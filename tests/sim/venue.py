@@ -16,7 +16,8 @@ from lab.exchange.feed import Feed
 from lab.exchange.ladders import LadderConfig, build_ladder
 from lab.exchange.limits import Limits
 from lab.exchange.model import MarketStatus, NewOrder, OrderChanged, Rejected
-from lab.exchange.routes import Access, Router
+from lab.exchange.routes import Router
+from lab.exchange.server import _BUCKETS
 from lab.exchange.wire import order_object, wire_ms
 from libs.common.clock import NS_PER_S
 from libs.kalshi.errors import NoAnswerError, NotSentError
@@ -56,10 +57,10 @@ class Venue:
         self.engine = Engine(world.seed)
         self.limits = Limits("advanced", 1_000.0)
         self.feed = Feed(self.engine)
-        self.connections = set()
-        self.orders_seen = []
+        self.connections: set[SimSocket] = set()
+        self.orders_seen: list[tuple[int, dict]] = []
         self.engine.listen(self._take)
-        self.engine.add_ladder(build_ladder(ladder), world.true_ns())
+        self.engine.add_ladder(build_ladder(ladder, NS_PER_S), world.true_ns())
         for account in (OURS, CROWD):
             self.engine.open_account(account, 10**11)
 
@@ -77,7 +78,7 @@ class Venue:
             closed = self.engine.state.event_markets[name][0].status is MarketStatus.CLOSED
             if closed and event.target_ns <= now_ns:
                 level_e4 = self.world.settlement_level_e4
-                self.engine.settle(name, level_e4, now_ns, settlement_timer_ns=NS_PER_S)
+                self.engine.settle(name, level_e4, now_ns)
         self.feed.flush_tickers(now_ns)
 
     def trade(self, ticker, side, price_e4, count_e2):
@@ -99,11 +100,9 @@ class Venue:
             route, names = found.route, found.names
             if route is None:
                 raise not_found()
-            if route.access is not Access.PUBLIC:
+            if (bucket := _BUCKETS.get(route.access)) is not None:
                 cost = route.cost if isinstance(route.cost, int) else route.cost(body)
-                write = route.access is Access.WRITE
-                take = self.limits.take_write if write else self.limits.take_read
-                if not take(OURS, cost, now_ns):
+                if not self.limits.take(bucket, OURS, cost, now_ns):
                     raise too_many()
             self.advance()
             if stale and (old := self._old_orders(route.operation, names, query)) is not None:

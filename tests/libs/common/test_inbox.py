@@ -17,6 +17,7 @@ from tests.libs.common.samples import SAMPLES
 S = 1_000_000_000
 SECRET = "hush-hush-hush-9876"
 (FILL,) = [sample for sample in SAMPLES if type(sample).__name__ == "Fill"]
+(TICK,) = [sample for sample in SAMPLES if type(sample).__name__ == "IndexTick"]
 NOW = FILL.ts_pub_ns
 SUBJECT = subject_of(FILL)
 
@@ -74,11 +75,18 @@ def test_a_message_on_another_s_subject_is_refused() -> None:
 
 @pytest.mark.parametrize("field", ["ts_event_ns", "ts_pub_ns"])
 def test_a_message_from_the_future_is_refused(field: str) -> None:
-    edge = Edge()
-    at_limit = replace(FILL, **{field: NOW + 5 * S})
-    assert edge.open(encode(at_limit))[0] == at_limit
-    letter = edge.refused(encode(replace(FILL, **{field: NOW + 6 * S})))
+    edge, place = Edge(), subject_of(TICK)
+    at_limit = replace(TICK, **{field: NOW + 5 * S})
+    assert edge.open(encode(at_limit), place)[0] == at_limit
+    letter = edge.refused(encode(replace(TICK, **{field: NOW + 6 * S})), place)
     assert letter.reason == "future_dated: 6.0 s ahead"
+
+
+@pytest.mark.parametrize("kind", ["OrderIntent", "OrderUpdate", "BrokerEpoch", "Fill"])
+def test_orders_and_fills_count_whatever_a_clock_says(kind) -> None:
+    """A reader whose clock was set back, or a broker whose clock is ahead: exposure is exposure."""
+    sample = next(one for one in SAMPLES if type(one).__name__ == kind)
+    assert Edge(sample.ts_pub_ns - 300 * S).open(encode(sample), subject_of(sample))[0] == sample
 
 
 def test_an_old_message_is_no_fault() -> None:

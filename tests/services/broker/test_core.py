@@ -497,3 +497,51 @@ class TestRefusedVerdicts:
         rig.verdict(*GO, provenance="synthetic")
         rig.answer_all()
         assert rig.resting() == RESTING
+
+
+class TestAClockThatIsSet:
+    def test_a_lost_order_is_resolved_soon_after_the_clock_was_set_back(self):
+        rig = Rig()
+        rig.now_ns += 300 * S  # ahead of the exchange's
+        rig.verdict(*GO)
+        for _ in GO:
+            rig.answer("dropped")
+        rig.now_ns -= 300 * S
+        rig.settle_down(20)
+        assert set(rig.states().values()) == {"rejected"}
+
+    def test_a_read_under_way_while_the_clock_is_set_back_says_nothing(self):
+        rig = quoting()
+        rig.send(
+            e.OrdersRead(
+                now_ns=rig.now_ns - 300 * S,
+                event_ticker="",
+                started_ns=rig.now_ns,
+                complete=True,
+                orders=(),
+            )
+        )
+        assert set(rig.states().values()) == {"resting"}
+
+
+def test_what_another_broker_sent_under_our_id_is_unknown_to_us():
+    """We were stopped after an intent; who deposed us sent the same order, and it is filled."""
+    rig = Rig()
+    rig.verdict(GO[0])
+    submit = rig.writes.pop()
+    rig.perform(submit)
+    rig.fill("X1", 200)
+    assert set(rig.states().values()) == {"unknown"}
+    (reply,) = rig.replies(submit, None, "not_sent")
+    rig.send(reply)
+    assert set(rig.states().values()) == {"unknown"}
+
+
+def test_a_verdict_is_not_filled_twice_by_a_broker_whose_clock_is_behind_risk_s():
+    rig = Rig()
+    rig.verdict(GO[0], ts_pub_ns=rig.now_ns + 3 * S, expires_at_ns=rig.now_ns + 60 * S)
+    rig.answer_all()
+    rig.advance(0.5)
+    rig.fill("X1", 500)
+    rig.answer_all()
+    assert rig.resting() == {}

@@ -128,7 +128,7 @@ def test_the_books_after_a_restart_are_those_before_it():
         one: order.face() for one, order in before.orders.items()
     }
     assert rig.writes == [], "the verdict still wants what rests"
-    assert after.used_since(rig.last_verdict) == {(A, "bid"): 200}
+    assert after.used_since(rig.last_verdict, rig.last_verdict.ts_pub_ns) == {(A, "bid"): 200}
 
 
 def test_a_refusal_is_remembered_over_a_restart():
