@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from libs.common.clock import ManualClock
+from libs.kalshi.caller import ONCE, Repeats
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH
 from libs.kalshi.transport import AiohttpTransport, Timeouts
@@ -48,13 +49,13 @@ class OffClock:
 class Desk:
     """One account's client; `exchange` is the other end of it."""
 
-    def __init__(self, exchange: Exchange, signer: Signer) -> None:
+    def __init__(self, exchange: Exchange, signer: Signer, repeats: Repeats = ONCE) -> None:
         self.exchange = exchange
         self.signer = signer
         self.clock = OffClock(exchange.clock)
         url = f"http://127.0.0.1:{exchange.server.port}/trade-api/v2"
         transport = AiohttpTransport(Timeouts(connect_s=2.0, total_s=2.0))
-        self.client = KalshiClient(url, transport, self.clock, signer)
+        self.client = KalshiClient(url, transport, self.clock, signer, repeats)
 
     @property
     def ws_url(self) -> str:
@@ -93,10 +94,12 @@ def order(
 
 
 @asynccontextmanager
-async def desk_at(path: Path, signer: str = "ed25519", **settings: Any) -> AsyncIterator[Desk]:
+async def desk_at(
+    path: Path, signer: str = "ed25519", repeats: Repeats = ONCE, **settings: Any
+) -> AsyncIterator[Desk]:
     """Serve an exchange and sit at it."""
     async with running_exchange(path, **settings) as exchange:
-        desk = Desk(exchange, SIGNERS[signer])
+        desk = Desk(exchange, SIGNERS[signer], repeats)
         try:
             yield desk
         finally:
