@@ -143,11 +143,16 @@ class KalshiFeed:
                 self._dispatch(
                     FeedAlive(now_ns=now_ns, feed=LADDERS, heard_ns=as_of_ns, losses=losses)
                 )
-            elif said != (detail := session.last_failure or "not connected"):
+            elif said != (detail := self._why_unheard(connected)):
                 said = detail
                 self._dispatch(
                     FeedFailed(now_ns=now_ns, feed=LADDERS, detail=detail, losses=losses)
                 )
+
+    def _why_unheard(self, connected: bool) -> str:
+        if connected:
+            return "the books are not subscribed to"
+        return self.session.last_failure or "not connected"
 
     async def run_discovery(self) -> None:
         """Look for our series' open events now and every so often, soon again if that failed."""

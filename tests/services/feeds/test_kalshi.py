@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from lab.exchange.faults import FrameWhere, Silence, When
 from lab.exchange.ladders import LadderConfig, build_ladder
 from libs.common.bus import Fence
 from libs.common.memory_bus import MemoryHub
@@ -25,6 +26,7 @@ from libs.common.runner import Runner
 from libs.common.topology import SIGN_WEBSOCKET, Service
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.transport import AiohttpTransport
+from libs.kalshi.ws import BOOKS
 from services.feeds.app import FeedsApp
 from services.feeds.config import FeedsConfig
 from services.feeds.kalshi import KalshiFeed, UnreadableEvent, as_of_ns, read_event
@@ -237,6 +239,21 @@ async def test_resync_of_markets_that_are_gone_asks_for_nothing(rig: Rig) -> Non
     await rig.feed.resync((MARKET, "never-heard-of"))
     await rig.feed.resync(())
     assert not rig.task.done()
+
+
+async def test_books_whose_subscription_falls_silent_are_not_vouched_for(tmp_path: Path) -> None:
+    """The connection lives on and lists its subscriptions: that says nothing of books."""
+    mute = Silence(s=600, where=FrameWhere(channels=(BOOKS,)), when=When(from_s=60, count=1))
+    async with running_exchange(tmp_path, faults=(mute,)) as exchange:
+        began_ns = exchange.clock.now_ns()
+        rig = Rig(exchange, tmp_path)
+        await rig.sign()
+        await rig.whole()
+        await rig.snapshot(lambda one: len(one.stale) == 5)
+        rig.runner.stop()
+        await asyncio.gather(rig.task, return_exceptions=True)
+    whole = [one for one in rig.said("LADDERS", LadderSnapshot) if not one.stale]
+    assert began_ns < max(one.recv_ns for one in whole) <= began_ns + 60 * S
 
 
 async def test_the_exchange_s_word_and_its_clock_come(rig: Rig) -> None:
