@@ -8,6 +8,7 @@ from uuid import uuid4
 from tests.conformance.sdk import Sdk
 
 NESTED, PARTITION = "KXINXU", "KXINX"
+PRICE = 40
 
 
 async def open_markets(sdk: Sdk, series: str = NESTED) -> list[dict[str, Any]]:
@@ -32,16 +33,15 @@ async def wide_market(sdk: Sdk) -> dict[str, Any]:
     )
 
 
-def cents(price: str) -> int:
-    """Return a price of a one-cent grid in cents."""
-    return round(float(price) * 100)
+async def quiet_market(sdk: Sdk) -> str:
+    """Return the first market whose book is empty: nobody but us comes there.
 
-
-def inside(market: dict[str, Any]) -> int:
-    """Return a price in cents between bid and ask."""
-    bid, ask = cents(market["yes_bid_dollars"]), cents(market["yes_ask_dollars"])
-    assert ask - bid >= 4, f"expected room between {bid} and {ask}"
-    return (bid + ask) // 2
+    It is far from the index, where no participant of the crowd buys or sells.
+    """
+    for market in await open_markets(sdk):
+        if market["yes_bid_size_fp"] == market["yes_ask_size_fp"] == "0.00":
+            return str(market["ticker"])
+    raise AssertionError("expected a market that nobody quotes")
 
 
 def order(ticker: str, side: str, price_cents: int, count: str, **changes: Any) -> dict[str, Any]:
@@ -65,12 +65,10 @@ async def place(sdk: Sdk, *words: Any, **changes: Any) -> dict[str, Any]:
     return answer
 
 
-async def take(sdk: Sdk, market: dict[str, Any], count: str = "1.00") -> dict[str, Any]:
-    """Buy YES of a two-sided market at up to five cents above its ask; return the answer."""
-    limit = min(cents(market["yes_ask_dollars"]) + 5, 99)
-    return await place(
-        sdk, market["ticker"], "bid", limit, count, time_in_force="immediate_or_cancel"
-    )
+async def take(sdk: Sdk, other: Sdk, ticker: str, count: str = "1.00") -> dict[str, Any]:
+    """Buy YES in a quiet market, from another who offered just that; return the answer."""
+    await place(other, ticker, "ask", PRICE, count, post_only=True)
+    return await place(sdk, ticker, "bid", PRICE, count, time_in_force="immediate_or_cancel")
 
 
 async def until(

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from tests.conformance.cases import case
-from tests.conformance.market import cents, inside, order, place, take, wide_market
+from tests.conformance.market import PRICE, order, place, quiet_market, take
 from tests.conformance.sdk import Sdk
 from tests.conformance.simulator import Simulator
 from tests.lab.exchange.schemas import check_object
@@ -76,14 +76,13 @@ async def test_each_401(sdk: Sdk) -> None:
 
 
 @case("C42", "CreateOrderV2")
-async def test_orders_that_are_refused(sdk: Sdk) -> None:
+async def test_orders_that_are_refused(sdk: Sdk, other: Sdk) -> None:
     """Balance, post-only cross, off the grid, no size, past expiry: nested 400s by code."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
-    crossing = min(cents(market["yes_ask_dollars"]) + 5, 99)
+    ticker, price = await quiet_market(sdk), PRICE
+    offered = await place(other, ticker, "ask", price, "1.00", post_only=True)
     for changes, code, details in (
         ({"count": "99000000.00"}, "insufficient_balance", None),
-        ({"post_only": True, "price": f"{crossing / 100:.4f}"}, "invalid_order", "post only cross"),
+        ({"post_only": True}, "invalid_order", "post only cross"),
         ({"price": f"{price / 100 + 0.005:.4f}"}, "invalid_price", None),
         ({"count": "0.00"}, "invalid_order_size", None),
         (
@@ -96,13 +95,13 @@ async def test_orders_that_are_refused(sdk: Sdk) -> None:
             "CreateOrderV2", {**order(ticker, "bid", price, "1.00"), **changes}
         )
         assert (refusal[0], *error_of(refusal[1])) == (400, code, details), changes
+    await other.ask("CancelOrderV2", order_id=offered["order_id"])
 
 
 @case("C43", "CreateOrderV2", "CancelOrderV2")
 async def test_a_client_order_id_is_used_once_for_ever(sdk: Sdk) -> None:
     """409 order_already_exists, also after the first order was cancelled."""
-    market = await wide_market(sdk)
-    request = order(market["ticker"], "bid", inside(market), "1.00", post_only=True)
+    request = order(await quiet_market(sdk), "bid", PRICE, "1.00", post_only=True)
     placed = await sdk.ask("CreateOrderV2", request)
     for _ in range(2):
         status, body = await sdk.refused("CreateOrderV2", request)
@@ -113,14 +112,13 @@ async def test_a_client_order_id_is_used_once_for_ever(sdk: Sdk) -> None:
 
 
 @case("C44", "CancelOrderV2", "AmendOrderV2")
-async def test_what_is_done_is_not_found(sdk: Sdk) -> None:
+async def test_what_is_done_is_not_found(sdk: Sdk, other: Sdk) -> None:
     """Cancelling again, an executed order, or a stranger's id: 404; so does amending it."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     placed = await place(sdk, ticker, "bid", price, "1.00", post_only=True)
     order_id = placed["order_id"]
     await sdk.ask("CancelOrderV2", order_id=order_id)
-    executed = (await take(sdk, market))["order_id"]
+    executed = (await take(sdk, other, ticker))["order_id"]
     for done in (order_id, executed, "00000000-0000-0000-0000-000000000000"):
         status, body = await sdk.refused("CancelOrderV2", order_id=done)
         assert (status, error_of(body)[0]) == (404, "not_found")
@@ -133,8 +131,7 @@ async def test_what_is_done_is_not_found(sdk: Sdk) -> None:
 @case("C45", "AmendOrderV2", "CreateOrderV2")
 async def test_amendments_that_do_not_fit(sdk: Sdk) -> None:
     """An amend that names another side, market or client order id than the order's."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     request = order(ticker, "bid", price, "1.00", post_only=True)
     order_id = (await sdk.ask("CreateOrderV2", request))["order_id"]
     wanted = {name: request[name] for name in ("ticker", "side", "price", "count")}
@@ -170,8 +167,7 @@ async def test_the_writes_of_v1_are_gone(sdk: Sdk) -> None:
 @case("C47")
 async def test_the_flat_shape_of_wrong_types(sdk: Sdk) -> None:
     """A count as a JSON number, and a body that is no JSON: 400 {code, message, details}."""
-    market = await wide_market(sdk)
-    number = {**order(market["ticker"], "bid", 10, "1.00"), "count": 1}
+    number = {**order(await quiet_market(sdk), "bid", PRICE, "1.00"), "count": 1}
     for body in (number, ["no object"], 7):
         answer = await sdk.raw("POST", ORDERS, body=body)
         assert answer.status_code == 400

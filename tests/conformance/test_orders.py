@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.conformance.cases import case
-from tests.conformance.market import cents, inside, order, place, take, until, wide_market
+from tests.conformance.market import PRICE, order, place, quiet_market, take, until
 from tests.conformance.sdk import Sdk
 
 
@@ -36,8 +36,7 @@ async def balance(sdk: Sdk) -> Decimal:
 )
 async def test_an_order_rests_and_is_cancelled(sdk: Sdk) -> None:
     """A resting order is in every read that should show it, locks its cost, and goes once."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     before = await balance(sdk)
     placed = await place(sdk, ticker, "bid", price, "3.00", post_only=True)
     assert (placed["fill_count"], placed["remaining_count"]) == ("0.00", "3.00")
@@ -46,7 +45,7 @@ async def test_an_order_rests_and_is_cancelled(sdk: Sdk) -> None:
     shown = await get_order(sdk, order_id)
     assert (shown["book_side"], shown["outcome_side"]) == ("bid", "yes")
     assert (shown["status"], shown["initial_count_fp"]) == ("resting", "3.00")
-    assert cents(shown["yes_price_dollars"]) + cents(shown["no_price_dollars"]) == 100
+    assert (shown["yes_price_dollars"], shown["no_price_dollars"]) == ("0.4000", "0.6000")
     listed = await sdk.ask("GetOrders", ticker=ticker, status="resting", limit=10)
     assert order_id in [each["order_id"] for each in listed["orders"]]
     one = await sdk.ask("GetOrderQueuePosition", order_id=order_id)
@@ -63,15 +62,16 @@ async def test_an_order_rests_and_is_cancelled(sdk: Sdk) -> None:
 
 
 @case("C12", "CreateOrderV2", "GetFills", "GetPositions", "GetBalance", "GetOrder")
-async def test_taking_pays_the_fee_to_the_micro_dollar(sdk: Sdk) -> None:
+async def test_taking_pays_the_fee_to_the_micro_dollar(sdk: Sdk, other: Sdk) -> None:
     """A taker fill: fee of 0.07 C P (1-P) ceiled to 0.000001, debit floored to 0.0001."""
-    market = await wide_market(sdk)
+    ticker = await quiet_market(sdk)
     before = await balance(sdk)
-    taken = await take(sdk, market)
+    taken = await take(sdk, other, ticker)
     assert (taken["fill_count"], taken["remaining_count"]) == ("1.00", "0.00")
     fills = await sdk.ask("GetFills", order_id=taken["order_id"])
     [fill] = fills["fills"]
-    price = Decimal(fill["yes_price_dollars"])
+    price = Decimal(PRICE) / 100
+    assert Decimal(fill["yes_price_dollars"]) == price
     model = Decimal("0.07") * price * (1 - price)
     fee = model.quantize(Decimal("0.000001"), ROUND_CEILING)
     paid = -(-price - fee).quantize(Decimal("0.0001"), ROUND_FLOOR)
@@ -84,37 +84,32 @@ async def test_taking_pays_the_fee_to_the_micro_dollar(sdk: Sdk) -> None:
     assert Decimal(taken["average_fill_price"]) == price
     shown = await get_order(sdk, taken["order_id"])
     assert (shown["status"], shown["taker_fees_dollars"]) == ("executed", fill["fee_cost"])
-    held = await sdk.ask("GetPositions", ticker=market["ticker"])
+    held = await sdk.ask("GetPositions", ticker=ticker)
     [position] = held["market_positions"]
     assert Decimal(position["position_fp"]) >= 1
-    assert held["event_positions"][0]["event_ticker"] == market["event_ticker"]
+    assert ticker.startswith(held["event_positions"][0]["event_ticker"])
 
 
 @case("C13", "CreateOrderV2", "GetFills")
 async def test_making_is_free_on_the_index(sdk: Sdk, other: Sdk) -> None:
     """A maker's fill costs no fee on an index series; the taker's fill is the same trade."""
-    market = await wide_market(sdk)
-    price = inside(market)
-    made = await place(sdk, market["ticker"], "ask", price, "2.00", post_only=True)
-    await place(other, market["ticker"], "bid", price, "2.00", time_in_force="immediate_or_cancel")
-    fills = (
-        await until(
-            lambda: sdk.ask("GetFills", order_id=made["order_id"]), lambda page: page["fills"]
-        )
-    )["fills"]
-    assert {(fill["is_taker"], fill["fee_cost"]) for fill in fills} == {(False, "0.000000")}
-    assert {fill["outcome_side"] for fill in fills} == {"no"}
-    assert sum(Decimal(fill["count_fp"]) for fill in fills) == 2
-    theirs = await other.ask("GetFills", ticker=market["ticker"], limit=20)
-    mine = {fill["trade_id"] for fill in fills}
-    assert mine & {fill["trade_id"] for fill in theirs["fills"]}
+    ticker = await quiet_market(sdk)
+    made = await place(sdk, ticker, "bid", PRICE, "2.00", post_only=True)
+    await place(other, ticker, "ask", PRICE, "2.00", time_in_force="immediate_or_cancel")
+    [fill] = (await sdk.ask("GetFills", order_id=made["order_id"]))["fills"]
+    assert (fill["is_taker"], fill["fee_cost"]) == (False, "0.000000")
+    assert (fill["outcome_side"], fill["count_fp"]) == ("yes", "2.00")
+    theirs = (await other.ask("GetFills", ticker=ticker, limit=1))["fills"]
+    assert [(each["trade_id"], each["outcome_side"]) for each in theirs] == [
+        (fill["trade_id"], "no")
+    ]
 
 
 @case("C14", "CreateOrderV2")
 async def test_fill_or_kill_is_whole_or_nothing(sdk: Sdk) -> None:
     """Fill-or-kill beyond what the book holds is refused whole with 409."""
-    market = await wide_market(sdk)
-    killed = order(market["ticker"], "bid", inside(market), "1.00", time_in_force="fill_or_kill")
+    ticker = await quiet_market(sdk)
+    killed = order(ticker, "bid", PRICE, "1.00", time_in_force="fill_or_kill")
     status, body = await sdk.refused("CreateOrderV2", killed)
     assert (status, body["error"]["code"]) == (409, "fill_or_kill_insufficient_resting_volume")
 
@@ -122,8 +117,7 @@ async def test_fill_or_kill_is_whole_or_nothing(sdk: Sdk) -> None:
 @case("C15", "AmendOrderV2", "DecreaseOrderV2", "GetOrderQueuePosition", "CancelOrderV2")
 async def test_amending_and_the_place_in_the_queue(sdk: Sdk, other: Sdk) -> None:
     """Less keeps the place; a new price or more loses it; decrease by and to, clamped."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     first = (await place(sdk, ticker, "bid", price, "5.00", post_only=True))["order_id"]
     behind = (await place(other, ticker, "bid", price, "1.00", post_only=True))["order_id"]
 
@@ -159,8 +153,7 @@ async def test_amending_and_the_place_in_the_queue(sdk: Sdk, other: Sdk) -> None
 @case("C16", "BatchCreateOrdersV2", "BatchCancelOrdersV2")
 async def test_batches(sdk: Sdk) -> None:
     """One bad item spoils nothing: each has its own answer, null where nothing happened."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     good = order(ticker, "bid", price, "1.00", post_only=True)
     unknown = order("KXINXU-26OCT02H1100-T1", "bid", price, "1.00")
     created = await sdk.ask("BatchCreateOrdersV2", {"orders": [good, unknown]})
@@ -179,9 +172,9 @@ async def test_batches(sdk: Sdk) -> None:
 @case("C17", "CancelAllOrders", "GetOrders")
 async def test_cancel_all(sdk: Sdk) -> None:
     """Cancel-all answers 204 without a body, and then nothing rests."""
-    market = await wide_market(sdk)
+    ticker = await quiet_market(sdk)
     for _ in range(2):
-        await place(sdk, market["ticker"], "bid", inside(market), "1.00", post_only=True)
+        await place(sdk, ticker, "bid", PRICE, "1.00", post_only=True)
     assert await sdk.ask("CancelAllOrders", subaccount=0) is None
     await until(lambda: sdk.ask("GetOrders", status="resting"), lambda page: page["orders"] == [])
 
@@ -189,8 +182,7 @@ async def test_cancel_all(sdk: Sdk) -> None:
 @case("C18", "CreateOrderV2", "AmendOrderV2", "GetOrder")
 async def test_expiry(sdk: Sdk) -> None:
     """An order goes at its expiration time; zero in an amend takes the time away."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     soon = int(time.time()) + 2
     placed = [
         await place(sdk, ticker, "bid", price, "1.00", post_only=True, expiration_time=soon)
@@ -207,11 +199,10 @@ async def test_expiry(sdk: Sdk) -> None:
 
 
 @case("C19", "CreateOrderV2", "GetPositions")
-async def test_reduce_only(sdk: Sdk) -> None:
-    """Reduce-only takes no more than what is held, and only as immediate-or-cancel."""
-    market = await wide_market(sdk)
-    ticker = market["ticker"]
-    await take(sdk, market, "5.00")
+async def test_reduce_only(sdk: Sdk, other: Sdk) -> None:
+    """Reduce-only sells what is held and no more, and only as immediate-or-cancel."""
+    ticker = await quiet_market(sdk)
+    await take(sdk, other, ticker, "5.00")
     [position] = (await sdk.ask("GetPositions", ticker=ticker))["market_positions"]
     held = Decimal(position["position_fp"])
     assert held > 0
@@ -219,19 +210,17 @@ async def test_reduce_only(sdk: Sdk) -> None:
     resting = order(ticker, "ask", 99, too_many, reduce_only=True)
     status, body = await sdk.refused("CreateOrderV2", resting)
     assert (status, body["error"]["code"]) == (400, "invalid_order")
-    sold = await place(
-        *(sdk, ticker, "ask", 1, too_many),
-        reduce_only=True,
-        time_in_force="immediate_or_cancel",
-    )
-    assert 0 < Decimal(sold["fill_count"]) <= held
+    bid = await place(other, ticker, "bid", PRICE, too_many, post_only=True)
+    immediate = {"reduce_only": True, "time_in_force": "immediate_or_cancel"}
+    sold = await place(sdk, ticker, "ask", PRICE, too_many, **immediate)
+    assert Decimal(sold["fill_count"]) == held
+    await other.ask("CancelOrderV2", order_id=bid["order_id"])
 
 
 @case("C20", "CreateOrderV2", "GetOrder")
 async def test_self_trade(sdk: Sdk) -> None:
     """Crossing oneself with taker_at_cross: 201, nothing filled, nothing rests, ours stays."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     resting = (await place(sdk, ticker, "bid", price, "1.00", post_only=True))["order_id"]
     crossed = await place(sdk, ticker, "ask", price, "1.00")
     assert (crossed["fill_count"], crossed["remaining_count"]) == ("0.00", "0.00")
@@ -240,15 +229,15 @@ async def test_self_trade(sdk: Sdk) -> None:
 
 
 @case("C21", "GetFills", "GetOrders", "GetPositions")
-async def test_account_pages(sdk: Sdk) -> None:
+async def test_account_pages(sdk: Sdk, other: Sdk) -> None:
     """Fills, orders and positions by pages of one: each once, then an empty cursor."""
-    market = await wide_market(sdk)
+    ticker = await quiet_market(sdk)
     for _ in range(2):
-        await take(sdk, market)
+        await take(sdk, other, ticker)
     since = int(time.time()) - 600
     for operation, key, name, filters in (
-        ("GetFills", "fills", "fill_id", {"min_ts": since, "ticker": market["ticker"]}),
-        ("GetOrders", "orders", "order_id", {"ticker": market["ticker"]}),
+        ("GetFills", "fills", "fill_id", {"min_ts": since, "ticker": ticker}),
+        ("GetOrders", "orders", "order_id", {"ticker": ticker}),
         ("GetPositions", "market_positions", "ticker", {"count_filter": "position"}),
     ):
         whole = [each[name] for each in (await sdk.ask(operation, limit=1000, **filters))[key]]
@@ -275,8 +264,7 @@ async def test_account_pages(sdk: Sdk) -> None:
 )
 async def test_order_groups(sdk: Sdk) -> None:
     """A group holds orders, is triggered, takes none until it is reset, and goes with them."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     made = await sdk.ask("CreateOrderGroup", {"contracts_limit": 10, "exchange_index": 0})
     group = made["order_group_id"]
     grouped = {"post_only": True, "order_group_id": group}

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.conformance.cases import case
-from tests.conformance.market import inside, open_markets, place, take, wide_market
+from tests.conformance.market import PRICE, open_markets, place, quiet_market, take
 from tests.conformance.sdk import Sdk
 from tests.conformance.simulator import KINDS, Simulator
 from tests.lab.exchange.harness import Socket
@@ -72,8 +72,7 @@ async def test_the_handshake_needs_a_key(live: Simulator, kind: str) -> None:
 @case("C31")
 async def test_order_book(sdk: Sdk, socket: Socket) -> None:
     """Snapshot, then deltas without a gap; our own order's delta names it, for us alone."""
-    market = await wide_market(sdk)
-    ticker, price = market["ticker"], inside(market)
+    ticker, price = await quiet_market(sdk), PRICE
     frames = await socket.subscribe("orderbook_delta", market_tickers=[ticker], use_yes_price=True)
     assert [frame["type"] for frame in frames[:2]] == ["subscribed", "orderbook_snapshot"]
     numbers = [frame["seq"] for frame in frames if "seq" in frame]
@@ -108,11 +107,11 @@ async def test_others_make_books_tickers_and_trades_move(sdk: Sdk, socket: Socke
 
 
 @case("C33", "CreateOrderV2", "GetOrder", "GetPositions")
-async def test_our_own_orders_fills_and_positions(sdk: Sdk, socket: Socket) -> None:
+async def test_our_own_orders_fills_and_positions(sdk: Sdk, other: Sdk, socket: Socket) -> None:
     """What the private channels say of our trade is what REST says of it."""
     await socket.subscribe("user_orders", "fill", "market_positions")
-    market = await wide_market(sdk)
-    taken = await take(sdk, market)
+    ticker = await quiet_market(sdk)
+    taken = await take(sdk, other, ticker)
     order_id = taken["order_id"]
     seen: dict[str, Json] = {}
     async with asyncio.timeout(PATIENCE_S):
@@ -131,9 +130,9 @@ async def test_our_own_orders_fills_and_positions(sdk: Sdk, socket: Socket) -> N
     assert seen["fill"]["client_order_id"] == taken["client_order_id"]
     shown = (await sdk.ask("GetOrder", order_id=order_id))["order"]
     assert seen["fill"]["fee_cost"] == shown["taker_fees_dollars"]
-    held = await sdk.ask("GetPositions", ticker=market["ticker"])
+    held = await sdk.ask("GetPositions", ticker=ticker)
     [position] = held["market_positions"]
-    assert seen["position"]["market_ticker"] == market["ticker"]
+    assert seen["position"]["market_ticker"] == ticker
     assert seen["position"]["position_fp"] == position["position_fp"]
     assert Decimal(seen["fill"]["post_position_fp"]) == Decimal(position["position_fp"])
 
