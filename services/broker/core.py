@@ -216,7 +216,10 @@ class BrokerCore:
         self._desk.effects.append(e.CancelEverything(reason=reason))
 
     def _on_everything_cancelled(self, event: e.EverythingCancelled) -> None:
-        """Look every covered order up: the one answer does not say what became of each."""
+        """Look every covered order up: the one answer does not say what became of each.
+
+        An order that the look-up does not show as ended is cancelled by itself after a moment.
+        """
         for client_order_id in self._sweeping:
             order = self.state.orders[client_order_id]
             before = self._desk.look(order)
@@ -224,7 +227,9 @@ class BrokerCore:
             order.settled_ns = self._desk.now_ns
             if order.is_open and event.outcome in ("accepted", "unknown"):
                 order.retry_ns = self._desk.now_ns + to_ns(self._policy.retry_s)
-                order.apply(Trigger.LOSE, self._desk.now_ns, f"cancel all {event.outcome}")
+                self._desk.look_up(self.state.events[order.event_ticker])
+                if event.outcome == "unknown":
+                    order.apply(Trigger.LOSE, self._desk.now_ns, "cancel all unknown")
             self._desk.settle(order, before)
         self._sweeping.clear()
 

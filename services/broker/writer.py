@@ -68,7 +68,7 @@ class Writer:
         if isinstance(effect, e.CancelOrders):
             return self._cancel(effect, after)
         if isinstance(effect, e.CancelEverything):
-            return self._cancel_everything(after)
+            return self._cancel_everything()
         if isinstance(effect, e.CreateGroup | e.ResetGroup | e.DeleteGroup):
             return self._change_group(effect)
         if isinstance(effect, e.LookupOrders):
@@ -156,8 +156,8 @@ class Writer:
         for target, attempt in zip(effect.targets, attempts, strict=True):
             self._answer("cancel", target.client_order_id, attempt)
 
-    async def _cancel_everything(self, after: Sequence[asyncio.Future[int]]) -> None:
-        await self._briefly(after, 1)
+    async def _cancel_everything(self) -> None:
+        """Cancel the account at once: the kill switch is every broker's, and waits for no record."""
         attempt = await self._exchange.cancel_everything(lambda: self.deposed)
         now_ns = self._context.now_ns()
         self._context.dispatch(e.EverythingCancelled(now_ns=now_ns, outcome=attempt.outcome))

@@ -77,15 +77,15 @@ class Stack:
             PRIVATE_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         )
         (self.directory / "token").write_text("a-token-for-tests")
-        config = ExchangeConfig(
-            keys_dir=str(keys),
-            truth_path=str(self.directory / "truth.jsonl"),
-            ladders=(LADDER,),
-            tier="prestige",
-            reads_per_s=10_000.0,
-            settlement_timer_s=1.0,
-            **self.exchange_changes,
-        )
+        values = {
+            "keys_dir": str(keys),
+            "truth_path": str(self.directory / "truth.jsonl"),
+            "ladders": (LADDER,),
+            "tier": "prestige",
+            "reads_per_s": 10_000.0,
+            "settlement_timer_s": 1.0,
+        }
+        config = ExchangeConfig(**values | self.exchange_changes)
         self.server = await serve(
             config, self.clock, settlement_level=lambda symbol, at_ns: 68_000_000
         )
