@@ -64,6 +64,9 @@ class Metrics:
         self.submit_latency_s = self._histogram(
             "submit_latency_seconds", "verdict handled to exchange answer"
         )
+        self.stop_to_zero_s = self._histogram(
+            "stop_to_zero_seconds", "trigger to nothing at rest, confirmed, by trigger", "reason"
+        )
         self.alerts_total = self._counter("alerts", "what a person should know", "kind")
         self.kill_switch_engaged = self._gauge("kill_switch_engaged", "1 while it is on")
         self.clock_skew_s = self._gauge(
@@ -82,13 +85,7 @@ class Metrics:
         return Gauge(f"alpha_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(
-            f"alpha_{name}",
-            text,
-            labels,
-            registry=self.registry,
-            buckets=_LATENCY_S,
-        )
+        return Histogram(f"alpha_{name}", text, labels, registry=self.registry, buckets=_LATENCY_S)
 
 
 class _QuietHandler(WSGIRequestHandler):

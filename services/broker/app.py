@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.domain.tickers import series_of_event
 from libs.domain.windows import roll
 from libs.kalshi.errors import KalshiError
+from libs.kalshi.rate import TokenBucket
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH
 from libs.kalshi.transport import AiohttpTransport, ReadOnlyTransport, Timeouts, Transport
@@ -45,6 +47,8 @@ GAUGES_EVERY_S = 0.5
 DRAIN_CHECK_S = 0.02
 ROLL_CHECK_S = 0.5
 SIGN_REQUEST_BYTES_MAX = 1_000
+SIGNATURES_PER_S = 5
+"""A handshake is signed at each reconnection, with back-off; more is a fault of the asker's."""
 
 
 class BrokerApp(AppBase):
@@ -73,6 +77,7 @@ class BrokerApp(AppBase):
         if config.mode == "dry":  # each verdict is recorded once, as if nothing rested
             policy = replace(policy, group_limit_e2=0, tries_per_quote=1)
         self.core = BrokerCore(policy, live_only=is_outside(config.exchange_rest_url))
+        self._signatures = TokenBucket(SIGNATURES_PER_S, SIGNATURES_PER_S, time.monotonic_ns())
         self._admin = BrokerAdmin(config.confirm_s, config.confirm_every_s)
         self._context: Context | None = None
         self._writer: Writer | None = None
@@ -211,7 +216,8 @@ class BrokerApp(AppBase):
         until_s = loop.time() + self.config.drain_s
         sweep_s = until_s - self.config.drain_s / 2
         writer.draining = True
-        context.dispatch(e.DrainAsked(now_ns=context.now_ns(), reason="stopping"))
+        reason = "lost_lease" if self._lease_lost else "stopping"
+        context.dispatch(e.DrainAsked(now_ns=context.now_ns(), reason=reason))
         resting, flying = -1, True
         while (resting != 0 or flying) and (now_s := loop.time()) < until_s:
             await asyncio.sleep(DRAIN_CHECK_S)
@@ -250,12 +256,13 @@ class BrokerApp(AppBase):
 
     # Lease and kill switch
 
-    _lease_taken = False
+    _lease_lost = _lease_taken = False
 
     async def _keep_lease(self) -> None:
         try:
             await self.lease.keep(self._lease_doubtful)
         except LeaseLost as lost:
+            self._lease_lost = True
             self._lease_taken = "another broker" in str(lost)
             raise Fatal(str(lost)) from None
 
@@ -299,6 +306,9 @@ class BrokerApp(AppBase):
             asked = {}
         if asked != {"path": WEBSOCKET_PATH}:
             text = f'expected {{"path": "{WEBSOCKET_PATH}"}}, the one path that is signed here'
+            return msgspec.json.encode({"error": text})
+        if not self._signatures.take(1, 0, time.monotonic_ns()):
+            text = f"expected at most {SIGNATURES_PER_S} requests a second; ask again shortly"
             return msgspec.json.encode({"error": text})
         signing_ms = self.exchange.client.signing_ms
         return msgspec.json.encode(self._signer.sign(signing_ms, WEBSOCKET_METHOD, WEBSOCKET_PATH))

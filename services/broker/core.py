@@ -8,6 +8,8 @@ that was touched is reconciled with its verdict (plan.py).
 from collections.abc import Callable
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from libs.common.effects import Effect, Event, Received, TimerFired
 from libs.common.messages import Verdict
 from services.broker import events as e
@@ -151,6 +153,9 @@ class BrokerCore:
         event.verdict_at = at
         # Fills are dated by our clock: behind risk's, it would else date new ones as seen.
         event.verdict_given_ns = min(verdict.ts_pub_ns, self._desk.now_ns)
+        latest_ns = verdict.ts_pub_ns + to_ns(self._policy.verdict_age_s_max)
+        if verdict.expires_at_ns > latest_ns:
+            verdict = replace(verdict, expires_at_ns=latest_ns)
         event.verdict = None if problem else verdict
         if problem:
             self._desk.alert("verdict_refused", f"{verdict.id}: {problem}")
@@ -264,6 +269,7 @@ class BrokerCore:
                 self._quote(event)
             self._groups.work(event, stop)
             self._set_timers(event)
+            self._time_stop(event, stop)
         if self._has_questions(event):
             self._desk.look_up_later(event)
         self._resolver.settlement_due(event)
@@ -295,6 +301,18 @@ class BrokerCore:
         if now_ns >= verdict.expires_at_ns:
             return "verdict_expired"
         return self._groups.stop_reason(event)
+
+    def _time_stop(self, event: EventState, stop: str) -> None:
+        """Time each stop from its trigger to the exchange's word that nothing is left."""
+        now_ns = self._desk.now_ns
+        if event.stopped_ns and not event.open:
+            took_ns = now_ns - event.stopped_ns
+            self._desk.effects.append(e.Stopped(reason=event.stopped_by, took_ns=took_ns))
+            event.stopped_ns = 0
+        elif not stop:
+            event.stopped_ns = 0
+        elif not event.stopped_ns and event.open:
+            event.stopped_ns, event.stopped_by = now_ns, self.draining or stop
 
     def _set_timers(self, event: EventState) -> None:
         now_ns, deadline_ns = self._desk.now_ns, self._desk.deadline_ns(event)

@@ -295,6 +295,13 @@ class FetchSettlements(Effect, frozen=True, kw_only=True):
     event_ticker: str
 
 
+class Stopped(Effect, frozen=True, kw_only=True):
+    """Nothing of an event is open any more, so long after that was forbidden: for the metrics."""
+
+    reason: str
+    took_ns: int
+
+
 class Alert(Effect, frozen=True, kw_only=True):
     """Something that a person should know; `kind` is one of a closed set of words."""
 

@@ -233,8 +233,11 @@ class Order:
         """Take a frame: its end and its fills count, that it "rests" may be old."""
         self._learn(shown)
         self._sent_by_another(now_ns)
-        if not self._ended(shown, now_ns, "frame"):
-            self.saw_filled(shown.filled_e2, now_ns, "frame")
+        if self._ended(shown, now_ns, "frame"):
+            return
+        self.saw_filled(shown.filled_e2, now_ns, "frame")
+        if self.state == "rejected":  # no news of an order that was never taken can be old
+            self._rests(now_ns, "frame")
 
     def shown_by_read(
         self,

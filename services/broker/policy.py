@@ -14,6 +14,9 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Nothing rests later than this before the target (domain.md §3, §4)."""
     min_rest_s: float = 1.0
     """An order that would live shorter than this is not placed."""
+    verdict_age_s_max: float = 30.0
+    """A verdict older than this allows nothing, whatever it says of its own end: who should have
+    renewed it is gone, or the feeds are."""
     fill_visibility_s: float = 1.0
     """A fill this recent counts as not yet seen by risk when it made its verdict."""
     stale_read_s: float = 1.0

@@ -39,6 +39,9 @@ class EventState:
     group_retry_ns: int = 0
     group_triggered_ns: int = 0
     """When the exchange stopped the group, 0 while it takes orders."""
+    stopped_ns: int = 0
+    """When something first forbade what is open, 0 while nothing does."""
+    stopped_by: str = ""
     lookup_busy: bool = False
     lookup_due_ns: int = 0
     lookup_wait_ns: int = 0

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 
 from libs.common.bus import FenceRefused
+from libs.common.clock import NS_PER_S
 from libs.common.effects import Effect
 from libs.common.runner import Context
 from libs.kalshi.errors import KalshiError
@@ -55,6 +56,10 @@ class Writer:
         if isinstance(effect, e.Alert):
             self._context.metrics.alerts_total.labels(effect.kind).inc()
             self._context.log.warning("alert", kind=effect.kind, text=effect.text)
+        elif isinstance(effect, e.Stopped):
+            took_s = effect.took_ns / NS_PER_S
+            self._context.metrics.stop_to_zero_s.labels(effect.reason).observe(took_s)
+            self._context.log.info("nothing rests", reason=effect.reason, took_s=took_s)
         else:
             self._context.spawn(self._task(effect, after), name)
 
@@ -157,7 +162,7 @@ class Writer:
             self._answer("cancel", target.client_order_id, attempt)
 
     async def _cancel_everything(self) -> None:
-        """Cancel the account at once: the kill switch is every broker's, and waits for no record."""
+        """Cancel the account at once: the kill switch waits for no record."""
         attempt = await self._exchange.cancel_everything(lambda: self.deposed)
         now_ns = self._context.now_ns()
         self._context.dispatch(e.EverythingCancelled(now_ns=now_ns, outcome=attempt.outcome))

@@ -46,6 +46,7 @@ class Processes:
             "key_id": self.running.config().key_id,
             "key_file": str(directory / "broker.pem"),
             "admin_port": self.ports[number],
+            "policy": {"verdict_age_s_max": 60.0},
             "clock": {
                 "rate": clock.rate,
                 "wall_anchor_ns": clock.wall_anchor_ns,

@@ -23,7 +23,7 @@ EVENT = "KXINXU-26OCT30H1100"
 A = f"{EVENT}-T6799.9999"
 B = f"{EVENT}-T6809.9999"
 START_NS = TARGET_NS - 900 * S
-NO_GROUPS = Policy(group_limit_e2=0)
+NO_GROUPS = Policy(group_limit_e2=0, verdict_age_s_max=60.0)
 
 
 def quote(ticker, side, price_e4, count_e2):
@@ -80,6 +80,7 @@ class Rig:
         self.timers = {}
         self.alerts = []
         self.comparisons = []
+        self.stops = []
         self.last_verdict = None
         self.epoch = 0
         self.numbers = itertools.count(1)
@@ -123,6 +124,8 @@ class Rig:
                 self.timers.pop(effect.key, None)
             elif isinstance(effect, e.Alert):
                 self.alerts.append(effect.kind)
+            elif isinstance(effect, e.Stopped):
+                self.stops.append((effect.reason, effect.took_ns / S))
             elif isinstance(effect, (e.LookupOrders, e.FetchSettlements)):
                 self.reads.append(effect)
             else:

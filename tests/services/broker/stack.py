@@ -105,7 +105,7 @@ class Stack:
             "key_file": str(self.directory / "broker.pem"),
             "poll_s": 0.2,
             "instance": "broker-a",
-            "policy": Policy(settle_after_s=1.0, settle_every_s=1.0),
+            "policy": Policy(settle_after_s=1.0, settle_every_s=1.0, verdict_age_s_max=60.0),
         }
         return BrokerConfig(**values | self.changes)
 

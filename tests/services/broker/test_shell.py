@@ -250,6 +250,16 @@ async def test_only_the_one_handshake_is_signed(running):
         assert set(answer) == {"error"}
 
 
+async def test_no_more_signatures_than_reconnections_need(running):
+    await running.start_broker()
+    good = msgspec.json.encode({"path": WEBSOCKET_PATH})
+    asked = [running.feeds.request(SIGN_WEBSOCKET, good, 5.0) for _ in range(50)]
+    answers = [msgspec.json.decode(one) for one in await asyncio.gather(*asked)]
+    refused = [one for one in answers if set(one) == {"error"}]
+    assert 5 <= len(answers) - len(refused) < 25
+    assert "at most 5" in refused[0]["error"]
+
+
 async def test_a_deposed_broker_stops_and_touches_nothing(running):
     """reliability.md 2, in one process: the fence refuses its writes."""
     await quoting(running)

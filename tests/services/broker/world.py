@@ -25,7 +25,7 @@ class World:
 
     def __init__(self, choose, expires=True):
         self.choose = choose
-        self.rig = Rig(Policy(group_limit_e2=700))
+        self.rig = Rig(Policy(group_limit_e2=700, verdict_age_s_max=60.0))
         self.rig.exchange.expires = expires
         self.rig.check = self.check_effect
         self.late = []
