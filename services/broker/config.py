@@ -30,7 +30,7 @@ class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     fills_overlap_s: float = 60.0
     connect_timeout_s: float = 2.0
     answer_timeout_s: float = 5.0
-    kill_switch_every_s: float = 0.25
+    kill_switch_every_s: float = 0.08
     kill_switch_age_s_max: float = 3.0
     kill_switch_read_s_max: float = 1.0
     urgent_wait_s: float = 0.25
