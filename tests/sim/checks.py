@@ -10,9 +10,8 @@ from libs.common.messages import (
     Fill,
     OrderIntent,
     OrderUpdate,
-    Verdict,
 )
-from libs.common.topology import durables_of, stream_named
+from libs.common.topology import durables_of
 from services.broker import events as e
 from services.broker.core import BrokerCore
 from tests.sim.actors import TARGET_NS, S
@@ -23,34 +22,46 @@ SETTLED_AFTER_S = 8.0
 """So long after the target everything is paid: settlement timer, and two polls of the broker."""
 
 
-def settled(world):
-    """Tell whether all has come to rest; `why` says what has not."""
-    why = ""
+class Record(SimpleNamespace):
+    """What is compared: the log (`orders`, `fills`: messages) and the exchange's own truth.
+
+    `held` are the exchange's orders (client_order_id, filled_e2), `filled` counts its fills as
+    `fill_counts` does, `due` its payouts as `paid` does, `positions` are by ticker.
+    """
+
+
+def record_of(world):
+    """Return the record of a simulated run."""
+    payouts = [one for one in world.truth.payouts if one.yes_e2 != one.no_e2]
+    return Record(
+        orders=world.log("ORDERS"),
+        fills=world.log("FILLS"),
+        held=list(world.truth.orders.values()),
+        filled=world.truth.totals(),
+        due=Counter((one.ticker, one.revenue_e6) for one in payouts),
+        positions=world.truth.positions,
+    )
+
+
+def unsettled(world):
+    """Return what has not come to rest yet, "" when all has."""
     broker = world.leader()
     if world.true_ns() < TARGET_NS + SETTLED_AFTER_S * S:
-        why = "the event is not over"
-    elif world.loop.time() < world.healed_s + CALM_S:
-        why = "who was stopped has only just woken"
-    elif broker is None:
-        why = "no broker acts"
-    elif any(order.state in OPEN_STATES for order in broker.app.core.state.orders.values()):
-        orders = broker.app.core.state.orders.values()
-        why = f"open: {[one for one in orders if one.state in OPEN_STATES][:2]}"
-    elif fill_counts(world) != world.truth.totals():
-        why = f"fills: {difference(fill_counts(world), world.truth.totals())}"
-    elif paid(world) != due(world):
-        why = f"payouts: {difference(paid(world), due(world))}"
-    elif behind := unread(world):
-        why = f"behind: {behind}"
-    return _Answer(not why, why)
-
-
-class _Answer(SimpleNamespace):
-    def __init__(self, yes, why):
-        super().__init__(yes=yes, why=why)
-
-    def __bool__(self):
-        return self.yes
+        return "the event is not over"
+    if world.loop.time() < world.healed_s + CALM_S:
+        return "who was stopped has only just woken"
+    if broker is None:
+        return "no broker acts"
+    books = broker.app.core.state.orders.values()
+    if left := [order for order in books if order.state in OPEN_STATES]:
+        return f"open: {left[:2]}"
+    record = record_of(world)
+    if fill_counts(record.fills) != record.filled:
+        return f"fills: {difference(fill_counts(record.fills), record.filled)}"
+    if paid(record.fills) != record.due:
+        return f"payouts: {difference(paid(record.fills), record.due)}"
+    behind = unread(world)
+    return f"behind: {behind}" if behind else ""
 
 
 def unread(world):
@@ -66,20 +77,35 @@ def unread(world):
     return behind
 
 
-def fill_counts(world):
-    fills = [one for one in world.log("FILLS") if isinstance(one, Fill)]
+def check_all(world):
+    """Check I1 to I7 and I9 when all has settled; raise the first violation."""
+    check_record(record_of(world))
+    check_replay(world)
+    for verdict, stale in world.approved_while_stale:
+        raise Violation(f"I4 {verdict} approves quotes in stale {stale}")
+    if left := world.truth.resting():
+        raise Violation(f"I9 rests after the end: {left[0]}")
+
+
+def check_record(record):
+    """Check I1 to I4 and I7 on a record; raise the first violation."""
+    check_ids(record)
+    check_fills(record)
+    check_positions(record)
+    check_log(record.orders)
+    check_ends(record)
+
+
+def fill_counts(messages):
+    """Count the fills told in FILLS."""
+    fills = [one for one in messages if isinstance(one, Fill)]
     return Counter((one.trade_id, one.order_id, one.count_e2, one.fee_e6) for one in fills)
 
 
-def paid(world):
+def paid(messages):
     """Count the payouts told, of markets in which something was held at the end."""
-    told = [one for one in world.log("FILLS") if isinstance(one, ExchangeSettlement)]
+    told = [one for one in messages if isinstance(one, ExchangeSettlement)]
     held = [one for one in told if one.yes_count_e2 != one.no_count_e2]
-    return Counter((one.ticker, one.revenue_e6) for one in held)
-
-
-def due(world):
-    held = [one for one in world.truth.payouts if one.yes_e2 != one.no_e2]
     return Counter((one.ticker, one.revenue_e6) for one in held)
 
 
@@ -87,61 +113,45 @@ def difference(ours, theirs):
     return {"only ours": dict(ours - theirs), "only theirs": dict(theirs - ours)}
 
 
-def check_all(world):
-    """Check I1 to I7 and I9 when all has settled; raise the first violation."""
-    orders = world.log("ORDERS")
-    check_ids(world, orders)
-    check_fills(world)
-    check_positions(world)
-    check_log(orders)
-    check_ends(world, orders)
-    check_replay(world)
-    check_approvals(world)
-    if left := world.truth.resting():
-        raise Violation(f"I9 rests after the end: {left[0]}")
-
-
-def check_ids(world, orders):
+def check_ids(record):
     """I1: each order of the exchange has exactly one intent, and no id was used twice."""
     intents = Counter(
         one.client_order_id
-        for one in orders
+        for one in record.orders
         if isinstance(one, OrderIntent) and one.action == "place"
     )
     twice = [name for name, count in intents.items() if count > 1]
     if twice:
         raise Violation(f"I1 two intents to place {twice[0]}")
-    for order in world.truth.orders.values():
-        if order.client_order_id not in intents:
-            raise Violation(f"I1 the exchange has {order.client_order_id}, no intent names it")
+    accepted = Counter(one.client_order_id for one in record.held)
+    for name, count in accepted.items():
+        if name not in intents:
+            raise Violation(f"I1 the exchange has {name}, no intent names it")
+        if count > 1:
+            raise Violation(f"I1 the exchange took {name} {count} times")
 
 
-def check_fills(world):
-    """I2: every fill exactly once in FILLS."""
-    ours, theirs = fill_counts(world), world.truth.totals()
-    if ours != theirs:
-        raise Violation(f"I2 fills differ: {difference(ours, theirs)}")
-    taken = [one for one in world.log("FILLS") if isinstance(one, Fill) and one.is_taker]
+def check_fills(record):
+    """I2: every fill exactly once in FILLS, none of them as a taker; every payout once."""
+    ours = fill_counts(record.fills)
+    if ours != record.filled:
+        raise Violation(f"I2 fills differ: {difference(ours, record.filled)}")
+    taken = [one for one in record.fills if isinstance(one, Fill) and one.is_taker]
     if taken:
         raise Violation(f"I2 a quote took: {taken[0]}")
-    if paid(world) != due(world):
-        raise Violation(f"I2 payouts differ: {difference(paid(world), due(world))}")
+    if paid(record.fills) != record.due:
+        raise Violation(f"I2 payouts differ: {difference(paid(record.fills), record.due)}")
 
 
-def check_positions(world):
+def check_positions(record):
     """I3: position = sum of fills = the exchange's position."""
-    broker = world.leader().app.core.state
     booked = Counter()
-    for fill in world.log("FILLS"):
+    for fill in record.fills:
         if isinstance(fill, Fill):
             booked[fill.ticker] += fill.count_e2 if fill.side == "bid" else -fill.count_e2
-    for ticker in {*booked, *world.truth.positions, *broker.positions}:
-        held = world.truth.positions.get(ticker, 0)
-        if not booked[ticker] == held == broker.positions.get(ticker, 0):
-            raise Violation(
-                f"I3 {ticker}: exchange {held}, FILLS {booked[ticker]},"
-                f" broker {broker.positions.get(ticker, 0)}"
-            )
+    for ticker in {*booked, *record.positions}:
+        if booked[ticker] != (held := record.positions.get(ticker, 0)):
+            raise Violation(f"I3 {ticker}: exchange {held}, FILLS {booked[ticker]}")
 
 
 def check_log(orders):
@@ -170,13 +180,13 @@ def check_log(orders):
             states[name] = (message.state, message.ticker)
 
 
-def check_ends(world, orders):
+def check_ends(record):
     """Every order ended as it ended at the exchange; what never came there is rejected."""
-    last = {one.client_order_id: one for one in orders if isinstance(one, OrderUpdate)}
-    truth = {one.client_order_id: one for one in world.truth.orders.values()}
+    last = {one.client_order_id: one for one in record.orders if isinstance(one, OrderUpdate)}
+    truth = {one.client_order_id: one for one in record.held}
     intents = {
         one.client_order_id
-        for one in orders
+        for one in record.orders
         if isinstance(one, OrderIntent) and one.action == "place"
     }
     for name in intents:
@@ -207,14 +217,3 @@ def check_replay(world):
         raise Violation("I6 positions differ after replay")
     if live.state.fills != fresh.state.fills or live.state.payouts != fresh.state.payouts:
         raise Violation("I6 fills or payouts differ after replay")
-
-
-def check_approvals(world):
-    """I4: no GO holds a quote in a market whose book was known to be stale."""
-    for verdict, stale in world.approved_while_stale:
-        raise Violation(f"I4 {verdict} approves quotes in stale {stale}")
-    for verdict in world.log("VERDICTS"):
-        assert isinstance(verdict, Verdict), "VERDICTS holds verdicts alone"
-
-
-__all__ = ["check_all", "settled", "stream_named"]

@@ -311,7 +311,7 @@ class World:
             self._bury()
 
     async def _main(self):
-        from tests.sim.checks import check_all, settled
+        from tests.sim.checks import check_all, unsettled
         from tests.sim.faults import trouble
 
         for make in (lambda: BrokerLife(self, "broker-1"), lambda: RiskLife(self, "risk-1")):
@@ -326,10 +326,10 @@ class World:
         tracks = [random.Random(f"trouble {self.seed} {track}") for track in range(TRACKS)]
         await asyncio.gather(*(trouble(self, dice) for dice in tracks))
         self.heal()
-        while not (done := settled(self)):
+        while why := unsettled(self):
             self._raise_errors()
             if self.loop.time() > self.healed_s + HEALED_S_MAX:
-                raise Violation(f"I8 not caught up {HEALED_S_MAX:.0f} s after healing: {done.why}")
+                raise Violation(f"I8 not caught up {HEALED_S_MAX:.0f} s after healing: {why}")
             await asyncio.sleep(0.5)
         self.recovered_s = self.loop.time() - self.healed_s
         self._raise_errors()
