@@ -17,6 +17,7 @@ from pathlib import Path
 
 import aiohttp
 import grpc
+import msgspec
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import (
@@ -30,7 +31,7 @@ from cli.run_directory import free_ports
 from lab.exchange.books import AccountBooks, read_books, read_requests
 from libs.common.bus import BusError
 from libs.common.clock import ClockSpec
-from libs.common.messages import decode, encode
+from libs.common.messages import BadMessage, decode, encode
 from libs.common.topology import Service, subject_of
 from libs.kalshi.errors import KalshiError
 from libs.kalshi.rest import KalshiClient
@@ -80,7 +81,10 @@ class Bench:
         self.nats.start()
         await self.nats.provision()
         self._write_keys()
-        await self._start_exchange()
+        self._start_exchange()
+        loop = asyncio.get_running_loop()
+        line = await loop.run_in_executor(None, self.exchange.stdout.readline)
+        assert b"ready" in line, line
         self.risk = await self.nats.connect(Service.RISK)
         self.reader = await self.nats.connect(Service.REPORTING)
         self.http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"})
@@ -120,7 +124,7 @@ class Bench:
         (self.directory / "password").write_text(self.nats.passwords[Service.BROKER])
         self.clock_file.write_text("0")
 
-    async def _start_exchange(self):
+    def _start_exchange(self):
         ladder = {
             "series": SERIES,
             "target_ns": TARGET_NS,
@@ -146,9 +150,6 @@ class Bench:
             cwd=ROOT,
             stdout=subprocess.PIPE,
         )
-        loop = asyncio.get_running_loop()
-        line = await loop.run_in_executor(None, self.exchange.stdout.readline)
-        assert b"ready" in line, line
 
     def _clock_values(self):
         return {name: getattr(self.spec, name) for name in self.spec.__struct_fields__}
@@ -194,8 +195,15 @@ class Bench:
         policy = ROOT / "configs" / "broker.yaml"
         log = (self.directory / f"broker-{number}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.broker_process"]
-            + ["--config", str(policy), "--config", str(own)],
+            [
+                sys.executable,
+                "-m",
+                "tests.chaos.broker_process",
+                "--config",
+                str(policy),
+                "--config",
+                str(own),
+            ],
             cwd=ROOT,
             env=environment,
             stdout=log,
@@ -241,7 +249,9 @@ class Bench:
         raise AssertionError(f"I8 broker {number} not ready within {seconds:.0f} s")
 
     async def release(self, number=0):
-        await self.ask("ReleaseKillSwitch", pb.KillSwitchRequest(reason="chaos", by="chaos"), number)
+        await self.ask(
+            "ReleaseKillSwitch", pb.KillSwitchRequest(reason="chaos", by="chaos"), number
+        )
         if self.engaged:
             self.engaged[-1][1] = self.clock.now_ns()
 
@@ -266,6 +276,8 @@ class Bench:
                 left = [one for one in listed.orders if one.state in doubtful]
                 if not left:
                     return time.monotonic() - began_s
+            code = self.brokers[number].poll()
+            assert code is None, f"broker {number} ended with {code} before all was resolved"
             await asyncio.sleep(0.1)
         raise AssertionError(f"I8 not resolved within {seconds:.0f} s: {left[:2]}")
 
@@ -274,9 +286,7 @@ class Bench:
     async def give(self, *quotes, copies=1, **changes):
         """Publish a verdict as risk does; return it."""
         fields = {"provenance": "synthetic", "expires_at_ns": self.clock.now_ns() + 30 * S}
-        message = verdict(
-            f"{next(self.numbers)}", self.clock.now_ns(), quotes, **fields | changes
-        )
+        message = verdict(f"{next(self.numbers)}", self.clock.now_ns(), quotes, **fields | changes)
         for copy in range(copies):
             await self._publish(message, f"{message.id}-{copy}")
         return message
@@ -332,8 +342,6 @@ class Bench:
 
     def order_lines(self):
         """Return the newest side and price of each of our orders, from the truth log."""
-        import msgspec
-
         found = {}
         with self.truth_path.open("rb") as file:
             for raw in file:
@@ -351,10 +359,12 @@ class Bench:
         return [one for one in self.books().orders.values() if one.ended_ns is None]
 
     async def log(self, stream):
-        """Return a stream's messages, in order."""
+        """Return a stream's messages, in order; what can't be read is left out."""
         found, after = [], 0
         while batch := await self.reader.read(stream, after, 1_000):
-            found += [decode(stored.data) for stored in batch]
+            for stored in batch:
+                with suppress(BadMessage):
+                    found.append(decode(stored.data))
             after = batch[-1].sequence
         return found
 

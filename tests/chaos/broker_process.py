@@ -11,7 +11,6 @@ import signal
 from pathlib import Path
 
 from libs.common.clock import NS_PER_S
-from libs.common.config import ServiceConfig
 from libs.common.main import run_service
 from libs.common.messages import OrderIntent, OrderUpdate, decode
 from services.broker.app import BrokerApp
@@ -121,9 +120,7 @@ class PointedTransport:
         if not (method == "POST" and url.endswith("/events/orders")):
             return await self._transport.send(method, url, headers, body)
         if self._points.due("mid_http"):
-            asyncio.get_running_loop().call_later(
-                MID_HTTP_S, os.kill, os.getpid(), signal.SIGKILL
-            )
+            asyncio.get_running_loop().call_later(MID_HTTP_S, os.kill, os.getpid(), signal.SIGKILL)
         answer = await self._transport.send(method, url, headers, body)
         self._points.pass_by("after_accept")
         return answer
@@ -135,7 +132,7 @@ class PointedTransport:
 class PointedBroker(BrokerApp):
     """The real app; only its ports have points in them."""
 
-    def __init__(self, config: ServiceConfig) -> None:
+    def __init__(self, config):
         super().__init__(config)
         self._points = Points()
 

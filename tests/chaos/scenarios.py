@@ -5,20 +5,17 @@ never be raises an AssertionError that names the invariant.
 """
 
 import asyncio
-import random
 import signal
 import time
 
-from libs.common.bus import BusError
-from libs.common.messages import Verdict, encode
+from libs.common.messages import encode
 from libs.common.topology import Service, subject_of
-from tests.chaos.bench import TICKERS, Bench
+from proto import broker_pb2 as pb
+from tests.chaos.bench import TICKERS
 from tests.chaos.broker_process import POINTS
 from tests.chaos.checks import DEADLINE_NS, check, check_replay
 from tests.libs.common.bus.cutting_proxy import cutting_proxy
 from tests.services.broker.rig import S, quote
-
-from proto import broker_pb2 as pb
 
 LEASE_TTL_S = 10.0
 PRICES = {"bid": (3_700, 4_000, 4_300), "ask": (5_700, 6_000, 6_300)}
@@ -62,12 +59,12 @@ async def finish(bench, number=0):
 async def sigkill(bench, dice, kills):
     """1: SIGKILL at each of the seven points and at any time, under trade."""
     await serve(bench)
-    worst_s = 0.0
+    worst_s, died_at = 0.0, ""
     for turn in range(kills):
         point = POINTS[turn % len(POINTS)] if turn % 8 != 7 else ""
         bench.brokers[0].kill()
         bench.brokers[0].wait()
-        if turn:
+        if died_at:
             bench.faults[f"SIGKILL {died_at}"] += 1
         process = bench.start(point=point, count=dice.choice((0, 0, 1, 3)))
         died_at = point or "at any time"
@@ -99,6 +96,7 @@ async def _ready_or_dead(bench, process):
     except AssertionError:
         if process.poll() != -signal.SIGKILL:
             raise
+        return 0.0
     return time.monotonic() - began_s
 
 
@@ -367,16 +365,21 @@ async def bad_answers(bench, dice, turns=20):
     """13: 409, 429, 500, 503, timeouts after accept, stale reads, repeated and lost requests."""
     await serve(bench)
     writes = {"operations": ["CreateOrderV2", "AmendOrderV2", "BatchCancelOrdersV2"]}
-    rare = {"probability": 0.12}
+    often = {"where": writes, "when": {"probability": 0.12}}
     await bench.fault(
         *[
-            {"fault": "answer", "status": status, "carried_out": done, "where": writes, "when": rare}
+            {
+                "fault": "answer",
+                "status": status,
+                "carried_out": done,
+                **often,
+            }
             for status in (409, 429, 500, 503)
             for done in ((False, True) if status >= 500 else (False,))
         ],
-        {"fault": "accept_then_timeout", "hold_s": 0, "where": writes, "when": rare},
-        {"fault": "drop", "where": writes, "when": rare},
-        {"fault": "duplicate_request", "where": writes, "when": rare},
+        {"fault": "accept_then_timeout", "hold_s": 0, **often},
+        {"fault": "drop", **often},
+        {"fault": "duplicate_request", **often},
         {"fault": "stale_read", "ms": 360},
         {"fault": "duplicate_frame", "when": {"probability": 0.2}},
         {"fault": "disconnect", "when": {"at_s": 3}},
@@ -389,6 +392,3 @@ async def bad_answers(bench, dice, turns=20):
     worst_s = await bench.calm()
     took_s, *_ = await finish(bench)
     return max(worst_s, took_s)
-
-
-
