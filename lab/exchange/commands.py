@@ -146,6 +146,9 @@ class Commands:
                 self._acknowledge(known, command_id)
             else:
                 known = self._open(channel, tickers, use_yes_price, skip_ack)
+                known.by_id = channel == "ticker" and (
+                    "market_id" in params or "market_ids" in params
+                )
                 message = {"channel": channel, "sid": known.sid}
                 self._reply(_with_id({"type": "subscribed"}, command_id) | {"msg": message})
                 added = sorted(tickers or ())
@@ -267,7 +270,13 @@ class Commands:
 
     def _acknowledge(self, subscription: Subscription, command_id: int | None) -> None:
         tickers = sorted(subscription.tickers or ())
-        message = {} if subscription.skip_ticker_ack else {"market_tickers": tickers}
+        message: Json = {"market_tickers": tickers}
+        if subscription.skip_ticker_ack:
+            message = {}
+        elif subscription.by_id:
+            markets = self._feed.engine.state.markets
+            known = [markets[ticker] for ticker in tickers if ticker in markets]
+            message = {"market_ids": [market.spec.market_id for market in known]}
         subscription.frame("ok", message, command_id)
 
     def _subscription(self, sid: object) -> Subscription:
@@ -294,13 +303,15 @@ class Commands:
 
     def _markets_by_id(self, params: Json) -> set[str] | None:
         one, many = params.get("market_id"), params.get("market_ids")
+        if one is not None and many is not None:
+            raise CommandError(11, "market_id excludes market_ids")
         wanted = many if one is None else [one]
         if wanted is None:
             return None
         if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
             raise CommandError(11, "market_ids")
-        markets = self._feed.engine.state.markets.values()
-        return {market.spec.ticker for market in markets if market.spec.market_id in wanted}
+        ids, markets = set(wanted), self._feed.engine.state.markets.values()
+        return {market.spec.ticker for market in markets if market.spec.market_id in ids}
 
 
 def error_frame(code: int, command_id: int | None = None, detail: str = "") -> Json:
@@ -336,7 +347,7 @@ def _command_id(command: Json) -> int | None:
         return None
     if type(value) is not int or not 0 <= value < 2**63:
         raise CommandError(11, "id")
-    return value
+    return value or None  # the exchange treats 0 as if there was none
 
 
 def _check_shards(params: Json) -> None:

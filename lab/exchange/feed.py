@@ -57,6 +57,7 @@ class Subscription(Struct, kw_only=True, eq=False):
     tickers: set[str] | None
     use_yes_price: bool = False
     skip_ticker_ack: bool = False
+    by_id: bool = False
     names: set[str] = field(default_factory=set)
     """Index ids or underlyings, on the channels that are about those."""
     send: Callable[["Subscription", Json], None]

@@ -423,6 +423,25 @@ async def test_an_events_new_fees_are_told_when_they_begin(tmp_path: Path) -> No
     assert shown == [("quadratic_with_maker_fees", 0.5), (None, None)]
 
 
+async def test_tickers_by_market_id(exchange: Exchange) -> None:
+    ids = [exchange.engine.market(ticker).spec.market_id for ticker in (MARKET, OTHER)]
+    async with open_socket(exchange) as socket:
+        frames = await socket.subscribe("ticker", market_id=ids[0], send_initial_snapshot=True)
+        assert [frame["type"] for frame in frames] == ["subscribed", "ticker"]
+        assert (frames[1]["msg"]["market_id"], frames[1]["msg"]["market_ticker"]) == (
+            ids[0],
+            MARKET,
+        )
+        params = {"sid": 1, "action": "add_markets", "market_ids": [ids[1]]}
+        await socket.send({"id": 0, "cmd": "update_subscription", "params": params})
+        frame = await socket.next()
+        assert "id" not in frame, "0 is no id"
+        assert sorted(frame["msg"]["market_ids"]) == sorted(ids)
+        params = {"sid": 1, "action": "add_markets", "market_id": ids[0], "market_ids": ids}
+        await socket.send({"id": 5, "cmd": "update_subscription", "params": params})
+        assert (await socket.next())["msg"]["code"] == 11
+
+
 async def test_index_channels_keep_their_filter_and_stay_silent(exchange: Exchange) -> None:
     async with open_socket(exchange) as socket:
         await socket.subscribe("cfbenchmarks_value", "pyth_value")
