@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import random
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tests.chaos import scenarios as s
 from tests.chaos.bench import Bench
+from tests.chaos.whole_stack import bad_books
 
 KILLS = 24
 SCENARIOS = {
@@ -21,6 +23,7 @@ SCENARIOS = {
     "3": s.nats_killed,
     "5": s.cut_off,
     "6": s.repeated,
+    "7": bad_books,
     "8": s.wrong_clock,
     "9": s.kill_switch,
     "11": s.poison,
@@ -36,6 +39,9 @@ async def run_one(name, seed, kills):
     result = {"orders": 0, "fills": 0, "worst_s": 0.0, "violations": [], "faults": Counter()}
     with tempfile.TemporaryDirectory(prefix="chaos-") as directory:
         try:
+            if name == "7":
+                result["worst_s"] = await bad_books(Path(directory), dice, result)
+                return result
             async with Bench(Path(directory) / "bench") as bench:
                 try:
                     result["worst_s"] = await SCENARIOS[name](bench, dice, **words)
@@ -48,8 +54,8 @@ async def run_one(name, seed, kills):
                 books = bench.books()
                 result["orders"], result["fills"] = len(books.orders), len(books.fills)
                 result["faults"] = bench.faults
-        except Exception:  # noqa: BLE001  the bench itself
-            result["violations"].append(f"bench: {traceback.format_exc()}")
+        except Exception:  # noqa: BLE001  the bench itself, or the whole stack
+            result["violations"].append(traceback.format_exc())
     return result
 
 
@@ -66,6 +72,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", help="file for the result")
     arguments = parser.parse_args()
+    logging.getLogger().addHandler(logging.NullHandler())  # the bus tells of each lost connection
     rows = {}
     for name in arguments.scenario:
         began_s = time.monotonic()

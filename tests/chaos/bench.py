@@ -105,6 +105,7 @@ class Bench:
         await self.taker.close()
         self.exchange.terminate()
         self.exchange.wait(10)
+        self.exchange.stdout.close()
         self.nats.kill()
 
     def _write_keys(self):
@@ -193,22 +194,11 @@ class Bench:
             "CHAOS_CLOCK": str(self.clock_file),
         }
         policy = ROOT / "configs" / "broker.yaml"
-        log = (self.directory / f"broker-{number}.log").open("ab")
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.chaos.broker_process",
-                "--config",
-                str(policy),
-                "--config",
-                str(own),
-            ],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
+        command = [sys.executable, "-m", "tests.chaos.broker_process"]
+        for config in (policy, own):
+            command += ["--config", str(config)]
+        with (self.directory / f"broker-{number}.log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         self.brokers[number] = process
         return process
 

@@ -136,8 +136,16 @@ async def standby(world, dice, lasts_s):
         second.start()
         await world.sleep(lasts_s / 2)
     process = dice.choice(brokers).process
-    process.stopped = True
     world.count_fault("SIGSTOP with a standby")
+    if world.seed % 2 and (leader := world.leader()) is not None:
+        # Between the word that its intent is stored and the request: the worst moment of all.
+        process = leader.process
+        world.stop_point = "intent.place.acked"
+        for _ in range(40):
+            await world.sleep(0.05)
+            if process.stopped:
+                break
+    process.stopped = True
     await world.sleep(dice.choice((3.0, 13.0)))
     if process.alive:
         world.loop.wake(process)

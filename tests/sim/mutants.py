@@ -36,11 +36,10 @@ def skip_the_intent():
 
 def send_before_the_intent_is_stored():
     """Do not wait for the acknowledgement of the intent."""
-    cleared = writer.Writer._cleared
 
     async def hasty(self, after):
-        del after
-        return await cleared(self, ())
+        del self, after
+        return ""
 
     return _replaced(writer.Writer, "_cleared", hasty)
 

@@ -83,6 +83,8 @@ class World:
         self.deaths = {}
         """Points at which a process is yet to die: (point, process name) -> how often passed."""
         self.points = points
+        self.stop_point = ""
+        """A point at which the process that passes it is stopped, not killed."""
         self.violations = []
         self.messages = {stream: [] for stream in KEPT}
         self.intents = {"place": [], "amend": [], "cancel": []}
@@ -180,7 +182,11 @@ class World:
 
     def kill_at(self, point, process):
         """Pass a point outside of the process, which may die of it meanwhile."""
-        if process.alive and self._dies_at(point, process):
+        if not process.alive:
+            return
+        if point == self.stop_point:
+            self.stop_point, process.stopped = "", True
+        if self._dies_at(point, process):
             self.kill(process, point)
 
     def _dies_at(self, point, process):
@@ -371,6 +377,7 @@ class World:
         """End every trouble; from now on all must come into order by itself."""
         self.healed_s = self.loop.time()
         self.deaths.clear()
+        self.stop_point = ""
         self.wire.rate = self.wire.stale_rate = 0.0
         self.wire.is_down = False
         self.frame_faults.clear()

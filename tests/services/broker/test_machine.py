@@ -1,16 +1,13 @@
-"""The broker's core in a world of faults: a Hypothesis machine, and many seeded runs."""
+"""The broker's core in a world of faults: Hypothesis finds and shrinks what breaks it.
 
-import random
+Seeded runs of the whole broker are in tests/sim.
+"""
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.services.broker.world import ACTIONS, World
-
-SEEDS = 90
-STEPS = 80
 
 
 class BrokerMachine(RuleBasedStateMachine):
@@ -46,21 +43,3 @@ for _name in ACTIONS:
 
 TestBroker = BrokerMachine.TestCase
 TestBroker.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
-
-
-@pytest.mark.parametrize("first", range(0, SEEDS, 30))
-def test_seeded_runs(first):
-    names, weights = list(ACTIONS), list(ACTIONS.values())
-    for seed in range(first, first + 30):
-        dice = random.Random(seed)
-        world = World(dice.choice, expires=seed % 3 != 0)
-        steps = []
-        try:
-            for _ in range(STEPS):
-                steps += dice.choices(names, weights)
-                getattr(world, steps[-1])()
-                world.check()
-            world.heal()
-        except BaseException as error:
-            error.add_note(f"seed {seed}, after {len(steps)} steps: {steps[-6:]}")
-            raise
