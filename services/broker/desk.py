@@ -137,7 +137,7 @@ class Desk:
         lives_ns = min(expiration_ns, verdict.expires_at_ns) - self.now_ns
         if generation >= policy.tries_per_quote or lives_ns < to_ns(policy.min_rest_s):
             return
-        if len(state.open_orders()) >= policy.max_open_orders:
+        if len(state.open) >= policy.max_open_orders:
             self.alert("too_many_orders", f"{policy.max_open_orders} open: {key[0]} not placed")
             return
         client_order_id = reports.client_order_id(verdict.id, *key, generation)

@@ -65,6 +65,8 @@ class State:
         self.orders: dict[str, Order] = {}
         self.by_order_id: dict[str, str] = {}
         self.events: dict[str, EventState] = {}
+        self.open: dict[str, Order] = {}
+        """All orders that rest or may come to rest."""
         self.short: dict[str, Order] = {}
         """Orders of which the exchange told more fills than are booked."""
         self.fills: set[str] = set()
@@ -110,10 +112,11 @@ class State:
             self.by_order_id[order.order_id] = order.client_order_id
             order.fills_e2 += self.foreign_fills.pop(order.order_id, 0)
         self.note_short(order)
-        if order.is_open:
-            event.open[order.client_order_id] = order
-        else:
-            event.open.pop(order.client_order_id, None)
+        for table in (event.open, self.open):
+            if order.is_open:
+                table[order.client_order_id] = order
+            else:
+                table.pop(order.client_order_id, None)
 
     def note_short(self, order: Order) -> None:
         """Keep the list of orders that lack fills."""
@@ -129,7 +132,7 @@ class State:
 
     def open_orders(self) -> list[Order]:
         """Return all orders that rest or may come to rest."""
-        return [order for event in self.events.values() for order in event.open.values()]
+        return list(self.open.values())
 
     # A clock that was set back
 

@@ -5,8 +5,7 @@
 Real: a broker process, a NATS server and the simulated exchange at the Advanced tier's limits, on
 loopback. 100 orders rest on 50 markets (the broker quotes a side of a market at most once). The
 aim (issue 3): at most 250 ms beyond what the rate limit itself costs. Cancelling takes one call
-of two tokens for the whole account, so the limit costs nothing unless the bucket is empty; what
-the bucket lacks at the call is reported with each round.
+of two tokens for the whole account, and the account is quiet before: the limit costs nothing.
 """
 
 import argparse
