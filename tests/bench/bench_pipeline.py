@@ -1,6 +1,7 @@
 """Time a tick's way to a signed order on the simulator's socket, beside a null pipeline.
 
     python tests/bench/bench_pipeline.py [--json OUT] [--seconds 30] [--rate 500]
+        [--key rsa|ed25519]
 
 The source sends `rate` bars a second over the Massive protocol. Real: feeds → pricer → risk →
 broker (all six services run), until the signed request to place or amend an order has reached the
@@ -15,8 +16,9 @@ import json
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -25,6 +27,7 @@ import msgspec  # noqa: E402
 import numpy as np  # noqa: E402
 
 from cli.broker_admin import release_kill_switch  # noqa: E402
+from cli.keys import write_exchange_key  # noqa: E402
 from cli.plan import choose_window, make_plan, window_clock  # noqa: E402
 from cli.processes import Plan  # noqa: E402
 from cli.run_directory import RunDirectory, free_ports  # noqa: E402
@@ -33,6 +36,7 @@ from cli.supervisor import ProcessSpec, Supervisor  # noqa: E402
 from cli.watcher import Watcher  # noqa: E402
 from libs.common import messages as m  # noqa: E402
 
+Key = Literal["rsa", "ed25519"]
 PARTS = Path(__file__).with_name("pipeline_parts.py")
 WARM_UP_S = 4.0
 STAGES = 4
@@ -59,9 +63,10 @@ def part(run: RunDirectory, name: str, *arguments: str) -> ProcessSpec:
     )
 
 
-def plan_run(root: Path, rate: float) -> tuple[Plan, Path]:
+def plan_run(root: Path, rate: float, key: Key) -> tuple[Plan, Path]:
     """Plan a window at real speed whose index is the benchmark's own source."""
     run = RunDirectory.create(root)
+    write_exchange_key(run, str(uuid.uuid4()), run.secrets / "exchange-key.pem", key)
     window = choose_window(seed=1, bars=(), day=None, hour=None)
     clock = window_clock(window, 1.0, -30.0, time.time_ns())
     plan = make_plan(run, window, clock, IMPATIENT)
@@ -84,11 +89,13 @@ def plan_run(root: Path, rate: float) -> tuple[Plan, Path]:
     return msgspec.structs.replace(plan, infrastructure=infrastructure), sent
 
 
-async def real(root: Path, rate: float, seconds: float) -> tuple[list[float], dict[str, float]]:
+async def real(
+    root: Path, rate: float, seconds: float, key: Key
+) -> tuple[list[float], dict[str, float]]:
     """Return milliseconds from a bar's leaving to its order's arrival at the exchange, and
     the median of each hop on the way.
     """
-    plan, sent = plan_run(root, rate)
+    plan, sent = plan_run(root, rate, key)
     clock = plan.clock.build()
     stack = Stack(plan)
     try:
@@ -208,11 +215,11 @@ def summary(milliseconds: list[float]) -> dict[str, float | int]:
     return {"n": len(milliseconds), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3)}
 
 
-async def measure(rate: float, seconds: float) -> dict[str, Any]:
+async def measure(rate: float, seconds: float, key: Key) -> dict[str, Any]:
     """Run both and compare."""
     with tempfile.TemporaryDirectory() as folder:
         one = summary(await null(Path(folder) / "null", rate, seconds))
-        found, hops = await real(Path(folder) / "real", rate, seconds)
+        found, hops = await real(Path(folder) / "real", rate, seconds, key)
         two = summary(found)
     ratios = {
         f"ratio_{name}": round(two[f"{name}_ms"] / one[f"{name}_ms"], 2)
@@ -220,6 +227,7 @@ async def measure(rate: float, seconds: float) -> dict[str, Any]:
         if one["n"] and two["n"]
     }
     return {
+        "key": key,
         "rate_per_s": rate,
         "seconds": seconds,
         "null": one,
@@ -237,8 +245,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=500.0)
+    parser.add_argument("--key", choices=get_args(Key), default="rsa")
     options = parser.parse_args()
-    values = asyncio.run(measure(options.rate, options.seconds))
+    values = asyncio.run(measure(options.rate, options.seconds, options.key))
     found = json.dumps({"bench": "pipeline", **values}, indent=1)
     sys.stdout.write(found + "\n")
     if options.json:
