@@ -168,6 +168,11 @@ class Run:
         rows = [row for row in state["processes"] if row["name"] == name]
         return rows[0] if rows else {"pid": None, "restarts": 0}
 
+    def last_words(self, name: str) -> list[str]:
+        """Return the lines of a process's log that are no JSON: why a life of it ended."""
+        lines = (self.root / "log" / f"{name}.log").read_text().splitlines()
+        return [line for line in lines if not line.startswith("{")]
+
     def now_ns(self) -> int:
         """Return the time of the run's clock."""
         state = until(self.state, "a state file")
