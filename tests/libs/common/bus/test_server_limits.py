@@ -62,6 +62,8 @@ async def test_a_durable_that_is_deleted_ends_its_consume(
     await risk.close()
 
 
+# nats-py leaves the transport of a connection that broke while it reconnected to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_what_is_unacknowledged_is_bounded(fresh_nats: NatsRig) -> None:
     broker = await fresh_nats.connect(Service.BROKER, budget_s=1.0)
     fresh_nats.kill()
