@@ -6,21 +6,28 @@ moves of the day are those of bars that have ended, and the outcome is looked at
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from libs.domain.calendar import CalendarError
+from libs.domain.calendar import CalendarError, Session
 from libs.domain.eastern import NS_PER_MINUTE
 from libs.domain.families import Family, LadderKind, families_of_symbol
-from libs.domain.macro_days import MacroEvent, macro_events
 from libs.domain.money import LEVEL_ONE_E4
 from libs.domain.strikes import Rung, RungEdges, StrikeType, rung_edges
 from libs.domain.windows import index_targets
 from services.pricer.calibration import Calibration
-from services.pricer.models.contract import IndexInputs, IndexModel, Target, target_of
-from services.pricer.models.history import History, SymbolHistory, sessions_of
+from services.pricer.models.contract import (
+    IndexInputs,
+    IndexModel,
+    Target,
+    TradingDay,
+    target_of,
+    trading_day,
+)
+from services.pricer.models.history import SymbolHistory, sessions_of
 
 Floats = NDArray[np.float64]
 
@@ -75,23 +82,24 @@ def questions_of(known: Known, problems: Counter[str]) -> list[Question]:
     found: list[Question] = []
     for family in families_of_symbol(history.symbol):
         for session in sessions:
+            trading = _trading_day(session, problems)
             for target_ns in index_targets(family.name, session.day):
                 outcome = known.outcome_at.get(target_ns)
                 if outcome is None:
                     problems["targets without an outcome"] += 1
                     continue
-                target = target_of(family.name, target_ns, _events(session.day, problems))
+                target = target_of(family.name, target_ns, trading)
                 day = session.day.isoformat()
                 found += _asked(known, family, day, target, outcome)
     return found
 
 
-def _events(day: object, problems: Counter[str]) -> frozenset[MacroEvent]:
+def _trading_day(session: Session, problems: Counter[str]) -> TradingDay:
     try:
-        return macro_events(day)  # type: ignore[arg-type]
+        return trading_day(session.open_ns)
     except CalendarError:
-        problems["targets on days outside of the macro calendar"] += 1
-        return frozenset()
+        problems["days outside of the macro calendar, taken as without events"] += 1
+        return TradingDay(session.open_ns, session.close_ns)
 
 
 def _asked(
@@ -100,7 +108,7 @@ def _asked(
     for horizon in range(1, HORIZON_MAX + 1):
         now_ns = target.at_ns - horizon * NS_PER_MINUTE
         level = known.level_at.get(now_ns)
-        if level is not None and now_ns > target.open_ns:
+        if level is not None and now_ns > target.day.open_ns:
             yield Question(
                 family.name,
                 day,
@@ -116,16 +124,12 @@ def moves_known(history: SymbolHistory) -> list[tuple[int, int, float]]:
     """Return (from, to, change of the log level) in the order known: minutes, levels elsewhere."""
     moves: list[tuple[int, int, float]] = []
     times, logs = history.minute_ns.tolist(), np.log(history.minutes).tolist()
-    opens = np.log(history.opens).tolist()
-    for row, at_ns in enumerate(times):
-        if opens[row] == opens[row]:  # not NaN: the session's first minute
-            moves.append((at_ns - NS_PER_MINUTE, at_ns, logs[row] - opens[row]))
-        elif row and at_ns - times[row - 1] == NS_PER_MINUTE:
-            moves.append((times[row - 1], at_ns, logs[row] - logs[row - 1]))
+    for row in range(1, len(times)):
+        if times[row] - times[row - 1] == NS_PER_MINUTE:
+            moves.append((times[row - 1], times[row], logs[row] - logs[row - 1]))
     times, logs = history.level_ns.tolist(), np.log(history.levels).tolist()
     moves += [
-        (begin, end, logs[row + 1] - logs[row])
-        for row, (begin, end) in enumerate(zip(times, times[1:], strict=False))
+        (begin, end, logs[row + 1] - logs[row]) for row, (begin, end) in enumerate(pairwise(times))
     ]
     # Of two known at once the shorter one; what reaches back over one already seen is left out.
     moves.sort(key=lambda move: (move[1], -move[0]))
@@ -156,8 +160,8 @@ def answer(
         while watch and place_of_move < len(moves) and moves[place_of_move][1] <= question.now_ns:
             begin_ns, end_ns, change = moves[place_of_move]
             place_of_move += 1
-            if begin_ns >= target.open_ns:
-                watch.observe(target, begin_ns, end_ns, change)
+            if begin_ns >= target.day.open_ns:
+                watch.observe(target.day, begin_ns, end_ns, change)
         inputs = IndexInputs(
             level_e4=question.level_e4,
             target=target,

@@ -1,8 +1,8 @@
 """Read minute bars and levels into a `History`, naming and counting what is wrong with them.
 
-A file that can't be trusted at all (naive stamps, columns missing, stamps off the minute, bars
-that contradict each other, a move no index makes) is refused with a `HistoryError`. Rows that are merely bad are left
-out and counted, which leaves a gap; no move is taken over a gap. Nothing is filled in.
+A file that can't be trusted at all (naive stamps, columns missing, stamps off the minute, rows
+that contradict each other, a move that no index makes) is refused with a `HistoryError`. Rows that
+are merely bad are left out and counted; no move is taken over the gap. Nothing is filled in.
 """
 
 import re
@@ -63,9 +63,9 @@ def load(paths: Sequence[Path], days_max: int | None = None) -> Loaded:
     found = []
     for symbol in index_symbols():
         mine = [frame.filter(pl.col("symbol") == symbol) for frame in levels]
-        history = _symbol_history(symbol, bars.get(symbol, []), mine, problems)
-        if history.minute_ns.size or history.level_ns.size:
-            found.append(history)
+        row = _symbol_history(symbol, bars.get(symbol, []), mine, problems)
+        if row.minute_ns.size or row.level_ns.size:
+            found.append(row)
     if not found:
         raise HistoryError(paths[0], "at least one bar or level within a session", "none")
     history = History(tuple(found))
@@ -98,7 +98,9 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 def _symbol_of(path: Path) -> str:
     names = set(_NAME.findall(path.stem))
     if len(names) != 1:
-        raise HistoryError(path, "SPX or NDX in the file's name, as in I_SPX_day.parquet", path.stem)
+        raise HistoryError(
+            path, "SPX or NDX in the file's name, as in I_SPX_day.parquet", path.stem
+        )
     return f"I:{names.pop()}"
 
 
@@ -124,9 +126,7 @@ def _read_bars(path: Path, problems: Counter[str]) -> pl.DataFrame:
     frame = _drop(frame, pl.col("start_ns").is_null(), "bars without a timestamp", problems)
     if off := int((frame["start_ns"] % NS_PER_MINUTE != 0).sum()):
         raise HistoryError(path, "stamps on whole minutes (bar starts)", f"{off} off the minute")
-    good = pl.all_horizontal(
-        pl.col(name).is_finite() & (pl.col(name) > 0.0) for name in needed[1:]
-    )
+    good = pl.all_horizontal(pl.col(name).is_finite() & (pl.col(name) > 0.0) for name in needed[1:])
     frame = _drop(frame, ~good, "bars with a level that is NaN, zero or negative", problems)
     inside = (pl.col("high") >= pl.max_horizontal("open", "close")) & (
         pl.col("low") <= pl.min_horizontal("open", "close")
@@ -169,9 +169,11 @@ def _read_levels(path: Path, problems: Counter[str]) -> pl.DataFrame:
     return _unique(path, frame.sort("symbol", "at_ns"), ("symbol", "at_ns"), "levels", problems)
 
 
-def _drop(
-    frame: pl.DataFrame, bad: pl.Expr, what: str, problems: Counter[str]
-) -> pl.DataFrame:
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+
+
+def _drop(frame: pl.DataFrame, bad: pl.Expr, what: str, problems: Counter[str]) -> pl.DataFrame:
     kept = frame.filter(~bad)
     problems[what] += frame.height - kept.height
     return kept
@@ -198,9 +200,7 @@ def _symbol_history(
     where = Path(symbol)
     minute_ns, closes, opens = np.empty(0, np.int64), np.empty(0), np.empty(0)
     if bars:
-        frame = _unique(
-            where, pl.concat(bars).sort("start_ns"), ("start_ns",), "bars", problems
-        )
+        frame = _unique(where, pl.concat(bars).sort("start_ns"), ("start_ns",), "bars", problems)
         start_ns = frame["start_ns"].to_numpy().astype(np.int64)
         kept, first = _in_session(where, start_ns, start_ns + NS_PER_MINUTE)
         problems["bars outside of a session"] += int((~kept).sum())
@@ -215,9 +215,7 @@ def _symbol_history(
         problems["minutes missing within sessions"] += _gaps(minute_ns)
     level_ns, values = np.empty(0, np.int64), np.empty(0)
     if levels:
-        frame = _unique(
-            where, pl.concat(levels).sort("at_ns"), ("at_ns",), "levels", problems
-        )
+        frame = _unique(where, pl.concat(levels).sort("at_ns"), ("at_ns",), "levels", problems)
         level_ns = frame["at_ns"].to_numpy().astype(np.int64)
         kept, _ = _in_session(where, level_ns, level_ns)
         problems["levels outside of a session"] += int((~kept).sum())

@@ -37,7 +37,8 @@ class DayDraws(Struct, frozen=True, eq=False):
 
 def sums_by_day(values: Floats, day: NDArray[np.int64], days: int) -> Floats:
     """Return the sum of the values of each day, shape (days,)."""
-    return np.bincount(day, weights=values, minlength=days)
+    found: Floats = np.bincount(day, weights=values, minlength=days)
+    return found
 
 
 def gain_of(

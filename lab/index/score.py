@@ -171,6 +171,7 @@ def report(scored: Scored) -> dict[str, Any]:
         groups += [(name, int(h), mine & (horizon == h)) for h in np.unique(horizon[mine])]
         if (mine & window).any():
             pooled.append((name, f"{POOL[0]}-{POOL[-1]}", mine & window))
+    every: list[tuple[str, int | str, NDArray[np.bool_]]]
     every = [(ALL, int(h), horizon == h) for h in np.unique(horizon)]
     every += [(ALL, f"{POOL[0]}-{POOL[-1]}", window)] if window.any() else []
     # Points of different indices don't add up: over all families CRPS is in bps of the level.
@@ -249,7 +250,9 @@ def _pit(
             if chosen.any():
                 tests = uniformity(mine.pit[chosen], day[chosen])
                 labels = {"model": model, "family": family, "horizon_min": minutes}
-                found.append(labels | {name: getattr(tests, name) for name in tests.__struct_fields__})
+                found.append(
+                    labels | {name: getattr(tests, name) for name in tests.__struct_fields__}
+                )
     return found
 
 
@@ -271,3 +274,25 @@ def _brier(
                     }
                 )
     return found
+
+
+def folds_of(scored: Scored) -> dict[str, Any]:
+    """Return what each fit was and which days it was scored on, and what was left out."""
+    return {
+        "folds": [
+            {
+                "days": [fold.days[0], fold.days[-1]],
+                "calibrations": {
+                    name: {
+                        "sha256": found.sha256,
+                        "window": [found.window_start, found.window_end],
+                        "not_estimated": list(found.not_estimated),
+                    }
+                    for name, found in fold.calibrations.items()
+                },
+                "unfitted": fold.unfitted,
+            }
+            for fold in scored.folds
+        ],
+        "problems": scored.problems,
+    }

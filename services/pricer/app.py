@@ -7,12 +7,12 @@ import asyncio
 from pathlib import Path
 
 from libs.common.config import ConfigError
-from libs.common.messages import Message, Proposal
+from libs.common.messages import IndexTick, Message, Proposal
 from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
 from libs.common.topology import Service
 from services.pricer.artifacts import load_calibration
-from services.pricer.calibration import CalibrationError, HourlyCalibration
+from services.pricer.calibration import Calibration, CalibrationError
 from services.pricer.config import PricerConfig
 from services.pricer.core import PricerCore
 
@@ -26,19 +26,25 @@ class PricerApp(AppBase):
         self.core = PricerCore(config.policy, load_calibrations(config.calibrations))
 
     async def recover(self, context: Context) -> None:
-        """Fold our orders, so that the books of others can be told from ours."""
+        """Fold our orders, to tell the books of others from ours, and today's ticks."""
 
         def fold(message: Message, sequence: int) -> None:
             self.core.own.apply(message, "ORDERS", sequence)
 
         await context.read_back("ORDERS", fold)
+
+        def watch(message: Message, _sequence: int) -> None:
+            if isinstance(message, IndexTick):
+                self.core.today.fold(message)
+
+        await context.read_back("TICKS", watch)
         now_ns = context.now_ns()
-        for calibration in self.core.calibrations.values():
+        for family, calibration in self.core.calibrations.items():
             context.log.info(
                 "calibration",
-                calibration_id=calibration.calibration_id,
-                age_days=round((now_ns - calibration.fitted_ns) / 86_400e9, 1),
-                moves=sum(calibration.samples),
+                calibration_id=calibration.id_for(family),
+                model=calibration.model,
+                age_days=round(calibration.age_days(now_ns), 1),
                 window=f"{calibration.window_start}..{calibration.window_end}",
             )
 
@@ -54,7 +60,7 @@ class PricerApp(AppBase):
         return self.core.summary()
 
 
-def load_calibrations(paths: dict[str, str]) -> dict[str, HourlyCalibration]:
+def load_calibrations(paths: dict[str, str]) -> dict[str, Calibration]:
     """Read the artifact of each family; raises ConfigError in one line."""
     try:
         return {family: load_calibration(Path(path), family) for family, path in paths.items()}

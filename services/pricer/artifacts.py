@@ -4,13 +4,13 @@ from pathlib import Path
 
 from services.pricer.calibration import (
     ADVICE,
+    Calibration,
     CalibrationError,
-    HourlyCalibration,
     decode_calibration,
 )
 
 
-def load_calibration(path: Path, family: str) -> HourlyCalibration:
+def load_calibration(path: Path, family: str) -> Calibration:
     """Read and check the artifact of a family; raises CalibrationError in one line."""
     try:
         raw = path.read_bytes()

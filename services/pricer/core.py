@@ -22,10 +22,10 @@ from libs.common.messages import (
     envelope,
 )
 from libs.common.own_orders import OwnOrders
-from libs.domain.eastern import NS_PER_HOUR, NS_PER_MINUTE, eastern_date
+from libs.domain.eastern import NS_PER_HOUR, NS_PER_MINUTE
 from libs.domain.windows import index_window
 from services.pricer import event_state as reasons_of
-from services.pricer.calibration import HourlyCalibration
+from services.pricer.calibration import Calibration
 from services.pricer.event_state import (
     EventState,
     Forecast,
@@ -34,9 +34,11 @@ from services.pricer.event_state import (
     window_reason,
 )
 from services.pricer.ladder import LadderRefused, PricedLadder
-from services.pricer.models.index_hourly import MODEL, HourlyInputs, distribution
+from services.pricer.models.contract import IndexInputs, Target, target_of
+from services.pricer.models.registry import MODELS
 from services.pricer.policy import PricerPolicy, seconds_ns
 from services.pricer.quotes import choose_quotes
+from services.pricer.today import Today
 
 EVENTS_MAX = 256
 TIMER = "check:"
@@ -46,9 +48,10 @@ _PROVENANCE_ORDER: tuple[Provenance, ...] = ("live", "replay", "synthetic")
 class PricerCore:
     """Price every event whose ladder, level and calibration are known."""
 
-    def __init__(self, policy: PricerPolicy, calibrations: Mapping[str, HourlyCalibration]) -> None:
+    def __init__(self, policy: PricerPolicy, calibrations: Mapping[str, Calibration]) -> None:
         self.policy = policy
         self.calibrations = dict(calibrations)
+        self.today = Today(self.calibrations)
         self.own = OwnOrders()
         self._ticks: dict[str, IndexTick] = {}
         self._events: dict[str, EventState] = {}
@@ -83,7 +86,10 @@ class PricerCore:
     def summary(self) -> str:
         """Return one line for the heartbeat."""
         quoted = sum(bool(state.quotes) for state in self._events.values())
-        names = ",".join(sorted(c.calibration_id for c in self.calibrations.values())) or "none"
+        names = (
+            ",".join(sorted(found.id_for(name) for name, found in self.calibrations.items()))
+            or "none"
+        )
         return f"events {len(self._events)}, quoted {quoted}, calibrations {names}"
 
     def _on_tick(self, tick: IndexTick, cause: Cause) -> list[Effect]:
@@ -91,6 +97,7 @@ class PricerCore:
         if known is not None and tick.bar_end_ns < known.bar_end_ns:
             return []
         self._ticks[tick.symbol] = tick
+        self.today.fold(tick)
         effects: list[Effect] = []
         for state in self._events.values():
             if state.definition.symbol == tick.symbol:
@@ -117,9 +124,10 @@ class PricerCore:
             ladder = None
         try:
             window = index_window(definition.family, definition.target_ns)
+            target: Target | None = target_of(definition.family, definition.target_ns)
         except ValueError:  # no target of that day, or no calendar for it
-            window = None
-        state = EventState(definition, ladder, window)
+            window, target = None, None
+        state = EventState(definition, ladder, window, target)
         if known is not None:
             state.snapshot, state.quotes, state.reasons = known.snapshot, known.quotes, None
             state.expires_ns, state.timer_ns = known.expires_ns, known.timer_ns
@@ -155,18 +163,18 @@ class PricerCore:
         self,
         state: EventState,
         tick: IndexTick,
-        calibration: HourlyCalibration | None,
+        calibration: Calibration | None,
         now_ns: int,
     ) -> Forecast:
         assert calibration is not None, "a missing calibration is a reason"
         assert state.ladder is not None, "a refused ladder is a reason"
-        target_ns = state.definition.target_ns
-        inputs = HourlyInputs(
+        assert state.target is not None, "an event without a target has no window"
+        inputs = IndexInputs(
             level_e4=tick.level_e4,
-            target_ns=target_ns,
-            event_day=eastern_date(target_ns).isoformat() in self.policy.event_dates,
+            target=state.target,
+            belief=self.today.belief(state.definition.family, now_ns),
         )
-        model = distribution(inputs, calibration, now_ns)
+        model = MODELS[calibration.model].distribution(inputs, calibration, now_ns)
         return Forecast(model, state.ladder.edges.probabilities(model.cdf))
 
     def _quote(
@@ -244,7 +252,7 @@ class PricerCore:
             ladder_id=definition.ladder_id,
             level_ns=tick.recv_ns if tick else 0,
             books_ns=state.snapshot.recv_ns if state.snapshot else 0,
-            calibration_id=calibration.calibration_id if calibration else "",
+            calibration_id=calibration.id_for(definition.family) if calibration else "",
             calibration_fitted_ns=calibration.fitted_ns if calibration else 0,
             # The least real of its inputs; without any, nothing may call it live.
             provenance=max(inputs, key=_PROVENANCE_ORDER.index, default="synthetic"),
@@ -263,7 +271,7 @@ class PricerCore:
         tick = self._ticks.get(definition.symbol)
         calibration = self.calibrations.get(definition.family)
         left_ns = definition.target_ns - now_ns
-        if tick is None or calibration is None or state.ladder is None:
+        if tick is None or calibration is None or state.ladder is None or state.target is None:
             return []
         if not 0 < left_ns <= seconds_ns(policy.fair_horizon_s):
             return []
@@ -278,8 +286,8 @@ class PricerCore:
             event_ticker=definition.event_ticker,
             series_ticker=definition.series_ticker,
             target_ns=definition.target_ns,
-            model=MODEL,
-            calibration_id=calibration.calibration_id,
+            model=calibration.model,
+            calibration_id=calibration.id_for(definition.family),
             level_e4=tick.level_e4,
             level_ns=tick.recv_ns,
             mean=forecast.distribution.mean,

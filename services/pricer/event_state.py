@@ -6,17 +6,19 @@ from numpy.typing import NDArray
 
 from libs.common.messages import IndexTick, LadderDefined, LadderSnapshot, Quote
 from libs.common.own_orders import OwnOrders
+from libs.domain.distributions import Scored
 from libs.domain.eastern import NS_PER_MINUTE
 from libs.domain.windows import Window
-from services.pricer.calibration import HourlyCalibration
+from services.pricer.calibration import Calibration
 from services.pricer.ladder import Books, PricedLadder
-from services.pricer.models.index_hourly import HourlyDistribution
+from services.pricer.models.contract import Target
 from services.pricer.policy import PricerPolicy, seconds_ns
 
 NO_WINDOW = "not_a_target"
 OUTSIDE_WINDOW = "outside_window"
 PAST_TARGET = "past_target"
 CALIBRATION_MISSING = "calibration_missing"
+CALIBRATION_STALE = "calibration_stale"
 LADDER_REFUSED = "ladder_refused"
 LADDER_MISMATCH = "ladder_mismatch"
 STALE_LEVEL = "stale_level"
@@ -29,7 +31,7 @@ NO_EDGE = "no_edge"
 class Forecast(Struct, frozen=True, eq=False):
     """The model's distribution with each rung's probability, shape (rungs,)."""
 
-    distribution: HourlyDistribution
+    distribution: Scored
     probabilities: NDArray[float64]
 
 
@@ -37,11 +39,16 @@ class EventState:
     """One event: its ladder, newest books, and the proposal that stands for it."""
 
     def __init__(
-        self, definition: LadderDefined, ladder: PricedLadder | None, window: Window | None
+        self,
+        definition: LadderDefined,
+        ladder: PricedLadder | None,
+        window: Window | None,
+        target: Target | None,
     ) -> None:
         self.definition = definition
         self.ladder = ladder
         self.window = window
+        self.target = target
         self.snapshot: LadderSnapshot | None = None
         self.quotes: tuple[Quote, ...] = ()
         self.reasons: tuple[str, ...] | None = None
@@ -99,7 +106,7 @@ def level_age_limit_ns(state: EventState, policy: PricerPolicy, now_ns: int) -> 
 def input_reasons(
     state: EventState,
     tick: IndexTick | None,
-    calibration: HourlyCalibration | None,
+    calibration: Calibration | None,
     policy: PricerPolicy,
     now_ns: int,
 ) -> list[str]:
@@ -110,6 +117,10 @@ def input_reasons(
     reasons = []
     if calibration is None:
         reasons.append(CALIBRATION_MISSING)
+    elif policy.calibration_age_days_max is not None and not (
+        0.0 <= calibration.age_days(now_ns) <= policy.calibration_age_days_max
+    ):  # data from ahead of our clock would know the outcome
+        reasons.append(CALIBRATION_STALE)
     if state.ladder is None:
         reasons.append(LADDER_REFUSED)
     if (

@@ -1,7 +1,5 @@
 """The pricer's policy numbers; `configs/pricer.yaml` gives the values and their sources."""
 
-import re
-
 from msgspec import Struct
 
 from libs.domain.eastern import NS_PER_S
@@ -14,7 +12,10 @@ def seconds_ns(seconds: float) -> int:
 
 
 class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When to quote and how often to say so; times in seconds of the run's clock."""
+    """When to quote and how often to say so; times in seconds of the run's clock.
+
+    `calibration_age_days_max` of None takes any calibration: for simulated markets only.
+    """
 
     quotes: QuotePolicy = QuotePolicy()
     cancel_buffer_s: float = 2.0
@@ -31,7 +32,7 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     fair_interval_s: float = 0.25
     fair_idle_interval_s: float = 5.0
     fair_horizon_s: float = 3_600.0
-    event_dates: tuple[str, ...] = ()
+    calibration_age_days_max: float | None = 14.0
 
     def __post_init__(self) -> None:
         if self.cancel_buffer_s < 2.0:
@@ -46,6 +47,6 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         )
         if min(ages_s) <= 0:
             raise ValueError("ages: expected limits above 0")
-        for day in self.event_dates:
-            if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
-                raise ValueError(f"event_dates: expected days like '2024-09-18', got {day!r}")
+        age = self.calibration_age_days_max
+        if age is not None and age <= 0.0:
+            raise ValueError(f"calibration_age_days_max: expected above 0 or null, got {age}")

@@ -1,40 +1,50 @@
-"""Time pricing and valuing a 60-rung ladder: distribution, probabilities, both sides' EV, fees.
+"""Time pricing: distribution, probabilities and both sides' EV after fees; the market's own curve.
 
-    python tests/bench/bench_pricing.py [--json OUT] [--rungs 60] [--rounds 5000]
+    python tests/bench/bench_pricing.py [--json OUT] [--rounds 5000]
 
-Prints JSON; the aim is p50 at or below 50 µs (issue 2).
+Prints JSON. Aims (issue 4): p50 ≤ 30 µs on 60 rungs, ≤ 80 µs on 400; the market's survival,
+projection and pmf of 60 rungs ≤ 40 µs. Each beside the plain way, rung by rung with scipy.
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+from scipy.stats import norm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from libs.common.messages import LadderDefined, PriceRange  # noqa: E402
 from libs.domain.eastern import NS_PER_MINUTE  # noqa: E402
+from libs.domain.fees import schedule_at  # noqa: E402
+from libs.domain.market_implied import implied_survival  # noqa: E402
 from services.pricer.artifacts import load_calibration  # noqa: E402
 from services.pricer.ev import ladder_value  # noqa: E402
 from services.pricer.ladder import Books, PricedLadder  # noqa: E402
-from services.pricer.models.index_hourly import HourlyInputs, distribution  # noqa: E402
+from services.pricer.models import mixture  # noqa: E402
+from services.pricer.models.contract import Belief, IndexInputs, target_of  # noqa: E402
 from services.pricer.quotes import QuotePolicy, choose_quotes  # noqa: E402
 
 EVENT = "KXINXU-24AUG05H1200"
 TARGET_NS = 1_722_873_600_000_000_000
 LEVEL_E4 = 52_200_000
-STEP_E4 = 100_000
-P50_US_MAX = 50.0
+AIMS_US = {"price_60": 30.0, "price_400": 80.0, "market_implied_60": 40.0}
+"""Steps that put all rungs within 300 points, as on a listed ladder."""
+STEPS_E4 = {60: 100_000, 400: 15_000}
 
 
 def ladder_of(rungs: int) -> LadderDefined:
     """Return a nested ladder of that many thresholds around the level."""
-    low_e4 = LEVEL_E4 - rungs // 2 * STEP_E4 - 1
-    floors_e4 = tuple(low_e4 + index * STEP_E4 for index in range(rungs))
+    step_e4 = STEPS_E4[rungs]
+    low_e4 = LEVEL_E4 - rungs // 2 * step_e4 - 1
+    floors_e4 = tuple(low_e4 + index * step_e4 for index in range(rungs))
     return LadderDefined(
         id="definition",
         ts_event_ns=1,
@@ -58,53 +68,117 @@ def ladder_of(rungs: int) -> LadderDefined:
     )
 
 
-def measure(rungs: int, rounds: int) -> dict[str, float | int]:
-    """Return microseconds at p50 and p99 for pricing and valuing, and for choosing quotes."""
+def timed(work: Callable[[int], object], rounds: int) -> dict[str, float]:
+    """Return microseconds at p50 and p99."""
+    spent = np.empty(rounds)
+    for index in range(rounds):
+        begin = time.perf_counter_ns()
+        work(index)
+        spent[index] = (time.perf_counter_ns() - begin) / 1_000
+    return {f"us_p{q}": round(float(np.percentile(spent, q)), 2) for q in (50, 99)}
+
+
+def measure(rungs: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the timings of one ladder, ours and the rival's."""
     now_ns = TARGET_NS - 10 * NS_PER_MINUTE
     ladder = PricedLadder(ladder_of(rungs), now_ns)
-    calibration = load_calibration(ROOT / "configs" / "calibration" / "INXU.json", "INXU")
-    start = HourlyInputs(level_e4=LEVEL_E4, target_ns=TARGET_NS)
-    fair_e4 = ladder.edges.probabilities(distribution(start, calibration, now_ns).cdf) * 10_000
+    calibration = load_calibration(ROOT / "configs" / "calibration" / "index.json", "INXU")
+    target = target_of("INXU", TARGET_NS)
+    belief = Belief(target.day.open_ns, now_ns - NS_PER_MINUTE, 0.3, 0.04)
+
+    def forecast(index: int) -> mixture.NormalMixture:
+        level_e4 = LEVEL_E4 + index % 97 * 100
+        inputs = IndexInputs(level_e4=level_e4, target=target, belief=belief)
+        return mixture.distribution(inputs, calibration, now_ns + index)
+
+    fair = ladder.edges.probabilities(forecast(0).cdf)
     books = Books(
-        ladder.ticks.at_or_below(fair_e4 - 1_400),
-        ladder.ticks.at_or_above(fair_e4 + 1_400),
+        ladder.ticks.at_or_below(fair * 10_000 - 1_400),
+        ladder.ticks.at_or_above(fair * 10_000 + 1_400),
         np.full(rungs, 10_000),
         np.full(rungs, 10_000),
     )
     policy = QuotePolicy()
-    priced_us, chosen_us = np.empty(rounds), np.empty(rounds)
-    for index in range(rounds):
-        inputs = HourlyInputs(level_e4=LEVEL_E4 + index % 97 * 100, target_ns=TARGET_NS)
-        begin = time.perf_counter_ns()
-        model = distribution(inputs, calibration, now_ns + index)
-        probabilities = ladder.edges.probabilities(model.cdf)
+
+    def price(index: int) -> None:
+        probabilities = ladder.edges.probabilities(forecast(index).cdf)
         ladder_value(probabilities, books.bid_price_e4, books.ask_price_e4, ladder.fees, 0.9)
-        priced = time.perf_counter_ns()
-        choose_quotes(ladder, probabilities, books, policy)
-        chosen_us[index] = (time.perf_counter_ns() - priced) / 1_000
-        priced_us[index] = (priced - begin) / 1_000
+
     return {
-        "rungs": rungs,
-        "rounds": rounds,
-        "price_and_value_us_p50": round(float(np.percentile(priced_us, 50)), 2),
-        "price_and_value_us_p99": round(float(np.percentile(priced_us, 99)), 2),
-        "price_and_value_us_p50_max": P50_US_MAX,
-        "choose_quotes_us_p50": round(float(np.percentile(chosen_us, 50)), 2),
-        "choose_quotes_us_p99": round(float(np.percentile(chosen_us, 99)), 2),
+        f"price_{rungs}": timed(price, rounds) | {"aim_us_p50": AIMS_US[f"price_{rungs}"]},
+        f"price_{rungs}_rival_scipy_per_rung": timed(
+            lambda index: rival_price(ladder, books, index), max(rounds // 100, 20)
+        ),
+        f"choose_quotes_{rungs}": timed(
+            lambda _: choose_quotes(ladder, fair, books, policy), max(rounds // 5, 20)
+        ),
     }
+
+
+def rival_price(ladder: PricedLadder, books: Books, index: int) -> list[tuple[float, float]]:
+    """Value each rung by itself with scipy's own normal and one fee at a time."""
+    schedule = schedule_at("KXINXU", TARGET_NS, EVENT)
+    level, sigma = (LEVEL_E4 + index % 97 * 100) / 10_000, 9.0
+    found = []
+    for rung, bid_e4, ask_e4 in zip(
+        ladder.ladder.rungs, books.bid_price_e4, books.ask_price_e4, strict=True
+    ):
+        assert rung.floor_e4 is not None
+        p = 1.0 - norm.cdf(rung.floor_e4 / 10_000, loc=level, scale=sigma)
+        prices_e4 = [min(max(int(at_e4), 1), 9_999) for at_e4 in (bid_e4, ask_e4)]
+        fees = [schedule.trade_fee_e6("maker", at_e4, 100) for at_e4 in prices_e4]
+        found.append(
+            (
+                (p * 10_000 - bid_e4) * 100 - fees[0],
+                (ask_e4 - p * 10_000) * 100 - fees[1],
+            )
+        )
+    return found
+
+
+def measure_market(rungs: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Return the timings of the market's own curve, on quotes that need projecting."""
+    rng = np.random.default_rng(1)
+    curve = 1.0 - norm.cdf(np.linspace(-3, 3, rungs))
+    noisy = np.clip(curve + rng.normal(0, 0.01, rungs), 0.02, 0.98)
+    bids, asks = np.clip(noisy - 0.06, 0.01, 1), np.clip(noisy + 0.06, 0, 0.99)
+    depths = rng.integers(1, 500, rungs).astype(np.float64)
+    name = f"market_implied_{rungs}"
+    return {
+        name: timed(lambda _: implied_survival(bids, asks, depths), rounds)
+        | {"aim_us_p50": AIMS_US[name]},
+        f"{name}_rival_scipy": timed(lambda _: rival_market(bids, asks, depths), rounds // 10),
+    }
+
+
+def rival_market(
+    bids: NDArray[np.float64], asks: NDArray[np.float64], depths: NDArray[np.float64]
+) -> list[float]:
+    """Work out bounds rung by rung, and project with scipy's isotonic regression."""
+    count = len(bids)
+    low = [max(bids[place:]) for place in range(count)]
+    high = [min(asks[: place + 1]) for place in range(count)]
+    middle = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
+    weights = [
+        (depth + 1) / max(b - a, 0.01) for depth, a, b in zip(depths, low, high, strict=True)
+    ]
+    curve = isotonic_regression(middle, weights=weights, increasing=False).x
+    return [1 - curve[0], *(curve[:-1] - curve[1:]), curve[-1]]
 
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, metavar="OUT")
-    parser.add_argument("--rungs", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5_000)
     options = parser.parse_args()
-    found = json.dumps({"bench": "pricing", **measure(options.rungs, options.rounds)}, indent=1)
-    sys.stdout.write(found + "\n")
+    found: dict[str, object] = {"bench": "pricing", "rounds": options.rounds}
+    found |= measure(60, options.rounds) | measure(400, options.rounds)
+    found |= measure_market(60, options.rounds)
+    text = json.dumps(found, indent=1)
+    sys.stdout.write(text + "\n")
     if options.json:
-        options.json.write_text(found + "\n", encoding="utf-8")
+        options.json.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -1,8 +1,8 @@
 """What every index model is asked and answers (domain.md §2).
 
-    fit(history, fitted_ns) -> Calibration
-    watch(calibration, symbol) -> Watch | None
-    distribution(inputs, calibration, now_ns) -> Scored
+fit(history, fitted_ns) -> Calibration
+watch(calibration, symbol) -> Watch | None
+distribution(inputs, calibration, now_ns) -> Scored
 """
 
 from typing import Protocol
@@ -19,39 +19,46 @@ from services.pricer.calibration import Calibration
 from services.pricer.models.history import History
 
 
+class TradingDay(Struct, frozen=True):
+    """One session with what is released that day."""
+
+    open_ns: int
+    close_ns: int
+    events: frozenset[MacroEvent] = frozenset()
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """One target of an index family; worked out once per event."""
 
     symbol: str
     at_ns: int
-    open_ns: int
-    close_ns: int
-    events: frozenset[MacroEvent] = frozenset()
+    day: TradingDay
     close: bool = False
 
 
-def target_of(
-    family_name: str, target_ns: int, events: frozenset[MacroEvent] | None = None
-) -> Target:
-    """Return the target with its session, and the day's events unless they are given.
+def trading_day(at_ns: int) -> TradingDay:
+    """Return the trading day of a time; raises WindowError when there is no session that day.
+
+    Raises CalendarError for a day outside of the calendars.
+    """
+    day = eastern_date(at_ns)
+    session = nyse_session(day)
+    if session is None:
+        raise WindowError(f"{utc_text(at_ns)} is in no session")
+    return TradingDay(session.open_ns, session.close_ns, macro_events(day))
+
+
+def target_of(family_name: str, target_ns: int, day: TradingDay | None = None) -> Target:
+    """Return the target, on its trading day unless that is given.
 
     Raises WindowError outside a session, CalendarError for a day outside of the calendars.
     """
     family = family_named(family_name)
-    day = eastern_date(target_ns)
-    session = nyse_session(day)
-    if family.index_symbol is None or session is None:
+    day = day or trading_day(target_ns)
+    if family.index_symbol is None or not day.open_ns < target_ns <= day.close_ns:
         raise WindowError(f"{family_name}: {utc_text(target_ns)} is in no session of an index")
-    if not session.open_ns < target_ns <= session.close_ns:
-        raise WindowError(f"{family_name}: {utc_text(target_ns)} is outside of the session")
-    return Target(
-        symbol=family.index_symbol,
-        at_ns=target_ns,
-        open_ns=session.open_ns,
-        close_ns=session.close_ns,
-        events=macro_events(day) if events is None else events,
-        close=family.cadence is Cadence.CLOSE,
-    )
+    close = family.cadence is Cadence.CLOSE
+    return Target(symbol=family.index_symbol, at_ns=target_ns, day=day, close=close)
 
 
 class Belief(Struct, frozen=True):
@@ -74,8 +81,8 @@ class IndexInputs(Struct, frozen=True, kw_only=True):
 class Watch(Protocol):
     """Folds a session's moves, in the order in which they were known, into a belief."""
 
-    def observe(self, target: Target, from_ns: int, to_ns: int, change: float) -> None:
-        """Fold the change of the log level from one time to another, known at the latter."""
+    def observe(self, day: TradingDay, from_ns: int, to_ns: int, change: float) -> None:
+        """Fold the change of the log level from one time of the day to another, known then."""
         ...
 
     @property

@@ -41,8 +41,8 @@ def distribution(inputs: IndexInputs, calibration: Calibration, now_ns: int) -> 
     minutes = seconds_to_target(now_ns, target.at_ns) / 60.0
     parameters = calibration.symbols[target.symbol]
     assert isinstance(parameters, Mixture), f"expected parameters of {NAME}"
-    end = (target.at_ns - target.open_ns) / NS_PER_MINUTE
-    variance = usual_variance(parameters, target, end - minutes, end)
+    end = (target.at_ns - target.day.open_ns) / NS_PER_MINUTE
+    variance = usual_variance(parameters, target.day, end - minutes, end)
     mean, spread = _volatility_ahead(parameters, target, inputs.belief, now_ns, minutes)
     # Few minutes keep the heavy tails of one; the sum over many loses them.
     tail = tail_variance(parameters.tail_degrees) / max(minutes, 1.0)
@@ -59,7 +59,7 @@ def _volatility_ahead(
     """Return mean and variance of x halfway to the target, from what was believed last."""
     whole = parameters.log_sigma**2
     flicker = whole * FLICKER_SHARE**2
-    if belief is None or belief.open_ns != target.open_ns:
+    if belief is None or belief.open_ns != target.day.open_ns:
         return 0.0, whole + flicker
     assert belief.at_ns <= now_ns, "a belief from the future"
     gap = (now_ns - belief.at_ns) / NS_PER_MINUTE + minutes / 2.0

@@ -19,12 +19,12 @@ from services.pricer.models.history import (
     FitError,
     History,
     Moves,
-    SymbolHistory,
     artifact,
     level_moves,
     minute_moves,
 )
 from services.pricer.models.session import (
+    BIN_ENDS,
     BINS,
     FOMC_MINUTE,
     FULL_MINUTES,
@@ -54,7 +54,7 @@ PROFILE_MOVES = 40.0
 """The usual U of the session counts as so many moves in each bin."""
 ROUNDS = 4
 MINUTES_ENOUGH = 300
-MOVES_ENOUGH = 30
+DAYS_ENOUGH = 5
 EVENT_DAYS_ENOUGH = 3
 
 
@@ -101,10 +101,19 @@ def fit(history: History, fitted_ns: int) -> Calibration:
         )
         for place, row in enumerate(history.symbols)
     }
+    missing = _missing(_bin_days(panels), minute_count, event_days, unknown)
+    metrics = {"log_likelihood": round(_log_likelihood(panels, found), 3)}
+    return artifact(history, symbols, fitted_ns, metrics=metrics, not_estimated=missing)
+
+
+def _missing(
+    bin_days: list[int], minute_count: int, event_days: dict[MacroEvent, int], unknown: int
+) -> list[str]:
+    """Return what the history is too thin for, in words."""
     missing = [
-        f"{_clock(BINS[place])} to {_clock((*BINS, FULL_MINUTES)[place + 1])}: the usual profile"
-        for place in range(len(BINS))
-        if counts[:, place].sum() < MOVES_ENOUGH
+        f"{_clock(begin)} to {_clock(end)}: {days} days, the usual profile mostly"
+        for begin, end, days in zip(BINS, BIN_ENDS, bin_days, strict=True)
+        if days < DAYS_ENOUGH
     ]
     if minute_count < MINUTES_ENOUGH:
         missing.append(f"tails of minute moves: {minute_count} minutes, prior mostly")
@@ -115,8 +124,8 @@ def fit(history: History, fitted_ns: int) -> Calibration:
     ]
     if unknown:
         missing.append(f"events of {unknown} days outside of the macro calendar: taken as none")
-    metrics = {"log_likelihood": round(_log_likelihood(panels, found), 3)}
-    return artifact(history, symbols, fitted_ns, metrics=metrics, not_estimated=missing)
+    missing.append("volatility that lasts for minutes: a set share of the day's, not fitted")
+    return missing
 
 
 def _clock(minute: float) -> str:
@@ -334,3 +343,13 @@ def _bin_counts(panels: list[Panel], symbols: int) -> NDArray[np.int64]:
         for place in range(symbols):
             counts[place] += touched[panel.symbol == place].sum(axis=0)
     return counts
+
+
+def _bin_days(panels: list[Panel]) -> list[int]:
+    """Return on how many sessions of one index each bin was seen."""
+    days = np.zeros(len(BINS), np.int64)
+    for panel in panels:
+        seen = (panel.minutes > 0.0).any(axis=1).astype(np.int64)
+        each = [seen[panel.symbol == place].sum(axis=0) for place in np.unique(panel.symbol)]
+        days += np.max(each, axis=0)
+    return [int(count) for count in days]

@@ -27,7 +27,9 @@ def fit(history: History, fitted_ns: int) -> Calibration:
         minutes = minute_moves(found)
         levels = level_moves(found, minutes)
         squares = float((minutes.change**2).sum() + (levels.change**2).sum())
-        time = float(sum((moves.to_minute - moves.from_minute).sum() for moves in (minutes, levels)))
+        time = float(
+            sum((moves.to_minute - moves.from_minute).sum() for moves in (minutes, levels))
+        )
         if squares <= 0.0:
             raise FitError(f"{found.symbol}: expected moves within sessions, got none")
         count = int(np.count_nonzero(minutes.change)) + int(np.count_nonzero(levels.change))

@@ -67,7 +67,8 @@ class BiasedNormal(Struct, frozen=True):
         """Return the CRPS by integration over ten standard deviations and the outcome."""
         reach = max(10.0 * self.sigma, 2.0 * abs(outcome - self.mean))
         levels = np.linspace(self.mean - reach, self.mean + reach, 4_001)
-        return integral_crps(levels, self.cdf(levels), outcome)
+        middles = levels + reach / 4_000
+        return integral_crps(levels, self.cdf(middles), outcome)
 
     def log_density(self, outcome: float) -> float:
         """Return log f(z) + log of the correction's slope at the outcome."""
@@ -89,7 +90,7 @@ def distribution(inputs: IndexInputs, calibration: Calibration, now_ns: int) -> 
     table = parameters.close if inputs.target.close else parameters.hourly
     minutes = seconds_to_target(now_ns, inputs.target.at_ns) / 60.0
     sigma = max(sigma_at(table, minutes), table.residual_floor_points)
-    if inputs.target.events:
+    if inputs.target.day.events:
         sigma *= parameters.kappa_event
     drift = table.drift_points[min(round(minutes), len(table.drift_points) - 1)]
     mean = inputs.level_e4 / LEVEL_ONE_E4 + drift

@@ -25,17 +25,12 @@ USUAL_VARIANCE: tuple[float, ...] = (5.0, 3.0, 2.2, 1.5, 1.0, 0.8, 0.8, 1.0, 1.3
 """The usual U of a session's variance; where a fit starts, and stays without data."""
 
 
-def early_end(length: float) -> float:
-    """Return until which minute a session of this length goes by the time since its open."""
-    return length - LAST_MINUTES
-
-
 def overlaps(from_minute: Floats, to_minute: Floats, length: Floats) -> Floats:
     """Return the minutes of each span in each bin, shape (n, bins).
 
     `length` is the session's, in minutes, shape (n,).
     """
-    turn = early_end(length)
+    turn = length - LAST_MINUTES
     shift = FULL_MINUTES - length
     early = _covered(np.minimum(from_minute, turn), np.minimum(to_minute, turn))
     late = _covered(
@@ -92,7 +87,7 @@ def variance_between(
     ratio = late / day
     if length == FULL_MINUTES:
         return day * spread(rates, begin, end, ratio)
-    turn, shift = early_end(length), FULL_MINUTES - length
+    turn, shift = length - LAST_MINUTES, FULL_MINUTES - length
     found = spread(rates, min(begin, turn), min(end, turn), ratio)
     found += spread(rates, max(begin, turn) + shift, max(end, turn) + shift, 1.0)
     return day * found

@@ -12,7 +12,7 @@ from scipy.special import polygamma
 
 from libs.domain.eastern import NS_PER_MINUTE
 from services.pricer.calibration import Mixture
-from services.pricer.models.contract import Belief, Target
+from services.pricer.models.contract import Belief, TradingDay
 from services.pricer.models.session import event_factors, variance_between
 
 Floats = NDArray[np.float64]
@@ -42,18 +42,18 @@ class VolatilityWatch:
     def belief(self) -> Belief | None:
         return self._belief
 
-    def observe(self, target: Target, from_ns: int, to_ns: int, change: float) -> None:
+    def observe(self, day: TradingDay, from_ns: int, to_ns: int, change: float) -> None:
         parameters = self._parameters
-        assert target.open_ns <= from_ns < to_ns, "a move within the session"
-        if target.open_ns != self._open_ns:
-            self._open_ns, self._at_ns, self._weights = target.open_ns, 0, stationary()
-        begin = (from_ns - target.open_ns) / NS_PER_MINUTE
-        end = (to_ns - target.open_ns) / NS_PER_MINUTE
+        assert day.open_ns <= from_ns < to_ns, "a move within the session"
+        if day.open_ns != self._open_ns:
+            self._open_ns, self._at_ns, self._weights = day.open_ns, 0, stationary()
+        begin = (from_ns - day.open_ns) / NS_PER_MINUTE
+        end = (to_ns - day.open_ns) / NS_PER_MINUTE
         if self._at_ns:
             assert to_ns > self._at_ns, "moves come in the order in which they are known"
             gap = (to_ns - self._at_ns) / NS_PER_MINUTE
             self._weights = self._weights @ transition(exp(-gap / parameters.memory_minutes))
-        variance = usual_variance(parameters, target, begin, end)
+        variance = usual_variance(parameters, day, begin, end)
         degrees = parameters.tail_degrees * (end - begin)
         evidence = log_evidence(change**2 / variance, self._nodes, degrees)
         if end - begin < SHORT_MINUTES:
@@ -63,13 +63,13 @@ class VolatilityWatch:
         self._at_ns = to_ns
         mean = float(self._weights @ self._nodes)
         spread = float(self._weights @ (self._nodes - mean) ** 2)
-        self._belief = Belief(target.open_ns, to_ns, mean, spread)
+        self._belief = Belief(day.open_ns, to_ns, mean, spread)
 
 
-def usual_variance(parameters: Mixture, target: Target, begin: float, end: float) -> float:
+def usual_variance(parameters: Mixture, day: TradingDay, begin: float, end: float) -> float:
     """Return the variance of the log level between two minutes after the open, where x is 0."""
-    length = (target.close_ns - target.open_ns) / NS_PER_MINUTE
-    factors = event_factors(target.events, parameters.kappa_cpi, parameters.kappa_fomc)
+    length = (day.close_ns - day.open_ns) / NS_PER_MINUTE
+    factors = event_factors(day.events, parameters.kappa_cpi, parameters.kappa_fomc)
     return variance_between(rates_of(parameters.bin_sigmas), begin, end, length, factors)
 
 

@@ -13,8 +13,16 @@ from libs.common.messages import (
     PriceRange,
     Proposal,
 )
-from services.pricer.calibration import HourlyCalibration, sealed
+from services.pricer.calibration import (
+    Calibration,
+    Mixture,
+    Parameters,
+    Runbook,
+    SigmaTable,
+    sealed,
+)
 from services.pricer.core import PricerCore
+from services.pricer.models.session import BINS
 from services.pricer.policy import PricerPolicy
 
 S = 1_000_000_000
@@ -27,21 +35,43 @@ TICKERS = tuple(f"{EVENT}-T{strike - 1}.9999" for strike in STRIKES)
 CENTS = (PriceRange(0, 10_000, 100),)
 
 
-def calibration(sigma_15=10.0, **changes) -> HourlyCalibration:
-    """σ grows with the root of time: 10 points at 15 minutes."""
+def calibration(sigma_15=10.0, symbol="I:SPX", artifact=None, **changes) -> Calibration:
+    """The runbook's model: σ grows with the root of time, 10 points at 15 minutes."""
     fields: dict[str, Any] = {
-        "family": "INXU",
-        "symbol": "I:SPX",
-        "fitted_ns": OPEN - 86_400 * S,
-        "window_start": "2024-06-03",
-        "window_end": "2024-08-02",
-        "window_days": ("2024-06-03", "2024-08-02"),
         "samples": (0, *([50] * 20)),
         "sigma_points": tuple(sigma_15 * (m / 15) ** 0.5 for m in range(21)),
         "drift_points": (0.0,) * 21,
         "residual_floor_points": 0.5,
     }
-    return sealed(HourlyCalibration(**(fields | changes)))
+    own = {name: changes.pop(name) for name in ("kappa_event", "pit_bias") if name in changes}
+    table = SigmaTable(**(fields | changes))
+    return sealed_of({symbol: Runbook(hourly=table, close=table, **own)}, **(artifact or {}))
+
+
+def mixture(**changes) -> Calibration:
+    """The index model: 2.5 points a minute at 5,220 at any time of day, a usual day's spread."""
+    fields: dict[str, Any] = {
+        "bin_sigmas": (2.5 / 5220,) * len(BINS),
+        "bin_moves": (100,) * len(BINS),
+        "log_sigma": 0.5,
+        "memory_minutes": 300.0,
+        "tail_degrees": 8.0,
+        "kappa_cpi": 1.1,
+        "kappa_fomc": 1.5,
+    }
+    return sealed_of({"I:SPX": Mixture(**(fields | changes))})
+
+
+def sealed_of(symbols: dict[str, Parameters], **changes) -> Calibration:
+    fields: dict[str, Any] = {
+        "fitted_ns": OPEN - 86_400 * S,
+        "data_end_ns": OPEN - 86_400 * S,
+        "window_start": "2024-06-03",
+        "window_end": "2024-08-02",
+        "minute_days": ("2024-06-03", "2024-08-02"),
+        "symbols": symbols,
+    }
+    return sealed(Calibration(**(fields | changes)))
 
 
 def envelope(name: str, now_ns: int) -> dict:

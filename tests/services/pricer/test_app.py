@@ -39,7 +39,8 @@ def test_the_shipped_policy_is_the_default_and_the_specification(plumbing):
 
 def test_the_shipped_configuration_starts(plumbing):
     app = PricerApp(load_config([SHIPPED, plumbing], PricerConfig))
-    assert sorted(app.core.calibrations) == ["INXU", "NASDAQ100U"]
+    assert sorted(app.core.calibrations) == ["INX", "INXU", "NASDAQ100", "NASDAQ100U"]
+    assert {found.model for found in app.core.calibrations.values()} == {"index"}
     assert "INXU-" in app.detail()
 
 
@@ -60,7 +61,7 @@ def test_a_missing_calibration_ends_the_start_in_one_line(tmp_path, plumbing):
         ("policy: {quotes: {alpha: 0.5}}", "alpha"),
         ("policy: {cancel_buffer_s: 1.0}", "cancel_buffer_s"),
         ("policy: {renew_lead_s: 9.0}", "renew_lead_s"),
-        ("policy: {event_dates: [soon]}", "event_dates"),
+        ("policy: {calibration_age_days_max: 0.0}", "calibration_age_days_max"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(tmp_path, plumbing, text, key):

@@ -1,0 +1,83 @@
+"""What a ladder's own quotes say of the outcome: survival, pmf, and what is wrong with them.
+
+Quotes bound survival; between the bounds the middle is taken, and the curve is projected to fall
+with weights by spread and depth. A ladder that contradicts itself is bad input: it has an error
+and no curve, and is never projected flat (domain.md §2). Prices are fractions of a dollar.
+"""
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from libs.domain.ladder_maths import (
+    LadderMathsError,
+    isotonic_survival,
+    simplex_projection,
+)
+
+Floats = NDArray[np.float64]
+
+SPREAD_MIN = 0.01
+UNQUOTED_WEIGHT = 1e-3
+"""A rung without two sides hardly counts: its bounds come from its neighbours."""
+
+
+class LadderContradicts(LadderMathsError):
+    """Quotes that no distribution allows."""
+
+
+class MarketImplied(Struct, frozen=True, eq=False):
+    """The market's curve on nested rungs, shape (n,), and its masses, shape (n + 1,).
+
+    `moved` is the largest step of the projection, `spread` the mean width of the bounds.
+    """
+
+    survival: Floats
+    pmf: Floats
+    moved: float
+    spread: float
+
+
+def implied_survival(bids: Floats, asks: Floats, depths: Floats) -> MarketImplied:
+    """Return the survival that nested thresholds' quotes imply, NaN where there is no quote.
+
+    `depths` is the quantity at the better side, 0 or more. Raises LadderContradicts when a bid
+    lies above an ask at the same or a lower strike.
+    """
+    if not bids.shape == asks.shape == depths.shape or bids.ndim != 1 or bids.size == 0:
+        raise LadderMathsError("quotes: expected one bid, ask and depth for each rung")
+    low = np.where(np.isnan(bids), 0.0, bids)
+    high = np.where(np.isnan(asks), 1.0, asks)
+    quoted = ~np.isnan(bids + asks)
+    # A bid at a higher strike holds for all lower ones, an ask at a lower one for all higher ones.
+    low = np.maximum.accumulate(low[::-1])[::-1]
+    high = np.minimum.accumulate(high)
+    width = high - low
+    if width.min() < 0.0:
+        crossed = int((width < 0.0).sum())
+        raise LadderContradicts(f"quotes: survival would have to rise at {crossed} rungs")
+    weights = np.where(quoted, depths + 1.0, UNQUOTED_WEIGHT) / np.maximum(width, SPREAD_MIN)
+    middle = (low + high) / 2.0
+    survival = isotonic_survival(middle, weights)
+    pmf = np.empty(survival.size + 1)
+    pmf[0], pmf[-1] = 1.0 - survival[0], survival[-1]
+    np.subtract(survival[:-1], survival[1:], out=pmf[1:-1])
+    moved = float(np.abs(survival - middle).max())
+    return MarketImplied(survival, pmf, moved, float(width.mean()))
+
+
+def implied_pmf(bids: Floats, asks: Floats) -> Floats:
+    """Return the masses that the quotes of a partition imply, shape (n,).
+
+    Raises LadderContradicts when bids sum past 1, or asks of a whole partition below it.
+    """
+    low = np.where(np.isnan(bids), 0.0, bids)
+    high = np.where(np.isnan(asks), 1.0, asks)
+    if not bids.shape == asks.shape or bids.ndim != 1 or bids.size == 0:
+        raise LadderMathsError("quotes: expected one bid and one ask for each rung")
+    if bool((low > high).any()) or low.sum() > 1.0 or high.sum() < 1.0:
+        raise LadderContradicts(
+            f"quotes: expected bids up to asks around a sum of 1,"
+            f" got {low.sum():.4f} and {high.sum():.4f}"
+        )
+    return simplex_projection((low + high) / 2.0)
