@@ -1,8 +1,9 @@
 """What a ladder's own quotes say of the outcome: survival, pmf, and what is wrong with them.
 
-Quotes bound survival; between the bounds the middle is taken, and the curve is projected to fall
-with weights by spread and depth. A ladder that contradicts itself is bad input: it has an error
-and no curve, and is never projected flat (domain.md §2). Prices are fractions of a dollar.
+Quotes bound survival. The middles of two-sided quotes (of the bounds, elsewhere) are projected to
+a curve that falls, with weights by spread and depth, within the bounds. A ladder that contradicts
+itself is bad input: it has an error and no curve, and is never projected flat (domain.md §2).
+Prices are fractions of a dollar.
 """
 
 import numpy as np
@@ -46,24 +47,27 @@ def implied_survival(bids: Floats, asks: Floats, depths: Floats) -> MarketImplie
     """
     if not bids.shape == asks.shape == depths.shape or bids.ndim != 1 or bids.size == 0:
         raise LadderMathsError("quotes: expected one bid, ask and depth for each rung")
-    low = np.where(np.isnan(bids), 0.0, bids)
-    high = np.where(np.isnan(asks), 1.0, asks)
-    quoted = ~np.isnan(bids + asks)
+    low, high = np.fmax(bids, 0.0), np.fmin(asks, 1.0)  # these pass over NaN
+    own, own_width = (low + high) * 0.5, np.maximum(high - low, SPREAD_MIN)
+    bare = np.isnan(bids + asks)
     # A bid at a higher strike holds for all lower ones, an ask at a lower one for all higher ones.
     low = np.maximum.accumulate(low[::-1])[::-1]
     high = np.minimum.accumulate(high)
     width = high - low
-    if width.min() < 0.0:
+    if np.minimum.reduce(width) < 0.0:
         crossed = int((width < 0.0).sum())
         raise LadderContradicts(f"quotes: survival would have to rise at {crossed} rungs")
-    weights = np.where(quoted, depths + 1.0, UNQUOTED_WEIGHT) / np.maximum(width, SPREAD_MIN)
-    middle = (low + high) / 2.0
-    survival = isotonic_survival(middle, weights)
+    middle, loads = own, depths + 1.0
+    if np.logical_or.reduce(bare):
+        middle = np.where(bare, (low + high) * 0.5, own)
+        loads = np.where(bare, UNQUOTED_WEIGHT, loads)
+    # The bounds fall themselves, so a falling curve that is cut to them still falls.
+    survival = np.minimum(np.maximum(isotonic_survival(middle, loads / own_width), low), high)
     pmf = np.empty(survival.size + 1)
     pmf[0], pmf[-1] = 1.0 - survival[0], survival[-1]
     np.subtract(survival[:-1], survival[1:], out=pmf[1:-1])
-    moved = float(np.abs(survival - middle).max())
-    return MarketImplied(survival, pmf, moved, float(width.mean()))
+    moved = float(np.maximum.reduce(np.abs(survival - middle)))
+    return MarketImplied(survival, pmf, moved, float(np.add.reduce(width)) / width.size)
 
 
 def implied_pmf(bids: Floats, asks: Floats) -> Floats:
@@ -71,8 +75,7 @@ def implied_pmf(bids: Floats, asks: Floats) -> Floats:
 
     Raises LadderContradicts when bids sum past 1, or asks of a whole partition below it.
     """
-    low = np.where(np.isnan(bids), 0.0, bids)
-    high = np.where(np.isnan(asks), 1.0, asks)
+    low, high = np.fmax(bids, 0.0), np.fmin(asks, 1.0)
     if not bids.shape == asks.shape or bids.ndim != 1 or bids.size == 0:
         raise LadderMathsError("quotes: expected one bid and one ask for each rung")
     if bool((low > high).any()) or low.sum() > 1.0 or high.sum() < 1.0:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from libs.common.messages import LadderDefined, PriceRange  # noqa: E402
+from libs.domain.distributions import Distribution  # noqa: E402
 from libs.domain.eastern import NS_PER_MINUTE  # noqa: E402
 from libs.domain.fees import schedule_at  # noqa: E402
 from libs.domain.market_implied import implied_survival  # noqa: E402
@@ -86,7 +87,7 @@ def measure(rungs: int, rounds: int) -> dict[str, dict[str, float]]:
     target = target_of("INXU", TARGET_NS)
     belief = Belief(target.day.open_ns, now_ns - NS_PER_MINUTE, 0.3, 0.04)
 
-    def forecast(index: int) -> mixture.NormalMixture:
+    def forecast(index: int) -> Distribution:
         level_e4 = LEVEL_E4 + index % 97 * 100
         inputs = IndexInputs(level_e4=level_e4, target=target, belief=belief)
         return mixture.distribution(inputs, calibration, now_ns + index)

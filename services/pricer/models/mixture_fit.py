@@ -52,7 +52,10 @@ PRIORS: dict[str, tuple[float, float]] = {
 """Median and log standard deviation of each number before data."""
 PROFILE_MOVES = 40.0
 """The usual U of the session counts as so many moves in each bin."""
-ROUNDS = 4
+ROUNDS = 3
+BIN_STEPS = 3
+SESSIONS_MAX = 60
+"""Of minute bars, for the steps on grids: more would only take longer."""
 MINUTES_ENOUGH = 300
 DAYS_ENOUGH = 5
 EVENT_DAYS_ENOUGH = 3
@@ -86,9 +89,11 @@ def fit(history: History, fitted_ns: int) -> Calibration:
     """Return the calibration of all symbols, fitted together; raises FitError."""
     panels, minute_count, event_days, unknown = _panels(history)
     found = _start(panels, len(history.symbols))
+    few = [_thinned(panel) for panel in panels]
     for _ in range(ROUNDS):
-        found = _fit_bins(panels, found)
-        found = _fit_rest(panels, found)
+        for _ in range(BIN_STEPS):
+            found = _fit_bins(panels, found)
+        found = _fit_rest(few, found)
     counts = _bin_counts(panels, len(history.symbols))
     symbols = {
         row.symbol: Mixture(
@@ -258,6 +263,23 @@ def _forward(panel: Panel, evidence: Floats, found: Fit) -> tuple[Floats, Floats
     return weights, likelihood, total
 
 
+def _thinned(panel: Panel) -> Panel:
+    """Return the panel with so many of its sessions, evenly spread, that the grids are quick."""
+    count = len(panel.symbol)
+    if panel.step_minutes > 1.0 or count <= SESSIONS_MAX:
+        return panel
+    kept = np.linspace(0, count - 1, SESSIONS_MAX).round().astype(np.int64)
+    return Panel(
+        symbol=panel.symbol[kept],
+        step_minutes=panel.step_minutes,
+        steps=panel.steps,
+        change=panel.change[kept],
+        minutes=panel.minutes[kept],
+        cpi=panel.cpi[kept],
+        fomc=panel.fomc[kept],
+    )
+
+
 def _transitions(panel: Panel, found: Fit) -> list[Floats]:
     """Return the grid's transition from each step that is used to the next."""
     memory = found.rest["memory_minutes"]
@@ -349,7 +371,6 @@ def _bin_days(panels: list[Panel]) -> list[int]:
     """Return on how many sessions of one index each bin was seen."""
     days = np.zeros(len(BINS), np.int64)
     for panel in panels:
-        seen = (panel.minutes > 0.0).any(axis=1).astype(np.int64)
-        each = [seen[panel.symbol == place].sum(axis=0) for place in np.unique(panel.symbol)]
-        days += np.max(each, axis=0)
+        seen = (panel.minutes > 0.0).max(axis=1)
+        days += np.max([seen[panel.symbol == at].sum(axis=0) for at in set(panel.symbol)], axis=0)
     return [int(count) for count in days]

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.domain.distributions import Certain, Distribution, DistributionError, Normal, crps
+from libs.domain.distributions import (
+    Certain,
+    Distribution,
+    DistributionError,
+    Normal,
+    NormalMixture,
+    crps,
+)
 from libs.domain.strikes import Rung, StrikeType, rung_edges
 from tests.shared_data import shared_file
 
@@ -101,3 +108,65 @@ def test_domain_modules_import_neither_pandas_nor_scipy_stats() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def mixture_of(mean: float, sigmas: list[float], weights: list[float]) -> NormalMixture:
+    shares = np.array(weights) / sum(weights)
+    return NormalMixture(mean, np.array(sigmas), shares)
+
+
+parts = st.lists(st.tuples(st.floats(0.05, 200), st.floats(0.01, 1)), min_size=1, max_size=7).map(
+    lambda rows: ([row[0] for row in rows], [row[1] for row in rows])
+)
+
+
+@given(means, sigmas, st.floats(-4, 4))
+def test_a_mixture_of_one_part_is_its_normal(mean: float, sigma: float, z: float) -> None:
+    normal, mixture = Normal(mean, sigma), mixture_of(mean, [sigma], [1.0])
+    outcome = mean + z * sigma
+    assert mixture.crps(outcome) == pytest.approx(normal.crps(outcome), rel=1e-9, abs=1e-9)
+    assert mixture.log_density(outcome) == pytest.approx(normal.log_density(outcome), abs=1e-9)
+    assert mixture.sigma == pytest.approx(sigma)
+    levels = mean + sigma * np.linspace(-5, 5, 41)
+    assert mixture.cdf(levels) == pytest.approx(normal.cdf(levels), abs=1e-12)
+
+
+@given(means, parts, st.floats(-3, 3))
+def test_a_mixtures_scores_are_those_of_its_cdf(mean, rows, z) -> None:
+    mixture = mixture_of(mean, *rows)
+    outcome = mean + z * mixture.sigma
+    reach = 10 * max(rows[0])
+    levels = np.linspace(mean - reach, mean + reach, 20_001)
+    middles = levels + reach / 20_000
+    assert mixture.crps(outcome) == pytest.approx(
+        crps(levels, mixture.cdf(middles), outcome), rel=1e-3, abs=reach * 1e-5
+    )
+    step = min(rows[0]) * 1e-3
+    around = mixture.cdf(np.array([outcome - step, outcome + step]))
+    if around[1] - around[0] > 1e-8:
+        slope = np.log((around[1] - around[0]) / (2 * step))
+        assert mixture.log_density(outcome) == pytest.approx(slope, abs=1e-4)
+
+
+@given(means, parts, st.lists(st.floats(-1_500, 1_500), min_size=2, max_size=60))
+def test_a_mixtures_cdf_rises_within_0_and_1(mean, rows, levels) -> None:
+    values = mixture_of(mean, *rows).cdf(np.sort(np.array(levels)))
+    assert ((values >= 0.0) & (values <= 1.0)).all()
+    assert (np.diff(values) >= 0.0).all()
+
+
+@given(means, parts, st.floats(0.001, 0.999))
+def test_a_mixtures_quantile_inverts_its_cdf(mean, rows, probability) -> None:
+    mixture = mixture_of(mean, *rows)
+    level = mixture.quantile(np.array([probability, 0.5, 0.0, 1.0]))
+    assert mixture.cdf(level[:1])[0] == pytest.approx(probability, abs=1e-9)
+    assert level[1] == pytest.approx(mean, abs=1e-6)
+    assert level[2:].tolist() == [-np.inf, np.inf]
+
+
+def test_a_mixture_of_two_scales_by_hand() -> None:
+    """P(X ≤ 1) = ½ Φ(1) + ½ Φ(½); variance ½·1 + ½·4."""
+    mixture = mixture_of(0.0, [1.0, 2.0], [1.0, 1.0])
+    expected = (0.8413447460685429 + 0.6914624612740131) / 2
+    assert mixture.cdf(np.array([1.0]))[0] == pytest.approx(expected, abs=1e-12)
+    assert mixture.sigma == pytest.approx(math.sqrt(2.5))
