@@ -37,8 +37,7 @@ class DayDraws(Struct, frozen=True, eq=False):
 
 def sums_by_day(values: Floats, day: NDArray[np.int64], days: int) -> Floats:
     """Return the sum of the values of each day, shape (days,)."""
-    found: Floats = np.bincount(day, weights=values, minlength=days)
-    return found
+    return np.bincount(day, weights=values, minlength=days).astype(np.float64)
 
 
 def gain_of(
