@@ -228,14 +228,16 @@ class Run:
         return bool(until(self.resting, "an order at rest"))
 
     def secrets(self) -> dict[str, str]:
-        """Return every secret of the run by file name; a PEM key without its frame."""
-        found = {}
+        """Return every secret of the run by file name; of a PEM key each line, frame left out."""
+        found: dict[str, str] = {}
         for path in (self.root / "secrets").iterdir():
             if path.suffix == ".conf":
                 continue
             lines = path.read_text().strip().splitlines()
             body = [line for line in lines if not line.startswith("-----")]
-            found[path.name] = body[len(body) // 2]
+            # A last line may be short enough to stand in other places by chance.
+            long = [line for line in body if len(line) > 20]
+            found |= {f"{path.name}:{n}" if n else path.name: line for n, line in enumerate(long)}
         return found
 
     def files(self) -> Iterator[Path]:
