@@ -217,7 +217,7 @@ def _start(panels: list[Panel], symbols: int) -> Fit:
             squares += float(np.nansum(panel.change[mine] ** 2))
             usual += float((panel.minutes[mine] @ np.exp(profile)).sum())
         if squares <= 0.0:
-            raise FitError(f"symbol {place}: expected levels that move, got none")
+            raise FitError("history: expected levels that move, got none")
         level[place] = log(squares / usual) - 2.0 * PRIORS["log_sigma"][0] ** 2
     return Fit(level, profile, {name: float(median) for name, (median, _) in PRIORS.items()})
 

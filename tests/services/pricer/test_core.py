@@ -19,6 +19,7 @@ from tests.services.pricer.builders import (
     calibration,
     definition,
     fairs,
+    mixture,
     order,
     proposals,
     snapshot,
@@ -169,6 +170,34 @@ def test_bad_books_give_the_empty_set_with_a_reason(changes, reason):
     bench.send(snapshot(NOW - 1_100_000_000, **changes))
     (proposal,) = proposals(bench.send(tick(NOW)))
     assert (proposal.quotes, proposal.reasons) == ((), (reason,))
+
+
+@pytest.mark.parametrize("age_days", [14.1, -0.1])
+def test_a_stale_calibration_or_one_from_the_future_is_a_reason(age_days):
+    """domain.md §2: at most 14 days old; one that saw what is to come would flatter."""
+    old = calibration(artifact={"data_end_ns": NOW - round(age_days * 86_400 * S)})
+    for limit, reasons in ((14.0, ("calibration_stale",)), (None, ())):
+        policy = PricerPolicy(calibration_age_days_max=limit)
+        bench = ready(NOW - S, policy=policy, calibrations={"INXU": old})
+        (proposal,) = proposals(bench.send(tick(NOW)))
+        assert proposal.reasons == reasons
+        assert bool(proposal.quotes) == (limit is None)
+
+
+def test_the_index_model_learns_from_the_ticks_it_is_sent():
+    """The same level and books; a wild quarter of an hour before leaves the ladder wider."""
+    spreads = {}
+    for swing in (0.5, 12.0):
+        bench = Bench(calibrations={"INXU": mixture()})
+        bench.send(definition())
+        for minute in range(5):
+            at_ns = NOW - (5 - minute) * MINUTE
+            bench.send(tick(at_ns, level=5220.0 + swing * (minute % 2)))
+        bench.send(snapshot(NOW - S // 10))
+        (fair,) = fairs(bench.send(tick(NOW)))
+        assert fair.model == "index"
+        spreads[swing] = fair.probabilities[0] - fair.probabilities[-1]
+    assert spreads[12.0] < spreads[0.5] - 0.1
 
 
 def test_no_calibration_is_a_reason():

@@ -1,0 +1,100 @@
+"""`alpha calibrate` and `alpha score` from files to files, and what they refuse in one line."""
+
+import json
+from datetime import date
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from libs.common.config import ConfigError
+from services.pricer.artifacts import load_calibration
+from tests.lab.index.walks import sessions_from, walk, write_bars, write_levels
+
+SESSIONS = sessions_from(date(2025, 3, 3), 9)
+
+
+@pytest.fixture
+def data(tmp_path):
+    for name, sessions in (("train", SESSIONS[:5]), ("test", SESSIONS[5:])):
+        (tmp_path / name).mkdir()
+        row = walk(sessions, seed=1)
+        write_bars(row, tmp_path / name)
+        write_levels(row, tmp_path / name)
+    return tmp_path
+
+
+def run(*words) -> str:
+    found = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return found.output
+
+
+@pytest.mark.parametrize("model", ["index", "runbook", "random-walk"])
+def test_calibrate_writes_an_artifact_that_loads(data, model):
+    out = data / "new" / "x.json"
+    bars, levels = data / "train", data / "train" / "levels.csv"
+    shown = run(
+        "calibrate", "index", "--bars", bars, "--levels", levels, "--model", model,
+        "--exclude", SESSIONS[0].day, "--out", out,
+    )  # fmt: skip
+    found = load_calibration(out, "INXU")
+    assert found.model == model
+    assert found.counts["I:SPX minutes"] == 4 * 390
+    assert str(SESSIONS[0].day) not in found.minute_days
+    assert found.sha256[:12] in shown
+    assert "not estimated:" in shown
+
+
+def test_score_writes_rows_and_plots(data):
+    out, plots = data / "score.json", data / "plots"
+    parts = [f"{data / name},{data / name / 'levels.csv'}" for name in ("train", "test")]
+    shown = run(
+        "score", "index", "--train", parts[0], "--test", parts[1], "--json", out, "--plots", plots,
+    )  # fmt: skip
+    report = json.loads(out.read_text())
+    assert {row["model"] for row in report["results"]} == {"index", "runbook", "random-walk"}
+    assert report["days"] == [str(session.day) for session in SESSIONS[5:]]
+    assert report["data"]["test"]["files"] == ["I_SPX_walk.parquet", "levels.csv"]
+    assert "random-walk" in shown
+    drawn = sorted(plots.iterdir())
+    assert {path.name for path in drawn} >= {"INXU_crps.svg", "INX_coverage.svg"}
+    for path in drawn:
+        assert ElementTree.fromstring(path.read_text()).tag.endswith("svg")
+
+
+def test_walk_forward_over_one_data_set(data):
+    out = data / "score.json"
+    run(
+        "score", "index", "--walk-forward", data / "train", "--first-days", 3, "--refit-days", 1,
+        "--model", "random-walk", "--json", out,
+    )  # fmt: skip
+    report = json.loads(out.read_text())
+    assert len(report["folds"]) == 2
+    assert {row["model"] for row in report["results"]} == {"runbook", "random-walk"}
+
+
+def test_what_the_data_do_not_allow_is_one_line(data):
+    same = data / "train"
+    for words, complaint in [
+        (("score", "index", "--train", same, "--test", same), "not in the training set"),
+        (("score", "index", "--train", data / "none", "--test", same), "nothing there"),
+        (("calibrate", "index", "--levels", same / "levels.csv", "--model", "runbook"), "minute"),
+    ]:
+        place = ("--json",) if words[0] == "score" else ("--out",)
+        with pytest.raises(ConfigError, match=complaint) as caught:
+            run(*words, *place, data / "out.json")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("score", "index", "--json", "x.json"),
+        ("score", "index", "--json", "x.json", "--train", "a", "--test", "b", "--model", "magic"),
+        ("calibrate", "index", "--out", "x.json"),
+    ],
+)
+def test_wrong_arguments_are_a_matter_of_usage(words):
+    assert CliRunner().invoke(app, list(words)).exit_code == 2
