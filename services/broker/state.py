@@ -171,9 +171,21 @@ class State:
             key: Key = (quote.ticker, quote.side)
             recent = [entry for entry in self.used.get(key, ()) if entry[0] >= since_ns]
             used[key] = sum(count_e2 for _, count_e2 in recent)
+            if quote.position_e2 is not None:  # risk may have been cut off from our fills
+                moved_e2 = self.held_e2(quote.ticker) - quote.position_e2
+                used[key] = max(used[key], moved_e2 if quote.side == "bid" else -moved_e2)
             if key in self.used:  # verdicts only get newer: what this one ignores is over
                 self.used[key] = recent
         return used
+
+    def held_e2(self, ticker: str) -> int:
+        """Return what we hold of a market, fills told of and not yet booked included."""
+        held_e2 = self.positions[ticker]
+        for order in self.short.values():
+            if order.ticker == ticker:
+                unbooked_e2 = order.filled_e2 - order.fills_e2
+                held_e2 += unbooked_e2 if order.side == "bid" else -unbooked_e2
+        return held_e2
 
     # Fills
 

@@ -118,7 +118,7 @@ def size_quotes(
         elif len(sized) == policy.pilot_rungs_max or _taken(sized, quote):
             dropped[PILOT].append(quote.ticker)
         else:
-            sized.append(_sized(quote, count_e2, limited_by))
+            sized.append(_sized(quote, count_e2, limited_by, exposure.position_e2))
     sized.sort(key=lambda quote: (quote.ticker, quote.side))
     worst_e6 = max((_worst_loss_e6(own, event_ticker, quote) for quote in sized), default=0)
     measured = {
@@ -191,7 +191,7 @@ def _worst_loss_e6(own: OwnOrders, event_ticker: str, quote: SizedQuote) -> int:
     return max(with_quote_e6, exposure.loss_if_no_e6, 0)
 
 
-def _sized(quote: Quote, count_e2: int, limited_by: str) -> SizedQuote:
+def _sized(quote: Quote, count_e2: int, limited_by: str, position_e2: int) -> SizedQuote:
     return SizedQuote(
         ticker=quote.ticker,
         side=quote.side,
@@ -201,4 +201,5 @@ def _sized(quote: Quote, count_e2: int, limited_by: str) -> SizedQuote:
         limited_by=limited_by,
         probability=quote.probability,
         ev_per_contract_e6=quote.ev_per_contract_e6,
+        position_e2=position_e2,
     )

@@ -14,6 +14,7 @@ from libs.common.messages.base import (
     Probability,
     Provenance,
     Side,
+    SignedCountE2,
     Text,
 )
 
@@ -66,7 +67,11 @@ class GateResult(Struct, frozen=True, kw_only=True):
 
 
 class SizedQuote(Struct, frozen=True, kw_only=True):
-    """A quote that risk approved, with the count it may have and what limited it."""
+    """A quote that risk approved, with the count it may have and what limited it.
+
+    `position_e2` is what risk took us to hold (YES positive) when it sized the quote: whoever
+    knows of more fills subtracts them.
+    """
 
     ticker: Name
     side: Side
@@ -76,6 +81,7 @@ class SizedQuote(Struct, frozen=True, kw_only=True):
     limited_by: Text
     probability: Probability
     ev_per_contract_e6: MoneyE6
+    position_e2: SignedCountE2 | None = None
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):

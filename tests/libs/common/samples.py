@@ -128,6 +128,7 @@ SAMPLES: tuple[m.Message, ...] = (
                 limited_by="pilot",
                 probability=0.4375,
                 ev_per_contract_e6=32_500,
+                position_e2=-200,
             ),
         ),
         gates=(

@@ -16,6 +16,9 @@ from tests.libs.common.samples import KILL_SWITCH, SAMPLES
 
 GOLDEN = Path(__file__).parent / "golden"
 BY_TAG = {m.tag_of(type(sample)): sample for sample in SAMPLES}
+WITHOUT_POSITIONS = tuple(
+    msgspec.structs.replace(quote, position_e2=None) for quote in BY_TAG["verdict.1"].quotes
+)
 ALL_BYTES = [m.encode(sample) for sample in SAMPLES]
 
 
@@ -43,6 +46,7 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
     [
         ("feed_status.1.before_failures", {"failures": 0}),
         ("order_intent.1.before_groups", {"order_group_id": ""}),
+        ("verdict.1.before_positions", {"quotes": WITHOUT_POSITIONS}),
     ],
 )
 def test_a_message_from_before_a_field_was_added_has_its_default(before, default) -> None:

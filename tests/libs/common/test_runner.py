@@ -579,11 +579,12 @@ async def test_reading_back_passes_over_what_was_refused_when_it_came(rig: Rig) 
     rig.put(subject_of(UPDATE), b"garbage")
     rig.put("orders.KXINXU.another", encode(UPDATE))
     rig.store(UPDATE)
-    rig.store(replace(UPDATE, ts_pub_ns=NOW + 3_600 * S))
+    ahead = replace(UPDATE, id="said by a clock that is ahead", ts_pub_ns=NOW + 3_600 * S)
+    rig.store(ahead)  # an order all the same
     await rig.ready()
     assert rig.app.context is not None
     folded: list[tuple[Message, int]] = []
     last = await rig.app.context.read_back("ORDERS", lambda *one: folded.append(one))
-    assert folded == [(EPOCH, 1), (UPDATE, 4)]
+    assert folded == [(EPOCH, 1), (UPDATE, 4), (ahead, 5)]
     assert last == 5
     assert await rig.app.context.read_back("ORDERS", lambda *_: None, after=5) == 5

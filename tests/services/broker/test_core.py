@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from libs.common.effects import Publish, Received
@@ -545,3 +546,18 @@ def test_a_verdict_is_not_filled_twice_by_a_broker_whose_clock_is_behind_risk_s(
     rig.fill("X1", 500)
     rig.answer_all()
     assert rig.resting() == {}
+
+
+def test_fills_that_risk_had_not_seen_when_it_sized_a_quote_use_it_up():
+    """Risk was cut off from FILLS for seconds; its verdict says what it took us to hold."""
+    rig = quoting()
+    rig.fill("X1", 500)
+    rig.advance(10)
+    sized = msgspec.structs.replace(GO[0], position_e2=0)
+    rig.verdict(sized)
+    rig.answer_all()
+    assert (A, "bid") not in rig.resting()
+    rig.advance(1)
+    rig.verdict(msgspec.structs.replace(GO[0], position_e2=300))
+    rig.answer_all()
+    assert rig.resting()[A, "bid"] == (4_500, 300)
