@@ -180,7 +180,7 @@ class State:
 
     def held_e2(self, ticker: str) -> int:
         """Return what we hold of a market, fills told of and not yet booked included."""
-        held_e2 = self.positions[ticker]
+        held_e2 = self.positions.get(ticker, 0)
         for order in self.short.values():
             if order.ticker == ticker:
                 unbooked_e2 = order.filled_e2 - order.fills_e2
