@@ -56,6 +56,9 @@ def unsettled(world):
     if left := [order for order in books if order.state in OPEN_STATES]:
         return f"open: {left[:2]}"
     record = record_of(world)
+    told = {one.client_order_id: one.state for one in record.orders if isinstance(one, OrderUpdate)}
+    if any(order.state != told.get(order.client_order_id) for order in books):
+        return "the last news of an order is on its way"
     if fill_counts(record.fills) != record.filled:
         return f"fills: {difference(fill_counts(record.fills), record.filled)}"
     if paid(record.fills) != record.due:
