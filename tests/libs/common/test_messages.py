@@ -16,8 +16,9 @@ from tests.libs.common.samples import KILL_SWITCH, SAMPLES
 
 GOLDEN = Path(__file__).parent / "golden"
 BY_TAG = {m.tag_of(type(sample)): sample for sample in SAMPLES}
+(VERDICT,) = [sample for sample in SAMPLES if isinstance(sample, m.Verdict)]
 WITHOUT_POSITIONS = tuple(
-    msgspec.structs.replace(quote, position_e2=None) for quote in BY_TAG["verdict.1"].quotes
+    msgspec.structs.replace(quote, position_e2=None) for quote in VERDICT.quotes
 )
 ALL_BYTES = [m.encode(sample) for sample in SAMPLES]
 
