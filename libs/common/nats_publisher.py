@@ -3,6 +3,7 @@
 Messages of one stream share a lane. Any trouble in a lane (no answer, no leader, a lost
 connection) holds it back and then sends all that is unacknowledged again in call order, with
 the same message ids: what had been stored is recognised by the server, and order is kept.
+Giving up on one is giving up on all that follow it: a stream never holds what came after a hole.
 """
 
 import asyncio
@@ -227,11 +228,13 @@ class Publisher:
         """Give up on what is over its budget; send again what got no answer."""
         now_s = self._loop.time()
         for lane in self._lanes.values():
-            for number, entry in list(lane.entries.items()):
-                if entry.give_up_s > now_s:
-                    break
-                self._finish(lane, number, _unknown(entry, f"no answer in {self._budget_s:g} s"))
-            if not lane.entries:
+            first = next(iter(lane.entries.values()), None)
+            if first is None:
+                continue
+            if first.give_up_s <= now_s:  # what follows it must not be stored without it
+                for number, entry in list(lane.entries.items()):
+                    why = f"no answer in {self._budget_s:g} s, or to one before it"
+                    self._finish(lane, number, _unknown(entry, why))
                 continue
             silent = not lane.held and now_s - lane.progress_s > TRY_TIMEOUT_S
             if silent or (lane.held and lane.resend_s <= now_s):

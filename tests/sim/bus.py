@@ -167,9 +167,10 @@ class SimBus:
         """Give up on what is over its budget, send again what got no answer."""
         now_s = self.world.loop.time()
         for lane in self._lanes.values():
-            while lane and lane[0].give_up_s <= now_s:
-                entry = lane.pop(0)
-                self._settle(entry, PublishUnknown(f"publish {entry.subject}: no answer"))
+            if lane and lane[0].give_up_s <= now_s:
+                for entry in lane:
+                    self._settle(entry, PublishUnknown(f"publish {entry.subject}: no answer"))
+                lane.clear()
             for entry in lane:
                 self._send(lane, entry)
         self._watching = any(self._lanes.values())
