@@ -58,7 +58,7 @@ async def test_all_well_and_nothing_but_reads(tmp_path: Path) -> None:
         assert exchange.run.truth_log.read_bytes() == before
         assert exchange.resting() == resting
         shown = await smoke(exchange)
-        assert shown.returncode == 0
+        assert shown.returncode == 0, shown.stdout
         assert "all well" in shown.stdout
         assert all(name in shown.stdout for name in NAMES)
         key = exchange.key_file.read_text().splitlines()[3]
