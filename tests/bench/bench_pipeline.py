@@ -47,6 +47,7 @@ IMPATIENT: dict[str, dict[str, Any]] = {
         "policy": {
             "min_rest_s": 0.02,
             "books_settle_s": 0.0001,
+            "calibration_age_days_max": None,
             "quotes": {"requote_gain_e6": 0, "ev_entry_margin_e6": 0},
         }
     }
