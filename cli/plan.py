@@ -24,7 +24,7 @@ from lab.market.bars import BarsError
 from lab.market.config import PathConfig, build_path
 from lab.market.path import IndexPath
 from libs.common.clock import NS_PER_S, ClockSpec
-from libs.common.config import ConfigError
+from libs.common.config import ConfigError, merge
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_HOUR, eastern_date, eastern_datetime
 from libs.domain.families import family_named
@@ -119,8 +119,8 @@ def make_plan(
 ) -> Plan:
     """Write the configuration of every process and return how to start them.
 
-    `overrides` are keys of a service's configuration, or of the simulated index's, by name. Of
-    several brokers one leads, the others stand by.
+    `overrides` are keys of a service's configuration, or of the simulated index's, by name; they
+    are put over it key by key. Of several brokers one leads, the others stand by.
     """
     addresses = Addresses.choose(brokers)
     key_id, key_file = _write_keys(run)
@@ -133,7 +133,7 @@ def make_plan(
             run,
             "index",
             "lab.market",
-            _index(run, window, clock, addresses) | overrides.get("index", {}),
+            merge(_index(run, window, clock, addresses), overrides.get("index", {})),
         ),
     )
     own = {
@@ -142,8 +142,7 @@ def make_plan(
         "pricer": {"policy": {"calibration_age_days_max": None}},
         "broker": _broker(addresses, key_id, key_file),
     }
-    for name, values in overrides.items():
-        own[name] = own.get(name, {}) | values
+    own = merge(own, overrides)
     return Plan(
         run=run,
         target_ns=window.target_ns,

@@ -52,7 +52,7 @@ def load_config(paths: Sequence[str | Path], config_type: type[T]) -> T:
     for path in map(Path, paths):
         part = _read(path)
         parts.append((path, part))
-        merged = _merge(merged, part)
+        merged = merge(merged, part)
     try:
         return msgspec.convert(merged, config_type, strict=True)
     except (msgspec.ValidationError, ValueError, AssertionError) as error:
@@ -118,11 +118,12 @@ def _read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: expected YAML, found: {problem}") from None
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of `over` put over those of `base`, key by key."""
     merged = dict(base)
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
+            merged[key] = merge(merged[key], value)
         else:
             merged[key] = value
     return merged

@@ -100,6 +100,18 @@ def test_each_of_two_brokers_has_a_name_and_ports_of_its_own(tmp_path: Path) -> 
     assert len(set(ports)) == 2 * 7
 
 
+def test_an_override_leaves_the_other_keys_beside_it(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run")
+    window = choose_window(seed=1, bars=(), day=date(2025, 11, 3), hour=None)
+    clock = window_clock(window, 10.0, 9.0, 0)
+    make_plan(run, window, clock, {})
+    before = json.loads((run.configs / "pricer.yaml").read_text())["policy"]
+    assert before
+    make_plan(run, window, clock, {"pricer": {"policy": {"min_rest_s": 0.5}}})
+    policy = json.loads((run.configs / "pricer.yaml").read_text())["policy"]
+    assert policy == before | {"min_rest_s": 0.5}
+
+
 def test_a_run_directory_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="expected to write in"):
