@@ -8,11 +8,12 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from cli.processes import ROOT
 from cli.spec_facts import Change, Facts, Spec, SpecError, asyncapi_spec, compare, openapi_spec
 from cli.spec_usage import Usage
 from libs.common.config import ConfigError
 
-KNOWN = Path(__file__).resolve().parents[1] / "configs" / "kalshi-spec.json"
+KNOWN = ROOT / "configs" / "kalshi-spec.json"
 FILE_BYTES_MAX = 20_000_000
 READERS: dict[str, Callable[[object], Spec]] = {
     "openapi": openapi_spec,

@@ -5,9 +5,8 @@ that contradict each other, a move that no index makes) is refused with a `Histo
 are merely bad are left out and counted; no move is taken over the gap. Nothing is filled in.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from lab.market.bars import SYMBOL_EXPECTED, first_line, symbol_in_name
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_MINUTE
 from libs.domain.families import index_symbols
@@ -27,7 +27,6 @@ MOVE_MAX = 0.1
 """A log move of one minute past this is no market's: the file mixes units or symbols."""
 AGREE_SHARE = 2e-3
 """A level and the bar that ends at its time differ by less, unless one of them is wrong."""
-_NAME = re.compile(r"(?<![A-Za-z0-9])(SPX|NDX)(?![A-Za-z0-9])")
 
 
 class HistoryError(ValueError):
@@ -96,12 +95,10 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _symbol_of(path: Path) -> str:
-    names = set(_NAME.findall(path.stem))
-    if len(names) != 1:
-        raise HistoryError(
-            path, "SPX or NDX in the file's name, as in I_SPX_day.parquet", path.stem
-        )
-    return f"I:{names.pop()}"
+    symbol = symbol_in_name(path)
+    if symbol is None:
+        raise HistoryError(path, SYMBOL_EXPECTED, path.stem)
+    return symbol
 
 
 def _read_bars(path: Path, problems: Counter[str]) -> pl.DataFrame:
@@ -109,7 +106,7 @@ def _read_bars(path: Path, problems: Counter[str]) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise HistoryError(path, "a readable Parquet file", _reason(error)) from error
+        raise HistoryError(path, "a readable Parquet file", first_line(error)) from error
     needed = ("timestamp", "open", "high", "low", "close")
     if missing := [name for name in needed if name not in frame.columns]:
         raise HistoryError(path, f"columns {', '.join(needed)}", f"no {', '.join(missing)}")
@@ -142,7 +139,7 @@ def _read_levels(path: Path, problems: Counter[str]) -> pl.DataFrame:
     try:
         frame = pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise HistoryError(path, "a readable CSV file", _reason(error)) from error
+        raise HistoryError(path, "a readable CSV file", first_line(error)) from error
     needed = ("symbol", "target_timestamp", "level")
     if missing := [name for name in needed if name not in frame.columns]:
         raise HistoryError(path, f"columns {', '.join(needed)}", f"no {', '.join(missing)}")
@@ -167,10 +164,6 @@ def _read_levels(path: Path, problems: Counter[str]) -> pl.DataFrame:
     back = frame.group_by("symbol").agg((pl.col("at_ns").diff() < 0).sum())["at_ns"].sum()
     problems["levels out of order, sorted"] += int(back)
     return _unique(path, frame.sort("symbol", "at_ns"), ("symbol", "at_ns"), "levels", problems)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
 
 
 def _drop(frame: pl.DataFrame, bad: pl.Expr, what: str, problems: Counter[str]) -> pl.DataFrame:
@@ -283,19 +276,7 @@ def _check_stamps(
 
 
 def _since(history: History, start_ns: int) -> History:
-    def cut(found: SymbolHistory) -> SymbolHistory:
-        minutes, levels = found.minute_ns > start_ns, found.level_ns > start_ns
-        return SymbolHistory(
-            found.symbol,
-            found.minute_ns[minutes],
-            found.minutes[minutes],
-            found.opens[minutes],
-            found.level_ns[levels],
-            found.levels[levels],
-        )
-
-    kept = (cut(found) for found in history.symbols)
-    return History(tuple(row for row in kept if row.minute_ns.size or row.level_ns.size))
+    return _picked(history, lambda times_ns: times_ns > start_ns)
 
 
 def only_days(history: History, days: Iterable[str], *, keep: bool) -> History:
@@ -308,6 +289,11 @@ def only_days(history: History, days: Iterable[str], *, keep: bool) -> History:
         found = inside[number] if sessions else np.zeros(times_ns.size, bool)
         return found if keep else ~found
 
+    return _picked(history, pick)
+
+
+def _picked(history: History, pick: Callable[[Times], NDArray[np.bool_]]) -> History:
+    """Return the rows whose times are picked; a symbol without any is left out."""
     picked = []
     for row in history.symbols:
         minutes, levels = pick(row.minute_ns), pick(row.level_ns)

@@ -16,6 +16,8 @@ MINUTE_NS = 60_000_000_000
 PRICES = ("open", "high", "low", "close")
 BARS_MAX = 100_000
 NAMES = {"I:SPX": "SPX", "I:NDX": "NDX"}
+SYMBOL_EXPECTED = "SPX or NDX in the file's name, as in I_SPX_day.parquet"
+_NAME = re.compile(r"(?<![A-Za-z0-9])(SPX|NDX)(?![A-Za-z0-9])")
 
 
 class BarsError(Exception):
@@ -71,8 +73,7 @@ def read_bars(path: Path, symbol: str) -> MinuteBars:
     try:
         frame = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise BarsError(path, "a readable Parquet file", reason) from error
+        raise BarsError(path, "a readable Parquet file", first_line(error)) from error
     start_ns = _starts(path, frame)
     columns = {name: _levels(path, frame, name) for name in PRICES}
     _check_ranges(path, start_ns, columns)
@@ -88,10 +89,21 @@ def read_bars(path: Path, symbol: str) -> MinuteBars:
 
 
 def _symbol_of(path: Path) -> str:
-    matches = re.findall(r"(?<![A-Za-z0-9])(SPX|NDX)(?![A-Za-z0-9])", path.stem)
-    if len(set(matches)) != 1:
-        raise BarsError(path, "SPX or NDX in the file's name, as in I_SPX_day.parquet", path.stem)
-    return f"I:{matches[0]}"
+    symbol = symbol_in_name(path)
+    if symbol is None:
+        raise BarsError(path, SYMBOL_EXPECTED, path.stem)
+    return symbol
+
+
+def symbol_in_name(path: Path) -> str | None:
+    """Return the index that a file's name holds, None when it holds none or both."""
+    names = set(_NAME.findall(path.stem))
+    return f"I:{names.pop()}" if len(names) == 1 else None
+
+
+def first_line(error: Exception) -> str:
+    """Return what a library complains of, in one line."""
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
 
 
 def _starts(path: Path, frame: pl.DataFrame) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from services.broker.desk import Desk
 from services.broker.events import BalanceRead, OrdersRead, PositionsRead
 from services.broker.orders import Order
 from services.broker.policy import to_ns
-from services.broker.state import EventState, event_of
+from services.broker.state import event_of
 
 KINDS = ("order", "fill", "position", "balance")
 SHOWN_MAX = 20
@@ -75,7 +75,7 @@ class Comparison:
         shown = dict(read.positions)
         tickers = set(shown)
         for event in state.events.values():
-            if not self._is_over(event):
+            if not event.is_over(self._desk.now_ns):
                 tickers |= event.filled_tickers
         found: Differences = {}
         for ticker in tickers:
@@ -84,12 +84,9 @@ class Comparison:
                 found["position", ticker] = f"exchange {held_e2}, fills {booked_e2} (count_e2)"
         self._positions = found
 
-    def _is_over(self, event: EventState) -> bool:
-        return 0 < event.target_ns <= self._desk.now_ns
-
     def _may_be_paid(self, ticker: str) -> bool:
         event = self._desk.state.events.get(event_of(ticker)[1])
-        return event is not None and (ticker in event.paid or self._is_over(event))
+        return event is not None and (ticker in event.paid or event.is_over(self._desk.now_ns))
 
     def balance(self, read: BalanceRead) -> None:
         """Compare the balance, then say how the whole comparison came out."""
@@ -126,7 +123,7 @@ class Comparison:
         mark = (faces, len(state.fills), len(state.payouts))
         if mark != self._mark:
             self._mark, self._mark_ns, self._balance_e6 = mark, desk.now_ns, None
-        due = [event for event in state.events.values() if self._is_over(event)]
+        due = [event for event in state.events.values() if event.is_over(self._desk.now_ns)]
         quiet = read.started_ns >= self._mark_ns + to_ns(desk.policy.stale_read_s)
         if not quiet or any(state.unpaid(event) for event in due):
             self._balance_e6 = None

@@ -121,7 +121,7 @@ class Groups:
             return
         kept: set[str] = set()
         for event in self._desk.state.events.values():
-            over = 0 < event.target_ns <= self._desk.now_ns
+            over = event.is_over(self._desk.now_ns)
             if over or limits_e2.get(event.group_id) != self._desk.policy.group_limit_e2:
                 event.group_id = ""
             else:

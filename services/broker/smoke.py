@@ -17,6 +17,7 @@ from libs.common.clock import Clock, ClockSpec
 from libs.domain.calendar import CalendarError
 from libs.domain.windows import WindowError
 from libs.kalshi.errors import KalshiError, RefusedError
+from libs.kalshi.fields import NS_PER_MS
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH, Signer
 from libs.kalshi.transport import AiohttpTransport, ReadOnlyTransport
@@ -31,7 +32,6 @@ from services.broker.smoke_checks import Check
 CHANNEL = "user_orders"
 SOCKET_TIMEOUT_S = 8.0
 SOCKET_POLL_S = 0.05
-NS_PER_MS = 1_000_000
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 

@@ -52,6 +52,10 @@ class EventState:
         """Return the open orders."""
         return list(self.open.values())
 
+    def is_over(self, now_ns: int) -> bool:
+        """Tell whether its target has passed: its markets may be settled, unseen by us."""
+        return 0 < self.target_ns <= now_ns
+
     def unknown(self) -> list[Order]:
         """Return the orders whose outcome nobody knows."""
         return [order for order in self.open.values() if order.state == "unknown"]

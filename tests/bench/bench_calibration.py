@@ -6,8 +6,6 @@ Prints JSON. Aims (issue 4): calibration ≤ 10 s from files to artifact, scorin
 ≤ 500 MB. The data are simulated. The rivals are the two baselines, fitted and scored on the same.
 """
 
-import argparse
-import json
 import resource
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from lab.index.history import load  # noqa: E402
 from lab.index.score import report, walk_forward  # noqa: E402
 from services.pricer.models.contract import IndexModel  # noqa: E402
 from services.pricer.models.registry import DEFAULT, MODELS  # noqa: E402
+from tests.bench.command import parser_of, show  # noqa: E402
 from tests.lab.index.walks import sessions_from, walk, write_bars, write_levels  # noqa: E402
 
 YEAR, MINUTE_SESSIONS = 250, 50
@@ -65,7 +64,7 @@ def fit_and_write(model: IndexModel, paths: list[Path], out: Path) -> None:
 def measure(folder: Path) -> dict[str, object]:
     """Return the timings and the highest memory of this process."""
     paths = make_data(folder)
-    found: dict[str, object] = {"bench": "calibration"}
+    found: dict[str, object] = {}
     for name, model in MODELS.items():
         found[f"calibrate_{name}_s"] = timed(partial(fit_and_write, model, paths, folder / name))
     history = load(paths).history
@@ -85,15 +84,11 @@ def measure(folder: Path) -> dict[str, object]:
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser = parser_of(__doc__)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(measure(Path(folder)), indent=1)
-    sys.stdout.write(text + "\n")
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    return 0
+        found = measure(Path(folder))
+    return show("calibration", found, options.json)
 
 
 if __name__ == "__main__":

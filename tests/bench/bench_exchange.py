@@ -11,7 +11,6 @@ server's whole work. Aim (issue 3): 2,000 order requests a second.
 own processor time says, which neighbours on a busy machine change less.
 """
 
-import argparse
 import asyncio
 import base64
 import json
@@ -35,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 from lab.exchange.ladders import LadderConfig, build_ladder  # noqa: E402
 from libs.domain.tickers import parse_event_ticker  # noqa: E402
+from tests.bench.command import parser_of, show  # noqa: E402
 
 ORDERS = "/trade-api/v2/portfolio/events/orders"
 LADDER = LadderConfig(
@@ -251,8 +251,7 @@ async def measure(process: psutil.Popen, port: int, members: list[Member], count
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser = parser_of(__doc__)
     parser.add_argument("--requests", type=int, default=12_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -266,11 +265,7 @@ def main() -> int:
         finally:
             process.terminate()
             process.wait(20)
-    found = json.dumps({"bench": "exchange", **result}, indent=1)
-    sys.stdout.write(found + "\n")
-    if options.json:
-        options.json.write_text(found + "\n", encoding="utf-8")
-    return 0
+    return show("exchange", result, options.json)
 
 
 if __name__ == "__main__":

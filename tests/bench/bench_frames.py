@@ -8,7 +8,6 @@ Each figure is the best of its rounds in processor time, which other processes d
 the end all books must agree with one another.
 """
 
-import argparse
 import json
 import random
 import sys
@@ -29,6 +28,7 @@ from libs.kalshi.ws_session import TICK_EVERY_NS  # noqa: E402
 from services.feeds.config import FeedsConfig  # noqa: E402
 from services.feeds.core import FeedsCore  # noqa: E402
 from services.feeds.events import BooksHeard, LaddersListed, LadderSpec  # noqa: E402
+from tests.bench.command import parser_of, show  # noqa: E402
 
 FRAMES_PER_S_MIN = 100_000
 EVENT = "KXINXU-26OCT02H1100"
@@ -275,17 +275,12 @@ def measure(frames: int, rounds: int) -> dict[str, float | int | str]:
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser = parser_of(__doc__)
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     found = measure(options.frames, options.rounds)
-    text = json.dumps({"bench": "frames", **found}, indent=1)
-    sys.stdout.write(text + "\n")
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    return 0
+    return show("frames", found, options.json)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ aim (issue 3): at most 250 ms beyond what the rate limit itself costs. Cancellin
 of two tokens for the whole account, and the account is quiet before: the limit costs nothing.
 """
 
-import argparse
 import asyncio
-import json
 import statistics
 import sys
 import tempfile
@@ -23,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 from cli.run_directory import free_ports  # noqa: E402
 from lab.exchange.ladders import LadderConfig  # noqa: E402
 from proto import broker_pb2 as pb  # noqa: E402
+from tests.bench.command import parser_of, show  # noqa: E402
 from tests.nats_fixture import NatsRig  # noqa: E402
 from tests.services.broker.processes import processes  # noqa: E402
 from tests.services.broker.rig import EVENT, SERIES, TARGET_NS, quote  # noqa: E402
@@ -82,16 +81,11 @@ async def measure(rounds: int) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     found = asyncio.run(measure(options.rounds))
-    text = json.dumps({"bench": "kill_switch", **found}, indent=1)
-    sys.stdout.write(text + "\n")
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    return 0
+    return show("kill_switch", found, options.json)
 
 
 if __name__ == "__main__":

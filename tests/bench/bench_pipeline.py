@@ -10,7 +10,6 @@ and publish over core NATS, with the same sockets at both ends. Both in one run,
 other; the aim (issue 2) is p50 within 1.5 times the null pipeline, p99 within 3 times.
 """
 
-import argparse
 import asyncio
 import json
 import sys
@@ -35,6 +34,7 @@ from cli.stack import Stack  # noqa: E402
 from cli.supervisor import ProcessSpec, Supervisor  # noqa: E402
 from cli.watcher import Watcher  # noqa: E402
 from libs.common import messages as m  # noqa: E402
+from tests.bench.command import parser_of, show  # noqa: E402
 
 Key = Literal["rsa", "ed25519"]
 PARTS = Path(__file__).with_name("pipeline_parts.py")
@@ -47,7 +47,6 @@ IMPATIENT: dict[str, dict[str, Any]] = {
         "policy": {
             "min_rest_s": 0.02,
             "books_settle_s": 0.0001,
-            "calibration_age_days_max": None,
             "quotes": {"requote_gain_e6": 0, "ev_entry_margin_e6": 0},
         }
     }
@@ -242,18 +241,13 @@ async def measure(rate: float, seconds: float, key: Key) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--key", choices=get_args(Key), default="rsa")
     options = parser.parse_args()
     values = asyncio.run(measure(options.rate, options.seconds, options.key))
-    found = json.dumps({"bench": "pipeline", **values}, indent=1)
-    sys.stdout.write(found + "\n")
-    if options.json:
-        options.json.write_text(found + "\n", encoding="utf-8")
-    return 0
+    return show("pipeline", values, options.json)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ Prints JSON. Aims (issue 4): p50 ≤ 30 µs on 60 rungs, ≤ 80 µs on 400; the 
 projection and pmf of 60 rungs ≤ 40 µs. Each beside the plain way, rung by rung with scipy.
 """
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +30,7 @@ from services.pricer.ladder import Books, PricedLadder  # noqa: E402
 from services.pricer.models import mixture  # noqa: E402
 from services.pricer.models.contract import Belief, IndexInputs, target_of  # noqa: E402
 from services.pricer.quotes import QuotePolicy, choose_quotes  # noqa: E402
+from tests.bench.command import parser_of, show  # noqa: E402
 
 EVENT = "KXINXU-24AUG05H1200"
 TARGET_NS = 1_722_873_600_000_000_000
@@ -169,18 +168,13 @@ def rival_market(
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5_000)
     options = parser.parse_args()
-    found: dict[str, object] = {"bench": "pricing", "rounds": options.rounds}
+    found: dict[str, object] = {"rounds": options.rounds}
     found |= measure(60, options.rounds) | measure(400, options.rounds)
     found |= measure_market(60, options.rounds)
-    text = json.dumps(found, indent=1)
-    sys.stdout.write(text + "\n")
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    return 0
+    return show("pricing", found, options.json)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ broker is killed, and started again. The aim (issue 3): at most 5 s with 10,000 
 restart with twenty orders in the log is told beside it: that is Python's own start.
 """
 
-import argparse
 import asyncio
-import json
 import signal
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from msgspec.structs import replace  # noqa: E402
 from cli.run_directory import free_ports  # noqa: E402
 from libs.common import messages as m  # noqa: E402
 from libs.common.topology import Service, subject_of  # noqa: E402
+from tests.bench.command import parser_of, show  # noqa: E402
 from tests.nats_fixture import NatsRig  # noqa: E402
 from tests.services.broker.processes import left, processes  # noqa: E402
 from tests.services.broker.rig import EVENT, quote  # noqa: E402
@@ -142,17 +141,12 @@ async def measure(orders: int, rounds: int) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser = parser_of(__doc__)
     parser.add_argument("--orders", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     found = asyncio.run(measure(options.orders, options.rounds))
-    text = json.dumps({"bench": "recovery", **found}, indent=1)
-    sys.stdout.write(text + "\n")
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    return 0
+    return show("recovery", found, options.json)
 
 
 if __name__ == "__main__":

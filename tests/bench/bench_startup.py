@@ -5,7 +5,6 @@
 Aims (issue 2): READY within 10 s, a service within 120 MB, reporting within 700 MB.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -15,6 +14,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.bench.command import parser_of, show  # noqa: E402
+
 ALPHA = Path(sys.executable).parent / "alpha"
 
 
@@ -58,15 +61,10 @@ def measure(settle_s: float) -> dict[str, object]:
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser = parser_of(__doc__)
     parser.add_argument("--settle", type=float, default=15.0)
     options = parser.parse_args()
-    found = json.dumps({"bench": "startup", **measure(options.settle)}, indent=1)
-    sys.stdout.write(found + "\n")
-    if options.json:
-        options.json.write_text(found + "\n", encoding="utf-8")
-    return 0
+    return show("startup", measure(options.settle), options.json)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections import Counter
 
 import msgspec
 
-from libs.common.messages import BrokerEpoch, OrderIntent, OrderUpdate, Verdict
+from libs.common.messages import BrokerEpoch, OrderIntent, Verdict
 from services.broker import events as e
 from services.broker.core import BrokerCore
 from services.broker.policy import Policy
@@ -109,8 +109,3 @@ async def check_replay(bench, listed):
         replayed = order.state, order.price_e4, order.count_e2, order.filled_e2
         if told != replayed:
             raise Violation(f"I6 {one.client_order_id}: live {told}, replayed {replayed}")
-
-
-def last_states(orders):
-    """Return the last told state of each order."""
-    return {one.client_order_id: one.state for one in orders if isinstance(one, OrderUpdate)}

@@ -150,6 +150,18 @@ async def nats_killed(bench, dice, kills=5):
     return worst_s
 
 
+async def _cut(bench, dice, way, what, seconds):
+    """Let nothing through for a while in which verdicts and trades go on, then end what hangs."""
+    way.deaf = way.mute = True
+    bench.faults[what] += 1
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        await bench.give(*some_quotes(dice))
+        await bench.trade(dice)
+        await asyncio.sleep(0.5)
+    way.cut()
+
+
 async def cut_off(bench, dice, nats_s=25.0, exchange_s=10.0):
     """5: the broker is cut from NATS, then from the exchange; both heal."""
     async with (
@@ -160,29 +172,14 @@ async def cut_off(bench, dice, nats_s=25.0, exchange_s=10.0):
         await serve(bench, **ways)
         await bench.give(*some_quotes(dice))
         await bench.until(bench.resting, "an order at rest")
-        to_nats.deaf = to_nats.mute = True
-        bench.faults["cut from NATS"] += 1
-        until_s = time.monotonic() + nats_s
-        while time.monotonic() < until_s:
-            await bench.give(*some_quotes(dice))
-            await bench.trade(dice)
-            await asyncio.sleep(0.5)
-        to_nats.cut()
+        await _cut(bench, dice, to_nats, "cut from NATS", nats_s)
         if await bench.ended(0, 1.0) is not None:
             bench.start(**ways)
         worst_s = await bench.ready()
-        began_s = time.monotonic()
         await _filled(bench, 10.0)
         await bench.give(*some_quotes(dice))
         await bench.until(bench.resting, "an order at rest")
-        to_exchange.deaf = to_exchange.mute = True
-        bench.faults["cut from the exchange"] += 1
-        until_s = time.monotonic() + exchange_s
-        while time.monotonic() < until_s:
-            await bench.give(*some_quotes(dice))
-            await bench.trade(dice)
-            await asyncio.sleep(0.5)
-        to_exchange.cut()
+        await _cut(bench, dice, to_exchange, "cut from the exchange", exchange_s)
         began_s = time.monotonic()
         await _filled(bench, 10.0)
         worst_s = max(worst_s, time.monotonic() - began_s, await bench.calm())

@@ -165,6 +165,14 @@ class Life:
             self.bus.resume()
 
 
+SIMULATED = {
+    "nats_url": "simulated",
+    "nats_password_file": "",
+    "admin_token_file": "",
+    "log_level": "error",
+}
+
+
 class BrokerLife(Life):
     """A broker's place."""
 
@@ -173,10 +181,7 @@ class BrokerLife(Life):
     def make_app(self, process):
         self.app_config = BrokerConfig(
             service="broker",
-            nats_url="simulated",
-            nats_password_file="",
-            admin_token_file="",
-            log_level="error",
+            **SIMULATED,
             exchange_rest_url="http://127.0.0.1:1/trade-api/v2",
             exchange_ws_url="ws://127.0.0.1:1/trade-api/ws/v2",
             key_id="sim",
@@ -217,10 +222,7 @@ class RiskLife(Life):
         del process
         self.app_config = RiskConfig(
             service="risk",
-            nats_url="simulated",
-            nats_password_file="",
-            admin_token_file="",
-            log_level="error",
+            **SIMULATED,
             instance=self.name,
             policy=self.world.risk_policy,
         )

@@ -8,7 +8,6 @@ get far. Every answer is one of the exchange's shapes below 500, every frame its
 logged as an error, and the exchange serves the next one.
 """
 
-import argparse
 import asyncio
 import collections
 import json
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.exchange.routes import PREFIX, ROUTES
+from tests.fuzz_command import fuzz
 from tests.lab.exchange.harness import (
     ED_ID,
     EVENT,
@@ -338,16 +338,5 @@ async def _run_kind(fuzz: Fuzz, kind: str, seconds: float, seed: int) -> dict[st
     return {"count": sum(outcomes.values()), "outcomes": dict(outcomes.most_common(15))}
 
 
-def main() -> int:
-    """Run for a while and print JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    found = asyncio.run(run(options.seconds, options.seed))
-    sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(fuzz(__doc__, run))

@@ -6,7 +6,6 @@ runs for a while and prints how many answers were tried; test_socket_fuzz.py run
 Bytes are either noise or, mostly, a right answer with a few things wrong.
 """
 
-import argparse
 import asyncio
 import base64
 import collections
@@ -28,6 +27,7 @@ from libs.kalshi.transport import AiohttpTransport, Timeouts
 from libs.kalshi.ws import BOOKS, KalshiStream
 from libs.kalshi.ws_events import Snapshot, StreamEvent
 from libs.kalshi.ws_session import SessionLimits, StreamSession
+from tests.fuzz_command import fuzz
 from tests.libs.kalshi.client_calls import CALLS, READS, PlainSigner
 
 TIMEOUTS = Timeouts(connect_s=1.0, total_s=0.15)
@@ -342,16 +342,5 @@ async def run(seconds: float, seed: int) -> dict[str, Any]:
     return found
 
 
-def main() -> int:
-    """Run for a while and print JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    found = asyncio.run(run(options.seconds, options.seed))
-    sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(fuzz(__doc__, run))
