@@ -16,6 +16,7 @@ from typing import Any
 from libs.common.clock import Clock, ClockSpec
 from libs.domain.calendar import CalendarError
 from libs.domain.windows import WindowError
+from libs.kalshi.caller import Repeats
 from libs.kalshi.errors import KalshiError, RefusedError
 from libs.kalshi.fields import NS_PER_MS
 from libs.kalshi.rest import KalshiClient
@@ -32,13 +33,16 @@ from services.broker.smoke_checks import Check
 CHANNEL = "user_orders"
 SOCKET_TIMEOUT_S = 8.0
 SOCKET_POLL_S = 0.05
+REPEATS = Repeats(tries_max=4, wait_first_s=0.5, wait_max_s=2.0)
+"""Some tiers may read the balance once a second; whoever looks twice waits for it."""
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
 async def run_checks(rest_url: str, ws_url: str, signer: Signer, clock: Clock) -> dict[str, Any]:
     """Look at everything once and return what was found; an error is a check that failed."""
-    client = KalshiClient(rest_url, ReadOnlyTransport(AiohttpTransport()), clock, signer)
+    transport = ReadOnlyTransport(AiohttpTransport())
+    client = KalshiClient(rest_url, transport, clock, signer, repeats=REPEATS)
     try:
         found = [await check(client, clock) for check in _READS]
     finally:
