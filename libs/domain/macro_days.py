@@ -1,7 +1,11 @@
 """Days on which a scheduled figure moves the index: FOMC decisions at 14:00, CPI at 08:30 ET.
 
-Dates as the Federal Reserve and the BLS published them, with the shifts of the 2025 lapse in
-appropriations; those still ahead are as scheduled. CPI of October 2025 never came.
+FOMC of 2025 and 2026 as the Committee announced them in August 2024; CPI of 2025-10-24 and
+2025-12-18, and none for October 2025, as the BLS announced them after the lapse in appropriations.
+All other dates were written from memory and wait for a check against bls.gov and
+federalreserve.gov. A wrong one makes the pricer's forecast too narrow or too wide by the fitted κ
+that day (CPI 1.0, FOMC 1.8 from 14:00 on). A day outside of the table is an error, and a target on
+it is not quoted.
 """
 
 from datetime import date

@@ -21,7 +21,7 @@ NODES = 25
 """Of the grid for x; it reaches √(NODES − 1) standard deviations to either side."""
 FLICKER_SHARE = 1.0 / 3.0
 """Volatility that lasts for minutes only, as a share of `log_sigma`: a quarter of an hour shows it,
-and the next one has another. Too few minutes are at hand to fit it (ADR 0006)."""
+and the next one has another. Too few minutes are at hand to fit it (ADR 0010)."""
 SHORT_WEIGHT = 0.5
 SHORT_MINUTES = 30.0
 """So moves over less than this vouch for x with half their weight."""
