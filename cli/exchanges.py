@@ -7,6 +7,7 @@ from msgspec import Struct
 from cli.processes import ROOT
 from libs.common.config import ConfigError, load_config
 from libs.common.hosts import is_outside
+from libs.kalshi.signing import REST_PREFIX, WEBSOCKET_PATH
 
 
 class Exchange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,9 +44,15 @@ def chosen_exchange(env: str | None, rest_url: str | None, ws_url: str | None) -
         return known.prod if env == "prod" else known.demo
     if not rest_url or not ws_url:
         raise ConfigError("expected --env prod, --env demo, or --rest-url and --ws-url")
-    for option, url, scheme in (("--rest-url", rest_url, "http"), ("--ws-url", ws_url, "ws")):
+    exchange = Exchange(rest_url.rstrip("/"), ws_url.rstrip("/"))
+    for option, url, scheme, path in (
+        ("--rest-url", exchange.rest_url, "http", REST_PREFIX),
+        ("--ws-url", exchange.ws_url, "ws", WEBSOCKET_PATH),
+    ):
         demand_scheme(option, url, scheme)
-    return Exchange(rest_url.rstrip("/"), ws_url)
+        if urlsplit(url).path != path:  # the path is part of what is signed
+            raise ConfigError(f"{option}: expected it to end with the path {path}, given {url!r}")
+    return exchange
 
 
 def demand_scheme(option: str, url: str, scheme: str) -> None:

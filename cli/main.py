@@ -104,6 +104,7 @@ def start(
     risks: Annotated[
         bool, typer.Option("--i-understand-the-risks", help="Mode live demands it.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run all services in the background, against the simulated exchange and index.
 
@@ -141,15 +142,18 @@ def start(
         brokers=brokers,
         mode=mode_named(mode),
     )
-    raise typer.Exit(up.up(options, given, Console()))
+    raise typer.Exit(up.up(options, given, Console(stderr=as_json), as_json=as_json))
 
 
 @app.command("down")
-def stop() -> None:
-    """End what `alpha up` started: orders cancelled first, nothing left behind."""
+def stop(as_json: AsJson = False) -> None:
+    """End what `alpha up` started: orders cancelled first, nothing left behind.
+
+    Exit code 0: nothing is left, or nothing was up. 1: something still runs.
+    """
     from cli import up
 
-    raise typer.Exit(up.down(Console()))
+    raise typer.Exit(up.down(Console(stderr=as_json), as_json=as_json))
 
 
 @app.command()
@@ -211,12 +215,17 @@ def spec_drift(
 
 
 @app.command("reset-group")
-def reset_group(event: Annotated[str, typer.Argument(help="Its ticker.")]) -> None:
+def reset_group(
+    event: Annotated[str, typer.Argument(help="Its ticker.")], as_json: AsJson = False
+) -> None:
     """Let an event quote again that the exchange stopped because too much was filled at once."""
     from cli import broker_admin
 
     state = broker_admin.reset_group(event.upper())
-    Console().print(f"asked for; the broker: {state.detail}", highlight=False, soft_wrap=True)
+    if as_json:
+        Console().print_json(data={"asked": event.upper(), "broker": state.detail})
+    else:
+        Console().print(f"asked for; the broker: {state.detail}", highlight=False, soft_wrap=True)
 
 
 @app.command()

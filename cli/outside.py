@@ -24,10 +24,10 @@ from libs.common.nats_server import NatsServerError, start_nats_server
 from libs.common.readiness import all_problems
 from libs.common.topology import Service
 from libs.domain.calendar import CalendarError
+from libs.domain.families import HOURLY_SERIES
 from libs.domain.windows import WindowError, next_index_target
 from services.broker.modes import Mode, Situation, missing
 
-SERIES = ("KXINXU", "KXNASDAQ100U")
 READ_TIMEOUT_S = 5.0
 MODES: dict[str, Mode] = {"sim": "sim", "dry": "dry", "live": "live"}
 
@@ -200,6 +200,6 @@ async def _read_readiness(run: RunDirectory, url: str, wall_ns: int) -> list[str
     password = run.token(f"nats-{Service.BROKER}.password").read_text(encoding="utf-8")
     bus = await NatsBus.connect(url, Service.BROKER, password)
     try:
-        return await all_problems(bus, SERIES, wall_ns, READ_TIMEOUT_S)
+        return await all_problems(bus, HOURLY_SERIES, wall_ns, READ_TIMEOUT_S)
     finally:
         await bus.close()

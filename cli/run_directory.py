@@ -1,5 +1,6 @@
 """Where one run of the system keeps what it makes: configuration, secrets, logs, data."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -7,7 +8,7 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from msgspec import Struct
 
@@ -129,6 +130,28 @@ class RunDirectory(Struct, frozen=True):
 def home() -> Path:
     """Return the folder of all runs: `$ALPHA_HOME`, or `var` in the working directory."""
     return Path(os.environ.get("ALPHA_HOME", "var"))
+
+
+def claim_up() -> TextIO | None:
+    """Take the lock of `alpha up`: one run in the background at a time; None if it is taken.
+
+    It lasts until each process that was handed the file has ended, so a run whose supervisor was
+    killed keeps it while its processes still end: no second server opens the same store.
+    """
+    parent = home()
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        file = (parent / "up.lock").open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"run directory: expected to write in {parent}, found: {error.strerror}"
+        ) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def new_demo_directory(stamp: str) -> RunDirectory:

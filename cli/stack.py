@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cli.errors import OperatingError
@@ -30,7 +30,8 @@ class StackError(OperatingError):
 class Stack:
     """All processes of one run. Use `start`, then `stop` whatever happened."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, hold: Sequence[int] = ()) -> None:
+        """Plan only; `hold` are open files that every process keeps until it ends."""
         self.plan = plan
         environment = {
             name: value
@@ -40,7 +41,7 @@ class Stack:
         environment.update(PYTHONUNBUFFERED="1", PYTHONPATH=str(ROOT))
         # One thread a process: six services on few cores gain nothing from numpy's pools.
         environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
-        self.supervisor = Supervisor(ROOT, environment)
+        self.supervisor = Supervisor(ROOT, environment, hold)
         self._writer: asyncio.Task[None] | None = None
         self.ready_s = 0.0
 

@@ -65,7 +65,7 @@ def plan_of(options: UpOptions, run: RunDirectory, wall_ns: int) -> Plan:
     return make_plan(run, window, clock, {"broker": {"mode": options.mode}}, options.brokers)
 
 
-async def _supervise(options: UpOptions) -> int:
+async def _supervise(options: UpOptions, lock: int) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,7 +75,7 @@ async def _supervise(options: UpOptions) -> int:
     plan = plan_of(options, run, wall_ns)
     if not plan.outside:
         run.set_aside(str(wall_ns))
-    stack = Stack(plan)
+    stack = Stack(plan, hold=(lock,))
     stopped = asyncio.create_task(stop.wait(), name="stop")
     starting = asyncio.create_task(_start(stack, release=options.release), name="start")
     try:
@@ -104,10 +104,11 @@ def main() -> int:
     """Supervise until told to stop; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m cli.supervise", description=__doc__)
     parser.add_argument("--options", required=True, help="UpOptions as JSON")
+    parser.add_argument("--lock", type=int, required=True, help="the open file of `claim_up`")
     arguments = parser.parse_args()
     try:
         options = msgspec.json.decode(arguments.options, type=UpOptions)
-        return asyncio.run(_supervise(options))
+        return asyncio.run(_supervise(options, arguments.lock))
     except (ConfigError, ValueError) as error:
         print(f"could not start: {error}", file=sys.stderr)
         return EXIT_USAGE

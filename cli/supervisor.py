@@ -59,9 +59,12 @@ def _die_with_parent() -> None:
 class Supervisor:
     """Keep a set of processes alive until told to stop."""
 
-    def __init__(self, working_directory: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, working_directory: Path, environment: dict[str, str], hold: Sequence[int] = ()
+    ) -> None:
         self._directory = working_directory
         self._environment = environment
+        self._hold = hold
         self._children: dict[str, Child] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
 
@@ -103,6 +106,7 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us; we end them in order
                 preexec_fn=_die_with_parent,
+                pass_fds=self._hold,
             )
 
     async def _watch(self, child: Child) -> None:

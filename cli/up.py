@@ -18,7 +18,7 @@ from cli.errors import OperatingError
 from cli.health import all_ready, health_of
 from cli.outside import Given, prepare
 from cli.processes import ROOT
-from cli.run_directory import RunDirectory
+from cli.run_directory import RunDirectory, claim_up
 from cli.runs import RunningRun, running
 from cli.supervise import EXIT_USAGE, UpOptions
 from cli.supervisor import last_line
@@ -31,8 +31,10 @@ EXIT_DEGRADED = 1
 EXIT_NOT_RUNNING = 3
 
 
-def up(options: UpOptions, given: Given, console: Console) -> int:
+def up(options: UpOptions, given: Given, console: Console, *, as_json: bool) -> int:
     """Start everything in the background; return 0 once all services are READY.
+
+    With `as_json` the state goes to standard output; the console is the other one.
 
     Raises ConfigError with all that the mode still needs, before anything is started.
     """
@@ -48,17 +50,18 @@ def up(options: UpOptions, given: Given, console: Console) -> int:
         raise ConfigError("--date, --hour, --bars, --speed: expected with the simulated exchange")
     options = replace(options, outside=outside)
     run = RunDirectory.create(options.run_root)
+    if (lock := claim_up()) is None:
+        console.print(f"expected no other run to start or end just now, {_still_there(run)}")
+        return EXIT_DEGRADED
     run.state_file.unlink(missing_ok=True)
     log_file = run.logs / "supervisor.log"
     began = time.monotonic()
-    with log_file.open("wb") as log:
+    with lock, log_file.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [
                 sys.executable,
-                "-m",
-                "cli.supervise",
-                "--options",
-                msgspec.json.encode(options).decode(),
+                *("-m", "cli.supervise", "--lock", str(lock.fileno())),
+                *("--options", msgspec.json.encode(options).decode()),
             ],
             cwd=ROOT,
             env={**os.environ, "ALPHA_HOME": str(run.root.parent)},
@@ -66,6 +69,7 @@ def up(options: UpOptions, given: Given, console: Console) -> int:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=(lock.fileno(),),
         )
     with console.status("starting …"):
         while time.monotonic() - began < UP_TIMEOUT_S:
@@ -75,28 +79,51 @@ def up(options: UpOptions, given: Given, console: Console) -> int:
             state = run.read_state()
             if state is not None and all_ready(_health(state)):
                 console.print(f"all READY in {time.monotonic() - began:.1f} s", highlight=False)
-                return status(console, as_json=False)
+                return status(Console() if as_json else console, as_json=as_json)
             time.sleep(0.1)
     console.print(f"not READY within {UP_TIMEOUT_S:.0f} s; see {run.logs}", soft_wrap=True)
     return EXIT_DEGRADED
 
 
-def down(console: Console) -> int:
+def _still_there(run: RunDirectory) -> str:
+    """Say which processes hold the lock, as far as the run's last state tells, and what to do."""
+    rows = (run.read_state() or {}).get("processes", ())
+    left = [f"{row['name']} {row['pid']}" for row in rows if row["pid"] and _lives(row["pid"])]
+    return (
+        f"found {', '.join(left) or 'one'}; try again in half a minute, see `alpha status`, "
+        "and kill what is left of it then"
+    )
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def down(console: Console, *, as_json: bool) -> int:
     """End the run; return 0 when nothing of it is left."""
+    left = _end(console)
+    if as_json:
+        Console().print_json(data={"down": not left, "still_running": left})
+    return EXIT_DEGRADED if left else 0
+
+
+def _end(console: Console) -> list[int]:
+    """End the run and say so; return the processes that are left."""
     known = running()
     if known is None:
         console.print("nothing is up")
-        return 0
+        return []
     pids = [known.supervisor_pid, *(row["pid"] for row in known.state["processes"] if row["pid"])]
     processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     os.kill(known.supervisor_pid, signal.SIGTERM)
     with console.status("cancelling orders and stopping …"):
         _, alive = psutil.wait_procs(processes, timeout=DOWN_TIMEOUT_S)
-    if alive:
-        console.print(f"still running: {', '.join(str(process.pid) for process in alive)}")
-        return EXIT_DEGRADED
-    console.print("down")
-    return 0
+    left = [process.pid for process in alive]
+    console.print(f"still running: {', '.join(map(str, left))}" if left else "down")
+    return left
 
 
 def status(console: Console, *, as_json: bool) -> int:

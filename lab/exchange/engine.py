@@ -4,7 +4,7 @@ Pure and deterministic: no clock, no input or output; `now_ns` is an argument an
 Every call first does what was due by then (openings, expiries, closings, settlements).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from msgspec import Struct, structs
 
@@ -146,12 +146,6 @@ class Engine:
         rests = new.time_in_force == "good_till_canceled"
         capped = order.remaining_e2 < order.initial_e2
         return self._run(order, market, rests=rests, capped=capped)
-
-    def place_batch(
-        self, account: str, orders: Iterable[NewOrder], now_ns: int
-    ) -> list[Placed | Rejected]:
-        """Take orders one after the other; one refusal does not touch the others."""
-        return [self.place(account, order, now_ns) for order in orders]
 
     def cancel(self, account: str, order_id: str, now_ns: int) -> Reduced | Rejected:
         """Cancel a resting order of that account."""

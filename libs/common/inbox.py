@@ -5,12 +5,9 @@ from libs.common.clock import NS_PER_S, Clock
 from libs.common.logs import Logger, mask_payload, mask_text
 from libs.common.messages import BadMessage, Cause, DeadLetter, Message, decode, envelope
 from libs.common.metrics import Metrics
-from libs.common.topology import Service, stream_of_subject, subject_of
+from libs.common.topology import Service, stream_named, stream_of_subject, subject_of
 
 FUTURE_LIMIT_NS = 5 * NS_PER_S
-TIMELESS = frozenset({"ORDERS", "FILLS"})
-"""What was ordered and filled counts, whatever the clock of who said it or of who reads it: to
-drop it would be to forget exposure."""
 LETTERS_IN_A_ROW = 5
 """After so many bad messages in a row the rest are only counted, until a good one comes:
 a flood of garbage must not fill the dead-letter stream."""
@@ -37,7 +34,7 @@ def read_stored(stored: Stored, now_ns: int) -> Message:
     if (subject := subject_of(message)) != stored.subject:
         raise Refused("wrong_subject", f"expected on {subject}")
     newest_ns = max(message.ts_event_ns, message.ts_pub_ns)
-    timeless = stream_of_subject(stored.subject) in TIMELESS
+    timeless = stream_named(stream_of_subject(stored.subject)).timeless
     if newest_ns > now_ns + FUTURE_LIMIT_NS and not timeless:
         raise Refused("future_dated", f"{(newest_ns - now_ns) / NS_PER_S:.1f} s ahead")
     return message

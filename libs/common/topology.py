@@ -55,6 +55,9 @@ class Stream(Struct, frozen=True, kw_only=True):
     duplicate_window_s: int = 2 * MINUTE_S
     refuse_when_full: bool = False
     """Refuse new messages at the limit instead of dropping the oldest: nothing is lost silently."""
+    timeless: bool = False
+    """Its messages count whatever the clock of who said them or of who reads them: what was ordered
+    and filled is exposure, and to drop it would be to forget that."""
 
 
 STREAMS: tuple[Stream, ...] = (
@@ -95,6 +98,7 @@ STREAMS: tuple[Stream, ...] = (
         max_bytes=2048 * MIB,
         duplicate_window_s=30 * MINUTE_S,
         refuse_when_full=True,
+        timeless=True,
     ),
     Stream(
         name="FILLS",
@@ -104,6 +108,7 @@ STREAMS: tuple[Stream, ...] = (
         max_bytes=1024 * MIB,
         duplicate_window_s=30 * MINUTE_S,
         refuse_when_full=True,
+        timeless=True,
     ),
     Stream(
         name="STATUS",

@@ -120,6 +120,14 @@ FAMILIES: tuple[Family, ...] = (
 _BY_NAME = {name: family for family in FAMILIES for name in (family.name, *family.aliases)}
 _BY_SERIES = {series: family for family in FAMILIES for series in family.series_tickers}
 
+HOURLY_SERIES = tuple(
+    series
+    for family in FAMILIES
+    if family.cadence is Cadence.HOURLY
+    for series in family.series_tickers
+)
+"""The U-series, the ones that are traded so far."""
+
 
 def family_named(name: str) -> Family:
     """Return the family of that name or alias; raise UnknownFamilyError."""

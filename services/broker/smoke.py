@@ -15,10 +15,10 @@ from typing import Any
 
 from libs.common.clock import Clock, ClockSpec
 from libs.domain.calendar import CalendarError
+from libs.domain.families import HOURLY_SERIES
 from libs.domain.windows import WindowError
 from libs.kalshi.caller import Repeats
 from libs.kalshi.errors import KalshiError, RefusedError
-from libs.kalshi.fields import NS_PER_MS
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_METHOD, WEBSOCKET_PATH, Signer
 from libs.kalshi.transport import AiohttpTransport, ReadOnlyTransport
@@ -48,7 +48,8 @@ async def run_checks(rest_url: str, ws_url: str, signer: Signer, clock: Clock) -
     finally:
         await client.close()
     clock_check = checks.clock_check(client.last_skew_ns, client.last_skew_uncertainty_ns)
-    found += [clock_check, await _socket(ws_url, signer, clock)]
+    found += [clock_check, await _socket(ws_url, signer, clock, client)]
+    found = checks.without_repeats(found)
     return {
         "well": all(check.state != "failed" for check in found),
         "rest_url": rest_url,
@@ -66,7 +67,7 @@ def _reading(name: str, read: Callable[[KalshiClient, Clock], Awaitable[Check]])
         try:
             return await read(client, clock)
         except KalshiError as error:
-            return Check(name, "failed", str(error))
+            return checks.failed_read(name, error)
 
     return check
 
@@ -119,16 +120,16 @@ _READS: tuple[_Read, ...] = (
     _reading("account limits", _limits),
     _reading("balance", _balance),
     _reading("outstanding orders", _orders),
-    *(_reading(f"event {series}", _event_of(series)) for series in checks.SERIES),
+    *(_reading(f"event {series}", _event_of(series)) for series in HOURLY_SERIES),
 )
 
 
-async def _socket(ws_url: str, signer: Signer, clock: Clock) -> Check:
-    """Shake hands and subscribe to our own orders, once."""
+async def _socket(ws_url: str, signer: Signer, clock: Clock, client: KalshiClient) -> Check:
+    """Shake hands and subscribe to our own orders, once; at the time the exchange goes by."""
     heard: list[StreamEvent] = []
 
     async def headers() -> dict[str, str]:
-        return signer.sign(clock.now_ns() // NS_PER_MS, WEBSOCKET_METHOD, WEBSOCKET_PATH)
+        return signer.sign(client.signing_ms, WEBSOCKET_METHOD, WEBSOCKET_PATH)
 
     async def hear(events: list[StreamEvent], _: int) -> None:
         heard.extend(event for event in events if isinstance(event, Subscribed | StreamError))

@@ -15,12 +15,19 @@ from libs.domain.windows import (
     next_index_target,
     roll,
 )
+from libs.kalshi.errors import KalshiError, RefusedError
 from libs.kalshi.wire import market, portfolio
 
 SKEW_MAX_NS = 1_500_000_000
 """domain.md §1, `clock`: further off is a NO-GO."""
-SERIES = ("KXINXU", "KXNASDAQ100U")
 ORDERS_SHOWN = 5
+UNAUTHORIZED = 401
+HINTS = {
+    "NOT_FOUND": "it does not know this key id; production and demo have keys of their own",
+    "INCORRECT_API_KEY_SIGNATURE": "the key file is not the private key of this key id",
+    "header_timestamp_expired": "set this machine's clock",
+}
+"""What the exchange says of a request it can't take as signed, and what that means."""
 E6_PER_DOLLAR = 1_000_000
 State = Literal["ok", "failed", "later"]
 
@@ -39,6 +46,25 @@ class Target(Struct, frozen=True):
     event_ticker: str
     target_ns: int
     live: bool
+
+
+def failed_read(name: str, error: KalshiError) -> Check:
+    """Return that a read failed, why, and what mends it where that is known."""
+    hint = ""
+    if isinstance(error, RefusedError) and error.status == UNAUTHORIZED:
+        hint = next((text for word, text in HINTS.items() if word in error.explanation), "")
+    return Check(name, "failed", error.explanation + (f": {hint}" if hint else ""))
+
+
+def without_repeats(found: Sequence[Check]) -> list[Check]:
+    """Return the checks; what fails for a reason told before names the first one instead."""
+    first: dict[str, str] = {}
+    told = []
+    for check in found:
+        name = first.setdefault(check.found, check.name)
+        repeated = check.state == "failed" and name != check.name
+        told.append(Check(check.name, "failed", f"as {name}") if repeated else check)
+    return told
 
 
 def status_check(status: market.ExchangeStatus) -> Check:

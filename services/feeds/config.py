@@ -3,6 +3,7 @@
 from libs.common.config import ServiceConfig
 from libs.common.hosts import is_outside
 from libs.common.messages import Provenance
+from libs.domain.families import HOURLY_SERIES
 
 
 class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
@@ -16,7 +17,7 @@ class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
     provenance: Provenance
 
     index_symbols: tuple[str, ...] = ("I:SPX", "I:NDX")
-    series: tuple[str, ...] = ("KXINXU", "KXNASDAQ100U")
+    series: tuple[str, ...] = HOURLY_SERIES
     index_stale_s: float = 2.0
     books_stale_s: float = 2.0
     status_stale_s: float = 60.0

@@ -147,7 +147,9 @@ def measure_market(rungs: int, rounds: int) -> dict[str, dict[str, float]]:
     return {
         name: timed(lambda _: implied_survival(bids, asks, depths), rounds)
         | {"aim_us_p50": AIMS_US[name]},
-        f"{name}_rival_scipy": timed(lambda _: rival_market(bids, asks, depths), rounds // 10),
+        f"{name}_rival_scipy": timed(
+            lambda _: rival_market(bids, asks, depths), max(rounds // 10, 20)
+        ),
     }
 
 

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from cli.run_directory import claim_up
 from cli.runs import is_supervisor
 
 WAIT = "import signal; print(flush=True); signal.pause()"
@@ -29,3 +31,25 @@ def test_a_process_is_known_by_what_it_runs(words: list[str], ours: bool) -> Non
         process.kill()
         process.communicate()
     assert not is_supervisor(process.pid)
+
+
+def test_one_run_at_a_time_until_its_last_process_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHA_HOME", str(tmp_path))
+    lock = claim_up()
+    assert lock is not None
+    assert claim_up() is None
+    words = [sys.executable, "-c", WAIT]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, pass_fds=(lock.fileno(),))
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        lock.close()  # its supervisor was killed
+        assert claim_up() is None
+    finally:
+        child.kill()
+        child.communicate()
+    again = claim_up()
+    assert again is not None
+    again.close()

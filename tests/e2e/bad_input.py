@@ -6,10 +6,16 @@ from typing import Any
 
 from msgspec import Struct
 
-from libs.common.inbox import TIMELESS
 from libs.common.messages import Message, encode
 from libs.common.nats_bus import NatsBus
-from libs.common.topology import ORDERS_EPOCH, SUBJECTS, Service, stream_of_subject, subject_of
+from libs.common.topology import (
+    ORDERS_EPOCH,
+    SUBJECTS,
+    Service,
+    stream_named,
+    stream_of_subject,
+    subject_of,
+)
 from tests.libs.common.samples import SAMPLES
 
 HOUR_NS = 3_600_000_000_000
@@ -45,7 +51,8 @@ def kinds(sample: Message, place: str, now_ns: int) -> list[tuple[str, bytes, st
     """Return (subject, bytes, reason) of each kind of badness."""
     good = encode(sample)
     hour_later = changed(sample, ts_pub_ns=now_ns + HOUR_NS)
-    dated = [] if stream_of_subject(place) in TIMELESS else [(place, hour_later, "future_dated")]
+    timeless = stream_named(stream_of_subject(place)).timeless
+    dated = [] if timeless else [(place, hour_later, "future_dated")]
     return [
         *dated,
         (place, f'{{"password": "{SECRET}", oops'.encode(), "undecodable"),

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cli.keys import write_exchange_key
-from cli.outside import SERIES, Outside
+from cli.outside import Outside
 from cli.processes import write_nats
 from cli.run_directory import RunDirectory
 from libs.common.messages import OrderIntent, OrderUpdate, decode
@@ -17,6 +17,7 @@ from libs.common.nats_server import start_nats_server
 from libs.common.provision import provision
 from libs.common.readiness import BUCKET, Readiness, readiness_key
 from libs.common.topology import Service
+from libs.domain.families import HOURLY_SERIES
 from tests.e2e.rig import Home, Run, until
 from tests.e2e.test_standby import healths
 from tests.e2e.test_up import as_json
@@ -105,7 +106,7 @@ async def store_readiness(run: RunDirectory) -> None:
         await provision(server.url, password)
         password = run.token(f"nats-{Service.REPORTING}.password").read_text()
         bus = await NatsBus.connect(server.url, Service.REPORTING, password)
-        for series in SERIES:
+        for series in HOURLY_SERIES:
             go = Readiness(series_ticker=series, go=True, expires_ns=time.time_ns() + HOUR_NS)
             await bus.put(BUCKET, readiness_key(series), msgspec.json.encode(go), revision=0)
         await bus.close()
