@@ -177,6 +177,25 @@ def report(day: Day = None, as_json: AsJson = False) -> None:
     raise typer.Exit(write(Console(), session, as_json=as_json))
 
 
+@app.command()
+def windows(
+    day: Annotated[str | None, typer.Option("--date", help="YYYY-MM-DD; default today.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show when each family may be quoted on a day, and when it is frozen before that.
+
+    New York time, by configs/index_ops.yaml, with holidays, early closes and shifted releases.
+    """
+    import time
+
+    from cli.plan import parse_day
+    from cli.windows import show_windows
+    from libs.domain.eastern import eastern_date
+
+    chosen = parse_day(day) if day else eastern_date(time.time_ns())
+    show_windows(chosen, Console(), as_json=as_json)
+
+
 @app.command("live-smoke")
 def live_smoke(
     key_id: Annotated[str, typer.Option(help="The id that the exchange shows for the key.")],

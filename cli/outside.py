@@ -129,6 +129,7 @@ def make_outside_plan(
             "raw_directory": str(run.root / "raw"),
             "provenance": "live",
         },
+        "risk": {"mode": mode},
         "broker": {
             **exchange,
             "key_id": outside.key_id,

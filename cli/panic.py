@@ -6,10 +6,10 @@ from cli import broker_admin
 from cli.admin_client import AdminError
 from cli.errors import OperatingError
 from cli.one_shot import run_one_shot
-from cli.processes import ROOT
 from cli.run_directory import RunDirectory
 from cli.runs import last_live, running
 from libs.common.config import ConfigError
+from libs.common.policy_files import config_arguments
 from libs.common.topology import Service
 
 TIMEOUT_S = 60.0
@@ -47,9 +47,8 @@ def engage_anyhow(reason: str, by: str) -> dict[str, Any]:
 
 def without_broker(run: RunDirectory, reason: str, by: str) -> dict[str, Any]:
     """Store the switch and cancel everything with the broker's own configuration and key."""
-    policy = ROOT / "configs" / f"{Service.BROKER}.yaml"
-    own = run.configs / f"{Service.BROKER}.yaml"
-    words = ["--config", str(policy), "--config", str(own), "--reason", reason, "--by", by]
+    own = config_arguments(Service.BROKER, run.configs / f"{Service.BROKER}.yaml")
+    words = [*own, "--reason", reason, "--by", by]
     try:
         result, _ = run_one_shot("services.broker.panic", words, TIMEOUT_S)
     except (ConfigError, OperatingError) as error:

@@ -140,6 +140,7 @@ def make_plan(
         "feeds": _feeds(run, window, addresses),
         # A simulated market proves nothing about its own age: any calibration will do.
         "pricer": {"policy": {"calibration_age_days_max": None}},
+        "risk": {"mode": "sim"},
         "broker": _broker(addresses, key_id, key_file),
     }
     own = merge(own, overrides)

@@ -13,6 +13,7 @@ from libs.common.clock import ClockSpec
 from libs.common.config import ConfigError
 from libs.common.nats_config import render_server
 from libs.common.nats_server import NatsServerError, find_nats_server
+from libs.common.policy_files import config_arguments
 from libs.common.topology import SERVICES, Service
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,10 +147,8 @@ def _service(
         **({"instance": name} if name != service else {}),
         **values,
     }
-    policy = str(ROOT / "configs" / f"{service}.yaml")
-    own = str(run.write_config(name, config))
-    arguments = ("-m", f"services.{service}", "--config", policy, "--config", own)
-    return _process(run, name, sys.executable, *arguments)
+    words = config_arguments(service, run.write_config(name, config))
+    return _process(run, name, sys.executable, "-m", f"services.{service}", *words)
 
 
 def _process(run: RunDirectory, name: str, *arguments: str) -> ProcessSpec:

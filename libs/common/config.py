@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 _AT_KEY = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
+_OWN = re.compile(r"^(?P<key>[a-z_]\w*(?:\.\w+)*): (?P<what>.*)$", re.DOTALL)
+"""What our own checks say: the key within the mapping at hand, then what is amiss."""
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
@@ -57,6 +59,18 @@ def load_config(paths: Sequence[str | Path], config_type: type[T]) -> T:
         return msgspec.convert(merged, config_type, strict=True)
     except (msgspec.ValidationError, ValueError, AssertionError) as error:
         raise ConfigError(_explain(str(error), parts, merged, config_type)) from None
+
+
+def load_part(path: str | Path, key: str, part_type: type[T]) -> T:
+    """Return the part of a YAML file below a dotted key. Raises `ConfigError`."""
+    whole = _read(Path(path))
+    part = _value_at(whole, key)
+    if not isinstance(part, dict):
+        raise ConfigError(f"{path}: key {key!r}: expected a mapping of keys, found none")
+    try:
+        return msgspec.convert(part, part_type, strict=True)
+    except (msgspec.ValidationError, ValueError, AssertionError) as error:
+        raise ConfigError(_explain(str(error), [(path, part)], part, part_type)) from None
 
 
 def load_list(path: str | Path) -> list[Any]:
@@ -143,6 +157,8 @@ def _explain(
     elif missing := _MISSING.search(what):
         key = f"{key}.{missing['field']}".lstrip(".")
         what = "expected a value, found none"
+    elif (own := _OWN.match(what)) and _value_at(merged, f"{key}.{own['key']}") is not None:
+        key, what = f"{key}.{own['key']}".lstrip("."), own["what"]
     else:
         what = what[:1].lower() + what[1:].replace("`", "")
         given = _value_at(merged, key)

@@ -49,6 +49,9 @@ class Metrics:
         self.proposals_total = self._counter("proposals", "proposals made", "family")
         self.verdicts_total = self._counter("verdicts", "verdicts given", "family", "decision")
         self.gate_failed_total = self._counter("gate_failed", "NO-GO of a gate", "gate", "reason")
+        self.gate_advised_total = self._counter(
+            "gate_advised", "a gate's no that does not decide in this mode", "gate", "reason"
+        )
 
         # broker
         self.orders_total = self._counter("orders", "orders that reached a state", "state")

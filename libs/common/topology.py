@@ -260,6 +260,41 @@ SUBJECTS: tuple[Subject, ...] = (
         carries=(m.MonitorResult,),
     ),
     Subject(
+        pattern="status.readiness.*",
+        stream="STATUS",
+        writers=(_L,),
+        readers=(_R, _M),
+        carries=(m.SeriesReadiness,),
+    ),
+    Subject(
+        pattern="status.evidence.*",
+        stream="STATUS",
+        writers=(_L,),
+        readers=(_R, _M),
+        carries=(m.SettledEvidence,),
+    ),
+    Subject(
+        pattern="status.rules.*",
+        stream="STATUS",
+        writers=(_F,),
+        readers=(_R, _M, _L),
+        carries=(m.FeeRules,),
+    ),
+    Subject(
+        pattern="status.override.*",
+        stream="STATUS",
+        writers=(_R,),
+        readers=(_R, _M, _L),
+        carries=(m.Override,),
+    ),
+    Subject(
+        pattern="status.panic",
+        stream="STATUS",
+        writers=(_R,),
+        readers=(_R, _M, _L),
+        carries=(m.PanicLatch,),
+    ),
+    Subject(
         pattern="dead.{service}.*",
         stream="DEAD",
         writers=SERVICES,
@@ -411,6 +446,11 @@ _ROUTES: dict[type[m.Message], Callable[..., str]] = {
     m.ExchangeStatus: lambda _: "status.exchange",
     m.Reconciliation: lambda _: "status.reconciliation",
     m.MonitorResult: lambda x: f"status.monitor.{_token(x.monitor)}",
+    m.SeriesReadiness: lambda x: f"status.readiness.{_token(x.series_ticker)}",
+    m.SettledEvidence: lambda x: f"status.evidence.{_token(x.series_ticker)}",
+    m.FeeRules: lambda x: f"status.rules.{_token(x.series_ticker)}",
+    m.Override: lambda x: f"status.override.{_token(x.nonce)}",
+    m.PanicLatch: lambda _: "status.panic",
     m.DeadLetter: lambda x: f"dead.{_token(x.source)}.{_token(x.stream)}",
 }
 assert set(_ROUTES) == set(m.MESSAGE_TYPES), "every message has one subject"

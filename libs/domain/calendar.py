@@ -11,7 +11,8 @@ from msgspec import Struct
 from libs.domain import nyse_days
 from libs.domain.eastern import eastern_ns
 
-_THURSDAY, _SATURDAY = 3, 5
+CLAIMS_WEEKDAY = _THURSDAY = 3
+_SATURDAY = 5
 
 
 class CalendarError(ValueError):
@@ -108,7 +109,7 @@ def claims_release_day(day: date) -> date:
 
     Thursday, or the last working day before it when Thursday is a federal holiday.
     """
-    release = day + timedelta(days=_THURSDAY - day.weekday())
+    release = day + timedelta(days=CLAIMS_WEEKDAY - day.weekday())
     while is_federal_holiday(release):
         release -= timedelta(days=1)
     return release

@@ -25,7 +25,7 @@ class RiskApp(AppBase):
     service = Service.RISK
 
     def __init__(self, config: RiskConfig) -> None:
-        self.core = RiskCore(config.policy)
+        self.core = RiskCore(config.policy, config.mode)
         self._every_s = config.kill_switch_every_s
 
     async def recover(self, context: Context) -> None:
@@ -50,7 +50,8 @@ class RiskApp(AppBase):
             metrics.verdicts_total.labels(message.family, message.decision).inc()
             for gate in message.gates:
                 if not gate.ok:
-                    metrics.gate_failed_total.labels(gate.gate, gate.reason).inc()
+                    advised, failed = metrics.gate_advised_total, metrics.gate_failed_total
+                    (advised if gate.advisory else failed).labels(gate.gate, gate.reason).inc()
 
     def detail(self) -> str:
         return self.core.summary()

@@ -3,13 +3,18 @@
 from msgspec import field
 
 from libs.common.config import ServiceConfig
+from services.risk.gates.contract import Mode
 from services.risk.policy import RiskPolicy
 
 
 class RiskConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`kill_switch_every_s` is how often the switch is read, in seconds of the run's clock."""
+    """`kill_switch_every_s` is how often the switch is read, in seconds of the run's clock.
+
+    In `mode` live every gate decides; `gates/contract.py` says what is advice in the others.
+    """
 
     policy: RiskPolicy = field(default_factory=RiskPolicy)
+    mode: Mode = "live"
     kill_switch_every_s: float = 0.5
 
     def __post_init__(self) -> None:

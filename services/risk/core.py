@@ -32,10 +32,14 @@ from libs.common.messages import (
     envelope,
 )
 from libs.common.own_orders import OwnOrders
+from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_HOUR
+from libs.domain.families import UnknownFamilyError
+from libs.domain.windows import WindowError
 from services.risk.events import KillSwitchRead
 from services.risk.gates import ask_all
-from services.risk.gates.contract import Answer, Question
+from services.risk.gates.contract import Answer, Mode, Question
+from services.risk.gates.window import quoting_window
 from services.risk.policy import RiskPolicy, seconds_ns
 from services.risk.sizing import size_quotes
 
@@ -44,10 +48,11 @@ TIMER = "recheck:"
 
 
 class Standing(Struct, frozen=True):
-    """A GO that is out: its proposal, until when, and what sizing reported."""
+    """A GO that is out: its proposal, until when, when its window ends, what sizing reported."""
 
     proposal: Proposal
     expires_ns: int
+    cancel_ns: int
     sizing_gates: tuple[GateResult, ...]
 
 
@@ -96,8 +101,9 @@ class Inputs:
 class RiskCore:
     """Judge every proposal, and watch over each GO until it expires."""
 
-    def __init__(self, policy: RiskPolicy) -> None:
+    def __init__(self, policy: RiskPolicy, mode: Mode = "live") -> None:
         self.policy = policy
+        self.mode = mode
         self.policy_hash = config_hash(policy)
         self.own = OwnOrders()
         self.inputs = Inputs()
@@ -179,7 +185,10 @@ class RiskCore:
         verdict = self._verdict(proposal, gates, sizing.quotes, cause, 0)
         effects: list[Effect] = [Publish(message=verdict)]
         if verdict.decision == "GO" and verdict.quotes:
-            self._standing[event_ticker] = Standing(proposal, verdict.expires_at_ns, sizing.gates)
+            cancel_ns = self._cancel_ns(proposal, now_ns)
+            self._standing[event_ticker] = Standing(
+                proposal, verdict.expires_at_ns, cancel_ns, sizing.gates
+            )
             effects += self._wake(event_ticker, answers, now_ns)
         else:
             self._standing.pop(event_ticker, None)
@@ -197,12 +206,12 @@ class RiskCore:
         if standing is None:
             return []
         now_ns = cause.now_ns
-        if now_ns >= standing.expires_ns and now_ns < self._cancel_ns(standing.proposal):
+        if now_ns >= standing.expires_ns and now_ns < standing.cancel_ns:
             del self._standing[event_ticker]
             return []
         answers = self._ask(standing.proposal, now_ns, standing=True)
         results = tuple(answer.result for answer in answers)
-        if all(result.ok for result in results):
+        if not any(result.refuses for result in results):
             return self._wake(event_ticker, answers, now_ns)
         del self._standing[event_ticker]
         gates = (*results, *standing.sizing_gates)
@@ -234,7 +243,7 @@ class RiskCore:
             clock_samples=inputs.clock_samples,
             exchange=inputs.exchange,
         )
-        return ask_all(question, self.policy.gates)
+        return ask_all(question, self.policy, self.mode)
 
     def _verdict(
         self,
@@ -244,9 +253,10 @@ class RiskCore:
         cause: Cause,
         index: int,
     ) -> Verdict:
-        go = all(gate.ok for gate in gates)
+        go = not any(gate.refuses for gate in gates)
         decision: Literal["GO", "NO-GO"] = "GO" if go else "NO-GO"
         self._verdicts[decision] += 1
+        cancel_ns = self._cancel_ns(proposal, cause.now_ns)
         latest_ns = cause.now_ns + seconds_ns(self.policy.gates.verdict_ttl_s_max)
         # A proposal that is judged anew after a restart may be judged differently: the bus must
         # not drop that as the first verdict sent twice.
@@ -259,15 +269,22 @@ class RiskCore:
             series_ticker=proposal.series_ticker,
             family=proposal.family,
             target_ns=proposal.target_ns,
-            expires_at_ns=min(proposal.expires_at_ns, max(0, self._cancel_ns(proposal)), latest_ns),
+            expires_at_ns=min(proposal.expires_at_ns, cancel_ns, latest_ns),
             quotes=quotes if go else (),
             gates=gates,
             provenance=proposal.provenance,
             config_hash=self.policy_hash,
         )
 
-    def _cancel_ns(self, proposal: Proposal) -> int:
-        return proposal.target_ns - seconds_ns(self.policy.gates.cancel_buffer_s)
+    def _cancel_ns(self, proposal: Proposal, now_ns: int) -> int:
+        """Return when nothing of an event may rest any more: its window's end, less the buffer."""
+        try:
+            window = quoting_window(proposal.family, proposal.target_ns, now_ns, self.policy)
+        except (WindowError, CalendarError, UnknownFamilyError):
+            window = None
+        closes_ns = proposal.target_ns if window is None else window.closes_ns
+        closes_ns = min(closes_ns, proposal.target_ns)
+        return max(0, closes_ns - seconds_ns(self.policy.index_ops.cancel_buffer_s))
 
     def _wake(self, event_ticker: str, answers: list[Answer], now_ns: int) -> list[Effect]:
         """Ask to be woken at the first time at which a gate could turn, or the GO expires.

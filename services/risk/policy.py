@@ -3,9 +3,13 @@
 Limits may be tightened by configuration; a guardrail test pins what is shipped.
 """
 
+from collections.abc import Mapping
+
 from msgspec import Struct, field
 
 from libs.domain.eastern import NS_PER_S
+from libs.domain.families import UnknownFamilyError, family_named
+from libs.domain.windows import WindowRules
 
 
 def seconds_ns(seconds: float) -> int:
@@ -20,6 +24,16 @@ def _at_least_zero(policy: Struct) -> None:
             raise ValueError(f"{name}: expected 0 or more, got {value}")
 
 
+def _families(name: str, values: Mapping[str, object]) -> None:
+    """Raise ValueError when a key is no family of ours."""
+    for family in values:
+        if family != "default":
+            try:
+                family_named(family)
+            except UnknownFamilyError as error:
+                raise ValueError(f"{name}: {error}") from None
+
+
 class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of the gates, in seconds of the run's clock (domain.md §3).
 
@@ -27,7 +41,6 @@ class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     nothing rests for longer without its watch.
     """
 
-    cancel_buffer_s: float = 2.0
     level_age_s_max: float = 2.0
     level_age_last_minute_s_max: float = 0.7
     level_period_s: float = 1.0
@@ -41,8 +54,54 @@ class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _at_least_zero(self)
-        if self.cancel_buffer_s < 2.0:
-            raise ValueError(f"cancel_buffer_s: expected at least 2.0, got {self.cancel_buffer_s}")
+
+
+class QualityGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How good a model and its trades must be, as settled evidence shows (domain.md §3).
+
+    Advantages are over the naive model, by family, `default` for the others.
+    """
+
+    crps_advantage_min: dict[str, float] = field(
+        default_factory=lambda: {
+            "default": 0.01,
+            "CPI": 0.02,
+            "CLAIMS": 0.015,
+            "TENY": 0.01,
+            "WEATHER": 0.005,
+        }
+    )
+    brier_advantage_min: dict[str, float] = field(
+        default_factory=lambda: {
+            "default": 0.0,
+            "CPI": 0.0,
+            "CLAIMS": -0.001,
+            "TENY": -0.001,
+            "WEATHER": -0.002,
+        }
+    )
+    non_monotone_max: int = 0
+    negative_ev_max: int = 0
+    tz_max: int = 0
+    par_vs_dgs10_bps_max: float = 5.0
+    cusum_h_bps: float = 10.0
+    cusum_k_bps: float = 1.0
+    cusum_trades_min: int = 12
+    catastrophe_bps: float = 50.0
+    ev_gap_e6_max: int = 100_000
+
+    def __post_init__(self) -> None:
+        _at_least_zero(self)
+        for name in ("crps_advantage_min", "brier_advantage_min"):
+            known = getattr(self, name)
+            if "default" not in known:
+                raise ValueError(f"{name}: expected a default, got {sorted(known)}")
+            _families(name, known)
+        if self.catastrophe_bps < self.cusum_h_bps:
+            raise ValueError(
+                f"catastrophe_bps: expected cusum_h_bps {self.cusum_h_bps:g} or more,"
+                f" got {self.catastrophe_bps:g}"
+            )
 
 
 class SizingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +128,7 @@ class SizingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("kelly_fraction_max: expected 0 to 1; lot_e2: expected 1 or more")
         if max(self.kelly_uncertainty, self.kelly_imbalance) > 1.0:
             raise ValueError("kelly_uncertainty, kelly_imbalance: expected at most 1")
+        _families("pal_e6", self.pal_e6)
         if any(limit_e6 < 0 for limit_e6 in self.pal_e6.values()):
             raise ValueError("pal_e6: expected limits of 0 or more")
 
@@ -77,4 +137,6 @@ class RiskPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides a verdict; its hash is in each one."""
 
     gates: GatePolicy = GatePolicy()
+    index_ops: WindowRules = WindowRules()
+    quality_gates: QualityGates = field(default_factory=QualityGates)
     sizing: SizingPolicy = field(default_factory=SizingPolicy)

@@ -19,6 +19,7 @@ import pytest
 
 from cli.keys import write_exchange_key
 from cli.run_directory import RunDirectory
+from libs.common.policy_files import config_arguments
 from libs.common.topology import Service
 from tests.e2e.rig import PYTHON, ROOT, SERVICES, Home
 from tests.nats_fixture import NatsRig
@@ -72,8 +73,7 @@ class Bench:
     def start(self, service: Service, **spoiled: Any) -> subprocess.CompletedProcess[str]:
         """Run a service until it gives up."""
         own = self.run.write_config(service, self.values(service) | spoiled)
-        policy = ROOT / "configs" / f"{service}.yaml"
-        return run_module(f"services.{service}", "--config", str(policy), "--config", str(own))
+        return run_module(f"services.{service}", *config_arguments(service, own))
 
 
 def run_module(module: str, *words: str) -> subprocess.CompletedProcess[str]:

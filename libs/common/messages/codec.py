@@ -5,6 +5,13 @@ from typing import Union
 import msgspec
 
 from libs.common.messages.base import Message
+from libs.common.messages.evidence import (
+    FeeRules,
+    Override,
+    PanicLatch,
+    SeriesReadiness,
+    SettledEvidence,
+)
 from libs.common.messages.market import (
     ClockSample,
     FairLadder,
@@ -51,6 +58,11 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     MonitorResult,
     Reconciliation,
     LedgerStatus,
+    SeriesReadiness,
+    SettledEvidence,
+    FeeRules,
+    Override,
+    PanicLatch,
     DeadLetter,
 )
 ANY_MESSAGE = Union[MESSAGE_TYPES]  # type: ignore[valid-type]  # noqa: UP007

@@ -55,7 +55,10 @@ class Proposal(Message, frozen=True, kw_only=True, tag="proposal.1"):
 
 
 class GateResult(Struct, frozen=True, kw_only=True):
-    """What one gate measured, against which limit, and its reason code when it says no."""
+    """What one gate measured, against which limit, and its reason code when it says no.
+
+    An `advisory` gate is shown and does not decide: its evidence counts with real money alone.
+    """
 
     gate: Name
     ok: bool
@@ -64,6 +67,12 @@ class GateResult(Struct, frozen=True, kw_only=True):
     limit: float | None = None
     unit: Text = ""
     detail: Text = ""
+    advisory: bool = False
+
+    @property
+    def refuses(self) -> bool:
+        """Return whether this gate alone makes a NO-GO."""
+        return not self.ok and not self.advisory
 
 
 class SizedQuote(Struct, frozen=True, kw_only=True):
@@ -107,5 +116,5 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):
     def __post_init__(self) -> None:
         super().__post_init__()
         assert self.decision == "GO" or not self.quotes, "a NO-GO carries no quotes"
-        failed = [gate.gate for gate in self.gates if not gate.ok]
+        failed = [gate.gate for gate in self.gates if gate.refuses]
         assert (self.decision == "GO") == (not failed), f"decision against gates: {failed}"

@@ -1,19 +1,23 @@
 """All gates that stand before a GO, in the order in which an operator reads them."""
 
+from msgspec.structs import replace
+
 from services.risk.gates import (
     clock,
     exchange,
+    freeze,
     freshness_index,
     freshness_ladder,
     heartbeat,
     kill_switch,
     window,
 )
-from services.risk.gates.contract import Answer, Gate, Question
-from services.risk.policy import GatePolicy
+from services.risk.gates.contract import Answer, Gate, Mode, Question
+from services.risk.policy import RiskPolicy
 
 GATES: tuple[Gate, ...] = (
     window,
+    freeze,
     freshness_index,
     freshness_ladder,
     clock,
@@ -23,6 +27,12 @@ GATES: tuple[Gate, ...] = (
 )
 
 
-def ask_all(question: Question, policy: GatePolicy) -> list[Answer]:
+def ask_all(question: Question, policy: RiskPolicy, mode: Mode) -> list[Answer]:
     """Return every gate's answer: nothing is short-circuited."""
-    return [gate.ask(question, policy) for gate in GATES]
+    return [_weighed(gate, gate.ask(question, policy), mode) for gate in GATES]
+
+
+def _weighed(gate: Gate, answer: Answer, mode: Mode) -> Answer:
+    if answer.result.ok or not gate.WEIGHT.is_advice(mode, unproven=answer.unproven):
+        return answer
+    return replace(answer, result=replace(answer.result, advisory=True))

@@ -1,17 +1,41 @@
 """The one contract of all gates: a question with every input by name, an answer, and until when.
 
 A gate looks at the inputs that it names, measures one thing and compares it with one limit. An
-input that is missing is a no. Gates never see each other, so all of them always run.
+input that is missing is a no. Gates never see each other, so all of them always run. With real
+money every no decides; elsewhere a gate's weight may make it advice, which is shown as such.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from libs.common.messages import ClockSample, ExchangeStatus, GateResult, Heartbeat
 from libs.domain.eastern import NS_PER_S as NS_PER_S
-from services.risk.policy import GatePolicy
+from services.risk.policy import RiskPolicy
+
+Mode = Literal["sim", "paper", "dry", "live"]
+NOT_LIVE: frozenset[Mode] = frozenset({"sim", "paper", "dry"})
+
+
+class Weight(Struct, frozen=True):
+    """In which modes a gate's no is advice: any no, or one for want of evidence."""
+
+    advises_in: frozenset[Mode] = frozenset()
+    unproven_in: frozenset[Mode] = frozenset()
+
+    def is_advice(self, mode: Mode, *, unproven: bool) -> bool:
+        """Return whether a no is shown and does not decide."""
+        return mode in self.advises_in or (unproven and mode in self.unproven_in)
+
+
+DECIDES = Weight()
+SIMULATED = Weight(advises_in=frozenset({"sim"}))
+"""About data that a simulated market does not have."""
+EVIDENCE = Weight(unproven_in=NOT_LIVE)
+"""Decides everywhere once evidence has come; until then only with real money."""
+REAL_MONEY = Weight(advises_in=NOT_LIVE)
+"""About being ready for real money: paper trading is how one gets there."""
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -37,10 +61,14 @@ class Question(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True):
-    """A gate's result and the first time at which it could turn to no without a new input."""
+    """A gate's result and the first time at which it could turn to no without a new input.
+
+    `unproven`: it says no because evidence that others send has not come, or has expired.
+    """
 
     result: GateResult
     turns_ns: int | None = None
+    unproven: bool = False
 
 
 class Gate(Protocol):
@@ -48,8 +76,9 @@ class Gate(Protocol):
 
     NAME: str
     INPUTS: tuple[str, ...]
+    WEIGHT: Weight
 
-    def ask(self, question: Question, policy: GatePolicy) -> Answer:
+    def ask(self, question: Question, policy: RiskPolicy) -> Answer:
         """Return the answer; never raises, whatever is missing."""
         ...
 

@@ -2,19 +2,20 @@
 
 from libs.common.messages import GateResult
 from libs.domain.eastern import eastern_datetime
-from services.risk.gates.contract import Answer, Question, seconds
-from services.risk.policy import GatePolicy, seconds_ns
+from services.risk.gates.contract import DECIDES, Answer, Question, seconds
+from services.risk.policy import RiskPolicy, seconds_ns
 
 NAME = "exchange"
 INPUTS: tuple[str, ...] = ("now_ns", "exchange")
+WEIGHT = DECIDES
 REASON = "exchange_paused"
 THURSDAY = 3
 MAINTENANCE_HOURS = range(3, 5)
 
 
-def ask(question: Question, policy: GatePolicy) -> Answer:
+def ask(question: Question, policy: RiskPolicy) -> Answer:
     """Measure how old the exchange's own word is."""
-    status, limit_s = question.exchange, policy.exchange_status_age_s_max
+    status, limit_s = question.exchange, policy.gates.exchange_status_age_s_max
     if status is None:
         detail = "the exchange has not been heard of"
         return Answer(GateResult(gate=NAME, ok=False, reason=REASON, limit=limit_s, detail=detail))

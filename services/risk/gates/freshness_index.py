@@ -7,15 +7,16 @@ which come once a second: there the period is added, within the limit of the win
 
 from libs.common.messages import GateResult
 from libs.domain.eastern import NS_PER_MINUTE
-from services.risk.gates.contract import Answer, Question, seconds
-from services.risk.policy import GatePolicy, seconds_ns
+from services.risk.gates.contract import DECIDES, Answer, Question, seconds
+from services.risk.policy import RiskPolicy, seconds_ns
 
 NAME = "freshness_index"
 INPUTS: tuple[str, ...] = ("now_ns", "target_ns", "standing", "level_ns")
+WEIGHT = DECIDES
 REASON = "polygon_ws_stale"
 
 
-def ask(question: Question, policy: GatePolicy) -> Answer:
+def ask(question: Question, policy: RiskPolicy) -> Answer:
     """Measure how long ago the newest known level was received."""
     limit_s = _limit_s(question, policy, question.now_ns)
     if question.level_ns is None:
@@ -34,10 +35,10 @@ def ask(question: Question, policy: GatePolicy) -> Answer:
     return Answer(result, question.level_ns + seconds_ns(limit_s) + 1)
 
 
-def _limit_s(question: Question, policy: GatePolicy, now_ns: int) -> float:
+def _limit_s(question: Question, policy: RiskPolicy, now_ns: int) -> float:
     if question.target_ns - now_ns > NS_PER_MINUTE:
-        return policy.level_age_s_max
-    tight_s = policy.level_age_last_minute_s_max
+        return policy.gates.level_age_s_max
+    tight_s = policy.gates.level_age_last_minute_s_max
     if question.standing:
-        tight_s += policy.level_period_s
-    return min(tight_s, policy.level_age_s_max)
+        tight_s += policy.gates.level_period_s
+    return min(tight_s, policy.gates.level_age_s_max)

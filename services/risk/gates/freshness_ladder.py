@@ -1,17 +1,18 @@
 """Gate `freshness_ladder`: books vouched for within 2 s, no gap in a quoted one, not expired."""
 
 from libs.common.messages import GateResult
-from services.risk.gates.contract import Answer, Question, seconds
-from services.risk.policy import GatePolicy, seconds_ns
+from services.risk.gates.contract import DECIDES, Answer, Question, seconds
+from services.risk.policy import RiskPolicy, seconds_ns
 
 NAME = "freshness_ladder"
 INPUTS: tuple[str, ...] = ("now_ns", "books_ns", "gap_tickers", "proposal_expires_ns", "standing")
+WEIGHT = DECIDES
 REASON = "STALE_FEEDS"
 
 
-def ask(question: Question, policy: GatePolicy) -> Answer:
+def ask(question: Question, policy: RiskPolicy) -> Answer:
     """Measure how long ago the event's books were last vouched for."""
-    now_ns, limit_s = question.now_ns, policy.books_age_s_max
+    now_ns, limit_s = question.now_ns, policy.gates.books_age_s_max
     age_s = None if question.books_ns is None else seconds(now_ns - question.books_ns)
     detail = ""
     if question.books_ns is None:

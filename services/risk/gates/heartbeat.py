@@ -2,17 +2,18 @@
 
 from libs.common.messages import GateResult
 from libs.common.topology import SERVICES
-from services.risk.gates.contract import Answer, Question, seconds
-from services.risk.policy import GatePolicy, seconds_ns
+from services.risk.gates.contract import DECIDES, Answer, Question, seconds
+from services.risk.policy import RiskPolicy, seconds_ns
 
 NAME = "heartbeat"
 INPUTS: tuple[str, ...] = ("now_ns", "heartbeats")
+WEIGHT = DECIDES
 REASON = "heartbeat_stale"
 
 
-def ask(question: Question, policy: GatePolicy) -> Answer:
+def ask(question: Question, policy: RiskPolicy) -> Answer:
     """Measure the age of the oldest heartbeat among all services."""
-    limit_ns = seconds_ns(policy.heartbeat_age_s_max)
+    limit_ns = seconds_ns(policy.gates.heartbeat_age_s_max)
     stale: list[str] = []
     oldest_ns: int | None = None
     for service in SERVICES:
@@ -30,7 +31,7 @@ def ask(question: Question, policy: GatePolicy) -> Answer:
         ok=not stale,
         reason=REASON if stale else "",
         measured=None if oldest_ns is None else seconds(question.now_ns - oldest_ns),
-        limit=policy.heartbeat_age_s_max,
+        limit=policy.gates.heartbeat_age_s_max,
         unit="s",
         detail=", ".join(stale),
     )

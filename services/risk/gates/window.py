@@ -1,44 +1,63 @@
-"""Gate `window`: T−15 min to T−2 s of a target of that day (domain.md §3, cancel buffer 2 s)."""
+"""Gate `window`: the family's quoting window, less the cancel buffer (domain.md §3).
+
+Index families quote before each of the day's targets; the others in the window of the day's
+release, par yield or weather cycle.
+"""
 
 from libs.common.messages import GateResult
-from libs.domain.windows import index_window
-from services.risk.gates.contract import Answer, Question, seconds
-from services.risk.policy import GatePolicy, seconds_ns
+from libs.domain.calendar import CalendarError
+from libs.domain.families import UnknownFamilyError, family_named
+from libs.domain.windows import Window, WindowError, index_window, window_state
+from services.risk.gates.contract import DECIDES, Answer, Question, seconds
+from services.risk.policy import RiskPolicy
 
 NAME = "window"
 INPUTS: tuple[str, ...] = ("now_ns", "family", "target_ns")
+WEIGHT = DECIDES
 OUTSIDE = "outside_window"
 PAST = "past_target"
 
 
-def ask(question: Question, policy: GatePolicy) -> Answer:
-    """Measure the seconds left to the target against the side of the window that is nearer."""
-    now_ns, target_ns = question.now_ns, question.target_ns
-    left_s = seconds(target_ns - now_ns)
-    try:
-        window = index_window(question.family, target_ns)
-    except ValueError as error:
-        return Answer(_no(OUTSIDE, left_s, None, str(error)))
-    closes_ns = target_ns - seconds_ns(policy.cancel_buffer_s)
-    lead_s = seconds(target_ns - window.opens_ns)
+def ask(question: Question, policy: RiskPolicy) -> Answer:
+    """Measure the seconds left to the window's end against the side of it that is nearer."""
+    now_ns, target_ns, rules = question.now_ns, question.target_ns, policy.index_ops
     if now_ns >= target_ns:
-        return Answer(_no(PAST, left_s, 0.0, "the target has passed"))
-    if now_ns >= closes_ns:
-        return Answer(_no(OUTSIDE, left_s, policy.cancel_buffer_s, "within the cancel buffer"))
+        return _no(PAST, seconds(target_ns - now_ns), 0.0, "the target has passed")
+    try:
+        window = quoting_window(question.family, target_ns, now_ns, policy)
+    except (WindowError, CalendarError, UnknownFamilyError) as error:
+        return _no(OUTSIDE, seconds(target_ns - now_ns), None, str(error))
+    if window is None:
+        return _no(OUTSIDE, seconds(target_ns - now_ns), None, "no window is open")
+    left_s = seconds(window.closes_ns - now_ns)
+    lead_s = seconds(window.closes_ns - window.opens_ns)
+    cancel_ns = window.cancel_ns(rules)
+    if now_ns >= cancel_ns:
+        return _no(OUTSIDE, left_s, rules.cancel_buffer_s, "within the cancel buffer")
     if now_ns < window.opens_ns:
-        return Answer(_no(OUTSIDE, left_s, lead_s, "the window has not opened"))
+        return _no(OUTSIDE, left_s, lead_s, "the window has not opened")
+    result = GateResult(gate=NAME, ok=True, measured=left_s, limit=lead_s, unit="s")
+    return Answer(result, cancel_ns)
+
+
+def quoting_window(
+    family_name: str, target_ns: int, now_ns: int, policy: RiskPolicy
+) -> Window | None:
+    """Return the window in which an event may be quoted: its own, or the family's open one."""
+    if family_named(family_name).index_symbol is not None:
+        return index_window(family_name, target_ns, policy.index_ops)
+    return window_state(family_name, now_ns, policy.index_ops).open
+
+
+def _no(reason: str, left_s: float, limit_s: float | None, detail: str) -> Answer:
     return Answer(
-        GateResult(gate=NAME, ok=True, measured=left_s, limit=lead_s, unit="s"), closes_ns
-    )
-
-
-def _no(reason: str, left_s: float, limit_s: float | None, detail: str) -> GateResult:
-    return GateResult(
-        gate=NAME,
-        ok=False,
-        reason=reason,
-        measured=left_s,
-        limit=limit_s,
-        unit="s",
-        detail=detail,
+        GateResult(
+            gate=NAME,
+            ok=False,
+            reason=reason,
+            measured=left_s,
+            limit=limit_s,
+            unit="s",
+            detail=detail,
+        )
     )

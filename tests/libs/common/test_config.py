@@ -81,7 +81,7 @@ def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
         ("series: [A, 5]\n", ["series", "expected str", "given 5"]),
         ("windows: [{}, {factor: x}]\n", ["windows[1].factor", "expected float", "given 'x'"]),
         ("series: KXINXU\n", ["key 'series'", "expected array", "given 'KXINXU'"]),
-        ("limits: {factor: 11}\n", ["limits.factor: expected at most 10, given 11"]),
+        ("limits: {factor: 11}\n", ["key 'limits.factor': expected at most 10, given 11"]),
         ("clock: {rate: 10}\n", ["both anchors"]),
         ("clock: {rate: 0}\n", ["clock", "expected 0.01 to 10000, got 0"]),
         ("clock: {speed: 1}\n", ["key 'clock.speed'", "unknown"]),

@@ -20,6 +20,7 @@ BY_TAG = {m.tag_of(type(sample)): sample for sample in SAMPLES}
 WITHOUT_POSITIONS = tuple(
     msgspec.structs.replace(quote, position_e2=None) for quote in VERDICT.quotes
 )
+ALL_DECIDE = tuple(msgspec.structs.replace(gate, advisory=False) for gate in VERDICT.gates)
 ALL_BYTES = [m.encode(sample) for sample in SAMPLES]
 
 
@@ -47,7 +48,8 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
     [
         ("feed_status.1.before_failures", {"failures": 0}),
         ("order_intent.1.before_groups", {"order_group_id": ""}),
-        ("verdict.1.before_positions", {"quotes": WITHOUT_POSITIONS}),
+        ("verdict.1.before_positions", {"quotes": WITHOUT_POSITIONS, "gates": ALL_DECIDE}),
+        ("verdict.1.before_advisory", {"gates": ALL_DECIDE}),
     ],
 )
 def test_a_message_from_before_a_field_was_added_has_its_default(before, default) -> None:
@@ -99,6 +101,8 @@ def test_a_new_field_of_a_newer_version_is_passed_over() -> None:
         ("verdict.1", {"decision": "NO-GO"}),
         ("verdict.1", {"decision": "MAYBE"}),
         ("monitor_result.1", {"state": "FINE"}),
+        ("override.1", {"kind": "raise_every_limit"}),
+        ("settled_evidence.1", {"deltas_bps": [0.0] * 501}),
         ("order_update.1", {"state": "gone"}),
         ("heartbeat.1", {"detail": "x" * 2_001}),
     ],
@@ -147,6 +151,8 @@ def test_a_verdict_cannot_contradict_itself() -> None:
         msgspec.structs.replace(sample, gates=(gate,))
     with pytest.raises(AssertionError, match="no quotes"):
         msgspec.structs.replace(sample, decision="NO-GO", gates=(gate,))
+    shown = msgspec.structs.replace(gate, advisory=True)
+    assert msgspec.structs.replace(sample, gates=(shown,)).decision == "GO"
 
 
 def test_what_we_build_ourselves_is_checked_too() -> None:

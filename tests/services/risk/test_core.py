@@ -28,6 +28,7 @@ from tests.services.risk.builders import (
 
 GATE_NAMES = [
     "window",
+    "freeze",
     "freshness_index",
     "freshness_ladder",
     "clock",
