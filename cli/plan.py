@@ -19,22 +19,18 @@ from cli.processes import (
     service_processes,
 )
 from cli.run_directory import RunDirectory
-from lab.exchange.ladders import LadderConfig
 from lab.market.bars import BarsError
 from lab.market.config import PathConfig, build_path
+from lab.market.listing import hourly_ladders
 from lab.market.path import IndexPath
 from libs.common.clock import NS_PER_S, ClockSpec
 from libs.common.config import ConfigError, merge
 from libs.domain.calendar import CalendarError
-from libs.domain.eastern import NS_PER_HOUR, eastern_date, eastern_datetime
-from libs.domain.families import family_named
+from libs.domain.eastern import eastern_date, eastern_datetime
 from libs.domain.windows import WindowError, index_targets, next_index_target
 from libs.kalshi.signing import REST_PREFIX, WEBSOCKET_PATH
 
 WINDOW_S = 15 * 60
-POINT_E4 = 10_000
-LADDER_RUNGS = {"INXU": 60, "NASDAQ100U": 200}
-LADDER_STEP_E4 = 10 * POINT_E4
 ACCOUNT = "alpha"
 
 
@@ -155,40 +151,6 @@ def make_plan(
     )
 
 
-def listed_ladders(path_config: PathConfig, target_ns: int) -> tuple[LadderConfig, ...]:
-    """Return the events that the simulated exchange lists for one target."""
-    path = build_path(path_config)
-    seen_ns = target_ns - WINDOW_S * NS_PER_S
-    return tuple(
-        LadderConfig(
-            series=family_named(name).series_tickers[0],
-            target_ns=target_ns,
-            centre_e4=_level_e4(path, name, seen_ns),
-            step_e4=LADDER_STEP_E4,
-            rungs=rungs,
-        )
-        for name, rungs in LADDER_RUNGS.items()
-    )
-
-
-def range_ladder(path_config: PathConfig, first_ns: int, target_ns: int) -> LadderConfig:
-    """Return the S&P 500's ranges at a target, open as soon as the hourly event of `first_ns`."""
-    return LadderConfig(
-        series=family_named("INX").series_tickers[0],
-        target_ns=target_ns,
-        centre_e4=_level_e4(build_path(path_config), "INX", first_ns - WINDOW_S * NS_PER_S),
-        step_e4=25 * POINT_E4,
-        rungs=30,
-        open_ns=first_ns - 2 * NS_PER_HOUR,
-    )
-
-
-def _level_e4(path: IndexPath, name: str, at_ns: int) -> int:
-    symbol = family_named(name).index_symbol
-    assert symbol is not None, f"{name} settles on an index"
-    return path.level_e4(symbol, at_ns)
-
-
 def window_clock(window: Window, speed: float, lead_s: float, wall_ns: int) -> ClockSpec:
     """Return a clock at `speed` that shows the window's start `lead_s` real seconds from now."""
     return ClockSpec(
@@ -219,7 +181,9 @@ def _exchange(
             "port": addresses.exchange,
             "seed": window.path.seed,
             "clock": plain(clock),
-            "ladders": [plain(one) for one in listed_ladders(window.path, window.target_ns)],
+            "ladders": [
+                plain(one) for one in hourly_ladders(build_path(window.path), window.target_ns)
+            ],
             "accounts": {key_id: ACCOUNT},
         },
         "path": plain(window.path),

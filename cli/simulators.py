@@ -7,7 +7,7 @@ from typing import get_args
 import uvloop
 from msgspec import Struct
 
-from cli.plan import choose_window, listed_ladders, parse_day, range_ladder, window_clock
+from cli.plan import choose_window, parse_day, window_clock
 from cli.run_directory import new_truth_log
 from lab.exchange.auth import KeysError
 from lab.exchange.config import ExchangeConfig, Tier
@@ -16,10 +16,11 @@ from lab.exchange.ladders import LadderConfig
 from lab.exchange.routes import OPERATIONS
 from lab.exchange.truth import TruthLogError
 from lab.market.bars import BarsError
-from lab.market.config import PathConfig
+from lab.market.config import PathConfig, build_path
 from lab.market.crowd import CrowdConfig
 from lab.market.faults import FaultError
 from lab.market.index_app import IndexConfig, run_index
+from lab.market.listing import hourly_ladders, range_ladder
 from lab.venue import VenueConfig, serve
 from libs.common.clock import ClockSpec
 from libs.common.config import ConfigError
@@ -140,12 +141,11 @@ class _Surroundings(Struct, frozen=True, kw_only=True):
 
     def ladders(self) -> tuple[LadderConfig, ...]:
         """Return the hourly ladders of every target and one range ladder, open until the last."""
+        path = build_path(self.path)
         hourly = [
-            ladder
-            for target_ns in self.targets_ns
-            for ladder in listed_ladders(self.path, target_ns)
+            ladder for target_ns in self.targets_ns for ladder in hourly_ladders(path, target_ns)
         ]
-        return (*hourly, range_ladder(self.path, self.targets_ns[0], self.targets_ns[-1]))
+        return (*hourly, range_ladder(path, self.targets_ns[0], self.targets_ns[-1]))
 
 
 def _surroundings(when: When) -> _Surroundings:

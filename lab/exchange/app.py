@@ -7,7 +7,8 @@ from typing import TextIO
 
 from lab.exchange.admin import LOOPBACK
 from lab.exchange.config import ExchangeConfig
-from lab.exchange.server import ExchangeServer, Flow, SettlementLevel
+from lab.exchange.server import ExchangeServer, Flow
+from lab.exchange.settling import SettlementLevel
 from libs.common.clock import Clock
 
 

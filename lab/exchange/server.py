@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
@@ -36,9 +35,10 @@ from lab.exchange.http import ShapedServer, read_body
 from lab.exchange.injector import Injector, markets_named
 from lab.exchange.ladders import build_ladder
 from lab.exchange.limits import BucketName, Limits
-from lab.exchange.model import NS_PER_S, Event, MarketStatus
+from lab.exchange.model import NS_PER_S, Event
 from lab.exchange.routes import OPERATIONS, PREFIX, WS_PATH, Access, Found, Route, Router
 from lab.exchange.rules import PAUSED
+from lab.exchange.settling import SettlementLevel, settle_closed
 from lab.exchange.truth import TruthLog
 from lab.exchange.ws import Connection
 from libs.common.clock import Clock, SystemClock
@@ -58,8 +58,6 @@ _BUCKETS: dict[Access, BucketName] = {
 }
 _encoder = msgspec.json.Encoder()
 _log = logging.getLogger("lab.exchange")
-
-SettlementLevel = Callable[[str, int], int | None]
 
 
 class Flow(Protocol):
@@ -214,18 +212,8 @@ class ExchangeServer:
         return False
 
     def _settle(self, at_ns: int) -> None:
-        if self._settlement_level is None:
-            return
-        state = self.engine.state
-        for event in state.events.values():
-            if event.target_ns > at_ns:
-                continue
-            markets = state.event_markets[event.ticker]
-            if markets[0].status is not MarketStatus.CLOSED:
-                continue
-            level_e4 = self._settlement_level(event.symbol, event.target_ns)
-            if level_e4 is not None:
-                self.engine.settle(event.ticker, level_e4, at_ns)
+        if self._settlement_level is not None:
+            settle_closed(self.engine, self._settlement_level, at_ns)
 
     def _advance(self, now_ns: int) -> None:
         self._catch_up(now_ns)

@@ -44,16 +44,19 @@ class ServiceConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     heartbeat_s: float = 5.0
 
 
-def load_config(paths: Sequence[str | Path], config_type: type[T]) -> T:
+def load_config(
+    paths: Sequence[str | Path], config_type: type[T], given: dict[str, Any] | None = None
+) -> T:
     """Read YAML files over each other (a later one wins, mappings merge) into `config_type`.
 
-    Raises `ConfigError`, naming the file that gave the offending key.
+    `given` is put over them all. Raises `ConfigError`, naming what gave the offending key.
     """
     merged: dict[str, Any] = {}
-    parts: list[tuple[Path, dict[str, Any]]] = []
-    for path in map(Path, paths):
-        part = _read(path)
-        parts.append((path, part))
+    parts: list[tuple[str | Path, dict[str, Any]]] = [
+        *((path, _read(Path(path))) for path in paths),
+        ("configuration", given or {}),
+    ]
+    for _, part in parts:
         merged = merge(merged, part)
     try:
         return msgspec.convert(merged, config_type, strict=True)

@@ -18,6 +18,9 @@ DEPTH_E4 = 500
 """Depth counts what rests within five cents of the best price."""
 COUNT_MAX_E2 = 10**10
 """What a message may carry (messages.base.CountE2): a larger quantity is no real one."""
+Top = tuple[int, int, int, int, int, int]
+"""Best bid, its count and depth, best ask, its count and depth, as a snapshot has them."""
+NO_TOP: Top = (0, 0, 0, PRICE_ONE_E4, 0, 0)
 
 
 class Ladder:
@@ -36,6 +39,10 @@ class Ladder:
         self._index = {ticker: index for index, ticker in enumerate(self.tickers)}
         self._books = [OrderBook() for _ in self.tickers]
         self.stale = set(range(len(self.tickers)))
+        self._tops: list[Top] = [NO_TOP] * len(self.tickers)
+        self._touched = set(self.stale)
+        """Rungs whose top may not be what `_tops` says."""
+        self._crossed: set[int] = set()
         self._asked_ns: dict[int, int] = {}
         self.published_ns = 0
         self.published_count = 0
@@ -66,6 +73,7 @@ class Ladder:
         """Fold one book message; return why the book is now in doubt, None when it is fine."""
         index = self._index[event.ticker]
         self.dirty = True
+        self._touched.add(index)
         try:
             if isinstance(event, Delta):
                 if index not in self.stale:
@@ -79,6 +87,10 @@ class Ladder:
         except BookError as error:
             self.stale.add(index)
             return str(error)
+        if self._books[index].crossed:
+            self._crossed.add(index)
+        else:
+            self._crossed.discard(index)
         return None
 
     def doubt(self, tickers: tuple[str, ...] | None = None) -> bool:
@@ -88,6 +100,7 @@ class Ladder:
         is_news = not gone <= self.stale
         self.dirty = self.dirty or is_news
         self.stale |= gone
+        self._touched |= gone
         return is_news
 
     def ask(self, tickers: tuple[str, ...], now_ns: int, every_ns: int) -> tuple[str, ...]:
@@ -107,32 +120,17 @@ class Ladder:
 
     def crossed(self) -> tuple[str, ...]:
         """Return the markets whose book is crossed, which no book at rest is."""
-        return tuple(
-            ticker
-            for index, ticker in enumerate(self.tickers)
-            if index not in self.stale and self._books[index].crossed
-        )
+        return tuple(self.tickers[index] for index in sorted(self._crossed - self.stale))
 
     def snapshot(
         self, cause: Cause, message_id: str, heard_ns: int, provenance: Provenance
     ) -> LadderSnapshot:
         """Return the ladder as it is; `heard_ns` is up to when the books are vouched for."""
         spec = self.spec
-        bids, asks = [], []
-        for index, book in enumerate(self._books):
-            sound = index not in self.stale
-            bid_e4 = book.best_bid_e4 if sound else None
-            ask_e4 = book.best_ask_e4 if sound else None
-            if bid_e4 is None:
-                bids.append((0, 0, 0))
-            else:
-                depth_e2 = min(COUNT_MAX_E2, book.depth_e2("bid", bid_e4 - DEPTH_E4))
-                bids.append((bid_e4, book.count_e2("bid", bid_e4), depth_e2))
-            if ask_e4 is None:
-                asks.append((PRICE_ONE_E4, 0, 0))
-            else:
-                depth_e2 = min(COUNT_MAX_E2, book.depth_e2("ask", ask_e4 + DEPTH_E4))
-                asks.append((ask_e4, book.count_e2("ask", ask_e4), depth_e2))
+        for index in self._touched:
+            self._tops[index] = NO_TOP if index in self.stale else _top_of(self._books[index])
+        self._touched.clear()
+        bid_e4, bid_e2, bid_depth_e2, ask_e4, ask_e2, ask_depth_e2 = zip(*self._tops, strict=True)
         return LadderSnapshot(
             **envelope(cause, SOURCE, message_id, ts_event_ns=heard_ns),
             ladder_id=self.ladder_id,
@@ -141,14 +139,26 @@ class Ladder:
             target_ns=spec.target_ns,
             recv_ns=heard_ns,
             provenance=provenance,
-            bid_price_e4=tuple(bid[0] for bid in bids),
-            bid_count_e2=tuple(bid[1] for bid in bids),
-            bid_depth_e2=tuple(bid[2] for bid in bids),
-            ask_price_e4=tuple(ask[0] for ask in asks),
-            ask_count_e2=tuple(ask[1] for ask in asks),
-            ask_depth_e2=tuple(ask[2] for ask in asks),
+            bid_price_e4=bid_e4,
+            bid_count_e2=bid_e2,
+            bid_depth_e2=bid_depth_e2,
+            ask_price_e4=ask_e4,
+            ask_count_e2=ask_e2,
+            ask_depth_e2=ask_depth_e2,
             stale=tuple(sorted(self.stale)),
         )
+
+
+def _top_of(book: OrderBook) -> Top:
+    bid_e4, ask_e4 = book.best_bid_e4, book.best_ask_e4
+    bid, ask = NO_TOP[:3], NO_TOP[3:]
+    if bid_e4 is not None:
+        depth_e2 = min(COUNT_MAX_E2, book.depth_e2("bid", bid_e4 - DEPTH_E4))
+        bid = (bid_e4, book.count_e2("bid", bid_e4), depth_e2)
+    if ask_e4 is not None:
+        depth_e2 = min(COUNT_MAX_E2, book.depth_e2("ask", ask_e4 + DEPTH_E4))
+        ask = (ask_e4, book.count_e2("ask", ask_e4), depth_e2)
+    return (*bid, *ask)
 
 
 def _check_count(count_e2: int) -> None:

@@ -15,9 +15,10 @@ from lab.exchange.errors import ApiError, not_found, too_many
 from lab.exchange.feed import Feed
 from lab.exchange.ladders import LadderConfig, build_ladder
 from lab.exchange.limits import Limits
-from lab.exchange.model import MarketStatus, NewOrder, OrderChanged, Rejected
+from lab.exchange.model import NewOrder, OrderChanged, Rejected
 from lab.exchange.routes import Router
 from lab.exchange.server import _BUCKETS
+from lab.exchange.settling import settle_closed
 from lab.exchange.wire import order_object, wire_ms
 from libs.common.clock import NS_PER_S
 from libs.kalshi.errors import NoAnswerError, NotSentError
@@ -74,11 +75,7 @@ class Venue:
         """Do what is due at the exchange, and tell of it."""
         now_ns = self.world.true_ns()
         self.engine.advance(now_ns)
-        for name, event in self.engine.state.events.items():
-            closed = self.engine.state.event_markets[name][0].status is MarketStatus.CLOSED
-            if closed and event.target_ns <= now_ns:
-                level_e4 = self.world.settlement_level_e4
-                self.engine.settle(name, level_e4, now_ns)
+        settle_closed(self.engine, lambda *_: self.world.settlement_level_e4, now_ns)
         self.feed.flush_tickers(now_ns)
 
     def trade(self, ticker, side, price_e4, count_e2):

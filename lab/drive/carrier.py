@@ -1,0 +1,65 @@
+"""How a message gets from its writer to its readers: the bus, one message at a time.
+
+The order of everything is the schedule's, whatever carries it, so a run over NATS does what a
+run in memory does.
+"""
+
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from libs.common.bus import Fence
+from libs.common.memory_bus import MemoryHub
+from libs.common.messages import Message
+from libs.common.topology import MIB, STREAMS, Service, Stream
+
+KEPT_BYTES = 8 * MIB
+"""Nobody reads market data back within a run: only so much of each such stream is kept."""
+
+
+class Carrier(Protocol):
+    """Stores messages under a stream sequence and hands them out again."""
+
+    def publish(
+        self, service: Service, subject: str, data: bytes, message_id: str, fence: Fence | None
+    ) -> int:
+        """Store a message and return its sequence. Raises BusError."""
+        ...
+
+    def fetch(self, reader: Service, stream: str, sequence: int, message: Message) -> Message:
+        """Return a stored message as its reader gets it; `message` is what was published."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class MemoryCarrier:
+    """The `MemoryHub` as the server. Messages are frozen: readers share the published one."""
+
+    def __init__(self, hub: MemoryHub) -> None:
+        self._append = hub.append
+
+    def publish(
+        self, service: Service, subject: str, data: bytes, message_id: str, fence: Fence | None
+    ) -> int:
+        del service
+        return self._append(subject, data, message_id, fence)
+
+    def fetch(self, reader: Service, stream: str, sequence: int, message: Message) -> Message:
+        del reader, stream, sequence
+        return message
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def lab_streams() -> tuple[Stream, ...]:
+    """Return the streams with little kept of what only the past ever needed."""
+    return tuple(
+        stream
+        if stream.refuse_when_full
+        else replace(stream, max_bytes=min(stream.max_bytes, KEPT_BYTES))
+        for stream in STREAMS
+    )

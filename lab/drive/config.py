@@ -1,0 +1,87 @@
+"""What a driven run is made of: the services' own configuration, and how the world behaves."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from lab.drive.latency import Latency
+from libs.common.config import ServiceConfig, load_config, merge
+from libs.common.messages import Provenance
+from libs.common.topology import Service
+from services.broker.config import BrokerConfig
+from services.feeds.config import FeedsConfig
+from services.pricer.config import PricerConfig
+from services.reporting.config import ReportingConfig
+from services.risk.config import RiskConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs"
+NOWHERE = "http://127.0.0.1:9"
+_Config = TypeVar("_Config", bound=ServiceConfig)
+
+
+class LabConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a driven run stands for the world; `configs/lab.yaml` says what each number is."""
+
+    latency: Latency = Latency()
+    step_s: float = 0.25
+    listed_s: float = 960.0
+    settle_s: float = 60.0
+    balance_e6: int = 10_000_000_000
+    settlement_timer_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.step_s <= 10.0:
+            raise ValueError(f"step_s: expected 0.01 to 10, got {self.step_s}")
+        if not 900.0 < self.listed_s <= 7_200.0:
+            raise ValueError(f"listed_s: expected above 900 to 7200, got {self.listed_s}")
+        if not 40.0 <= self.settle_s <= 600.0:
+            raise ValueError(f"settle_s: expected 40 to 600, got {self.settle_s}")
+
+
+class DriveConfig(Struct, frozen=True, kw_only=True):
+    """The configuration of every driven service, as its process would have it."""
+
+    lab: LabConfig
+    feeds: FeedsConfig
+    pricer: PricerConfig
+    risk: RiskConfig
+    broker: BrokerConfig
+    reporting: ReportingConfig
+
+
+def load_drive(
+    provenance: Provenance, over: dict[str, dict[str, Any]] | None = None
+) -> DriveConfig:
+    """Read `configs/` as a run does; `over` holds keys by service. Raises ConfigError."""
+    over = over or {}
+    outside = {"exchange_rest_url": NOWHERE, "exchange_ws_url": NOWHERE}
+
+    def load(service: Service, kind: type[_Config], **own: Any) -> _Config:
+        # Sockets, secrets and ports belong to processes; nothing of a driven run has any.
+        plain = {"service": str(service), "nats_url": "", "nats_password_file": ""}
+        given = merge({**plain, "admin_token_file": "", **own}, over.get(service, {}))
+        return load_config([CONFIGS / f"{service}.yaml"], kind, given)
+
+    return DriveConfig(
+        lab=load_config([CONFIGS / "lab.yaml"], LabConfig, over.get("lab")),
+        feeds=load(
+            Service.FEEDS,
+            FeedsConfig,
+            **outside,
+            index_url=NOWHERE,
+            index_key_file="",
+            raw_directory="",
+            provenance=provenance,
+        ),
+        pricer=load(Service.PRICER, PricerConfig, policy={"calibration_age_days_max": None}),
+        risk=load(Service.RISK, RiskConfig),
+        broker=load(Service.BROKER, BrokerConfig, **outside, key_id="none", key_file=""),
+        reporting=load(Service.REPORTING, ReportingConfig),
+    )
+
+
+def from_root(path: str) -> Path:
+    """Return a path of a configuration file, which is relative to the repository."""
+    return Path(path) if Path(path).is_absolute() else ROOT / path

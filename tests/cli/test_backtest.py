@@ -1,0 +1,38 @@
+"""`alpha backtest index`: what can't be used is named in one line."""
+
+from datetime import timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from libs.common.config import ConfigError
+from tests.lab.backtest.making import NOON, write_bars
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--from", "5 August"), "--from: expected YYYY-MM-DD, given '5 August'"),
+        (("--to", "2024-08-04"), "expected at least one hourly window to trade, found none"),
+        (("--calibration", "no.json"), "expected a calibration, found"),
+        (("--bars", "nowhere"), "expected a folder or file of minute bars, found nothing there"),
+        (("--out", "bars"), "--out: expected a new or empty folder"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bars").mkdir()
+    write_bars(tmp_path / "bars", NOON - timedelta(minutes=15), 15)
+    given = ["backtest", "index", "--bars", "bars", *words]
+    with pytest.raises(ConfigError) as error:
+        CliRunner().invoke(app, given, catch_exceptions=False)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_help_says_what_it_trades_and_the_exit_codes():
+    shown = CliRunner().invoke(app, ["backtest", "index", "--help"])
+    assert shown.exit_code == 0
+    for word in ("settlement", "Exit code", "--from", "--json", "--seed"):
+        assert word in shown.output

@@ -1,0 +1,66 @@
+"""Strategy P&L by hand: settled markets alone, every tradable day, nothing shown from too few."""
+
+from datetime import date
+
+import pytest
+
+from lab.backtest.pnl import strategy_pnl
+
+EVENTS = {"2024-08-05": "KXINXU-24AUG05H1200", "2024-08-20": "KXINXU-24AUG20H1200"}
+DAYS = {date(2024, 8, 5): 2, date(2024, 8, 20): 2, date(2024, 9, 11): 2}
+
+
+def market(day, pnl_e6, result="yes", fills=1, fees_e6=0):
+    return {
+        "event_ticker": EVENTS[day],
+        "fills": fills,
+        "contracts_filled_e2": 100 * fills,
+        "fees_e6": fees_e6,
+        "result": result,
+        "settlement_pnl_e6": pnl_e6,
+    }
+
+
+def test_days_add_up_and_a_day_without_a_trade_counts_as_zero():
+    found = strategy_pnl(
+        [market("2024-08-05", 300_000, fees_e6=7), market("2024-08-20", -90_000, fills=2)], DAYS
+    )
+    assert [(day.day, day.pnl_e6, day.fills) for day in found.days] == [
+        ("2024-08-05", 300_000, 1),
+        ("2024-08-20", -90_000, 2),
+        ("2024-09-11", 0, 0),
+    ]
+    assert found.total_e6 == 210_000
+    assert found.mean_day_e6 == pytest.approx(70_000)
+    assert (found.fills, found.contracts_e2, found.fees_e6) == (3, 300, 7)
+
+
+def test_what_is_not_settled_is_counted_and_earns_nothing():
+    found = strategy_pnl([market("2024-08-05", 5_000_000, result="")], DAYS)
+    assert found.total_e6 == 0
+    assert found.markets_unsettled == 1
+
+
+def test_below_three_days_nothing_is_shown():
+    two = dict(list(DAYS.items())[:2])
+    found = strategy_pnl([market("2024-08-05", 900_000), market("2024-08-20", 900_000)], two)
+    assert found.ci95_day_e6 is None
+    assert found.beats_no_trade is None
+
+
+def test_an_interval_that_holds_zero_shows_nothing():
+    found = strategy_pnl([market("2024-08-05", 300_000), market("2024-08-20", -200_000)], DAYS)
+    low, high = found.ci95_day_e6
+    assert low < 0 < high
+    assert found.beats_no_trade is None
+
+
+@pytest.mark.parametrize(("sign", "better"), [(1, True), (-1, False)])
+def test_days_that_all_agree_are_told_apart_from_no_trade(sign, better):
+    days = {date(2024, 8, 5): 1, date(2024, 8, 20): 1, date(2024, 9, 11): 1}
+    markets = [market("2024-08-05", sign * 100), market("2024-08-20", sign * 300)]
+    markets.append(market("2024-08-20", sign * 200) | {"event_ticker": "KXINXU-24SEP11H1200"})
+    found = strategy_pnl(markets, days)
+    assert found.beats_no_trade is better
+    assert min(map(abs, found.ci95_day_e6)) >= 100  # no resample of days has a smaller mean
+    assert max(map(abs, found.ci95_day_e6)) <= 300
