@@ -147,11 +147,11 @@ def _tell(result: "BacktestResult", *, as_json: bool) -> None:
 
 def _lines(result: "BacktestResult") -> list[str]:
     pnl = result.pnl
-    mean = _dollars(pnl.mean_day_e6)
-    if pnl.ci95_day_e6 is None:
+    mean = _dollars(pnl.mean_day_dollars * 1e6)
+    if pnl.ci95_day_dollars is None:
         against = f"no interval below {pnl.days_min} days: nothing is shown"
     else:
-        low, high = map(_dollars, pnl.ci95_day_e6)
+        low, high = (_dollars(end * 1e6) for end in pnl.ci95_day_dollars)
         words = {True: "better than no trade", False: "worse than no trade"}
         shown = (
             words[pnl.beats_no_trade]

@@ -31,14 +31,14 @@ class Day(Struct, frozen=True, kw_only=True):
 class StrategyPnl(Struct, frozen=True, kw_only=True):
     """The sum over days, the mean of a day, and what sets it apart from no trade at all.
 
-    `ci95_day_e6` is the bootstrap interval of the mean day, None below three days.
+    `ci95_day_dollars` is the bootstrap interval of the mean day, None below three days.
     `beats_no_trade` is None when the interval holds zero, or when there is none: nothing is shown.
     """
 
     days: tuple[Day, ...]
     total_e6: int
-    mean_day_e6: float
-    ci95_day_e6: tuple[float, float] | None
+    mean_day_dollars: float
+    ci95_day_dollars: tuple[float, float] | None
     days_min: int
     beats_no_trade: bool | None
     fills: int
@@ -74,15 +74,15 @@ def strategy_pnl(
         )
         for day, (fills, contracts_e2, fees_e6, pnl_e6, unsettled) in rows.items()
     )
-    mean_e6, interval = _against_no_trade(days)
+    mean, interval = _against_no_trade(days)
     shown = interval is not None and not interval[0] <= 0.0 <= interval[1]
     return StrategyPnl(
         days=days,
         total_e6=sum(day.pnl_e6 for day in days),
-        mean_day_e6=mean_e6,
-        ci95_day_e6=interval,
+        mean_day_dollars=mean,
+        ci95_day_dollars=interval,
         days_min=DAYS_MIN,
-        beats_no_trade=mean_e6 > 0.0 if shown else None,
+        beats_no_trade=mean > 0.0 if shown else None,
         fills=sum(day.fills for day in days),
         contracts_e2=sum(day.contracts_e2 for day in days),
         fees_e6=sum(day.fees_e6 for day in days),
@@ -94,6 +94,6 @@ def _against_no_trade(days: Sequence[Day]) -> tuple[float, tuple[float, float] |
     """Return the mean day less that of no trade, which is zero, and its interval."""
     if not days:
         return 0.0, None
-    pnl = np.array([day.pnl_e6 for day in days], dtype=np.float64)
+    pnl = np.array([day.pnl_e6 / 1e6 for day in days])
     draws = DayDraws.of(tuple(day.day for day in days))
     return difference_of(pnl, np.zeros_like(pnl), np.arange(len(days)), draws)

@@ -11,7 +11,7 @@ from lab.market.bars import NAMES, BarsError, read_bars, resolve_bars, symbol_in
 from lab.market.path import IndexPath
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import eastern_date, eastern_ns
-from libs.domain.windows import HOURLY_LEAD_NS, hourly_targets
+from libs.domain.windows import hourly_targets, index_window
 
 DAYS_MAX = 2_000
 
@@ -105,7 +105,7 @@ def _spans_of(name: str, path: IndexPath) -> tuple[list[Span], str]:
         whole = tuple(
             target_ns
             for target_ns in targets
-            if begin_ns <= target_ns - HOURLY_LEAD_NS and target_ns <= end_ns
+            if begin_ns <= index_window("INXU", target_ns).opens_ns and target_ns <= end_ns
         )
         if whole:
             spans.append(Span(day=day, source=name, path=path, start_ns=begin_ns, targets_ns=whole))

@@ -8,6 +8,7 @@ from msgspec import Struct
 from lab.drive.latency import Latency
 from libs.common.config import ServiceConfig, load_config, merge
 from libs.common.messages import Provenance
+from libs.common.policy_files import CONFIGS, policy_files
 from libs.common.topology import Service
 from services.broker.config import BrokerConfig
 from services.feeds.config import FeedsConfig
@@ -15,8 +16,6 @@ from services.pricer.config import PricerConfig
 from services.reporting.config import ReportingConfig
 from services.risk.config import RiskConfig
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "configs"
 NOWHERE = "http://127.0.0.1:9"
 _Config = TypeVar("_Config", bound=ServiceConfig)
 
@@ -62,7 +61,7 @@ def load_drive(
         # Sockets, secrets and ports belong to processes; nothing of a driven run has any.
         plain = {"service": str(service), "nats_url": "", "nats_password_file": ""}
         given = merge({**plain, "admin_token_file": "", **own}, over.get(service, {}))
-        return load_config([CONFIGS / f"{service}.yaml"], kind, given)
+        return load_config(policy_files(service), kind, given)
 
     return DriveConfig(
         lab=load_config([CONFIGS / "lab.yaml"], LabConfig, over.get("lab")),
@@ -76,7 +75,7 @@ def load_drive(
             provenance=provenance,
         ),
         pricer=load(Service.PRICER, PricerConfig, policy={"calibration_age_days_max": None}),
-        risk=load(Service.RISK, RiskConfig),
+        risk=load(Service.RISK, RiskConfig, mode="sim"),
         broker=load(Service.BROKER, BrokerConfig, **outside, key_id="none", key_file=""),
         reporting=load(Service.REPORTING, ReportingConfig),
     )
@@ -84,4 +83,4 @@ def load_drive(
 
 def from_root(path: str) -> Path:
     """Return a path of a configuration file, which is relative to the repository."""
-    return Path(path) if Path(path).is_absolute() else ROOT / path
+    return Path(path) if Path(path).is_absolute() else CONFIGS.parent / path

@@ -23,7 +23,7 @@ def live_cores(config: DriveConfig, calibrations: dict[str, Calibration]) -> dic
     return {
         Service.FEEDS: FeedsCore(config.feeds),
         Service.PRICER: PricerCore(config.pricer.policy, calibrations),
-        Service.RISK: RiskCore(config.risk.policy),
+        Service.RISK: RiskCore(config.risk.policy, config.risk.mode),
         Service.BROKER: BrokerCore(config.broker.policy, live_only=False),
         Service.REPORTING: ReportingCore(Service.REPORTING, config.reporting.settlement),
     }

@@ -2,13 +2,14 @@
 
 from lab.exchange.ladders import LadderConfig
 from lab.market.path import IndexPath
-from libs.domain.eastern import NS_PER_HOUR
+from libs.domain.eastern import NS_PER_HOUR, NS_PER_MINUTE
 from libs.domain.families import family_named
 from libs.domain.money import LEVEL_ONE_E4
-from libs.domain.windows import HOURLY_LEAD_NS
 
 LADDER_RUNGS = {"INXU": 60, "NASDAQ100U": 200}
 LADDER_STEP_E4 = 10 * LEVEL_ONE_E4
+SEEN_BEFORE_NS = 15 * NS_PER_MINUTE
+"""The rungs lie around the level so long before the target."""
 
 
 def hourly_ladders(
@@ -22,7 +23,7 @@ def hourly_ladders(
         LadderConfig(
             series=family_named(name).series_tickers[0],
             target_ns=target_ns,
-            centre_e4=_level_e4(path, name, target_ns - HOURLY_LEAD_NS),
+            centre_e4=_level_e4(path, name, target_ns - SEEN_BEFORE_NS),
             step_e4=LADDER_STEP_E4,
             rungs=rungs,
             open_ns=open_ns,
@@ -37,7 +38,7 @@ def range_ladder(path: IndexPath, first_ns: int, target_ns: int) -> LadderConfig
     return LadderConfig(
         series=family_named("INX").series_tickers[0],
         target_ns=target_ns,
-        centre_e4=_level_e4(path, "INX", first_ns - HOURLY_LEAD_NS),
+        centre_e4=_level_e4(path, "INX", first_ns - SEEN_BEFORE_NS),
         step_e4=25 * LEVEL_ONE_E4,
         rungs=30,
         open_ns=first_ns - 2 * NS_PER_HOUR,

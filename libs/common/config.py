@@ -52,10 +52,9 @@ def load_config(
     `given` is put over them all. Raises `ConfigError`, naming what gave the offending key.
     """
     merged: dict[str, Any] = {}
-    parts: list[tuple[str | Path, dict[str, Any]]] = [
-        *((path, _read(Path(path))) for path in paths),
-        ("configuration", given or {}),
-    ]
+    parts: list[tuple[str | Path, dict[str, Any]]] = [(path, _read(Path(path))) for path in paths]
+    if given is not None:
+        parts.append(("given", given))
     for _, part in parts:
         merged = merge(merged, part)
     try:

@@ -31,7 +31,7 @@ def test_days_add_up_and_a_day_without_a_trade_counts_as_zero():
         ("2024-09-11", 0, 0),
     ]
     assert found.total_e6 == 210_000
-    assert found.mean_day_e6 == pytest.approx(70_000)
+    assert found.mean_day_dollars == pytest.approx(0.07)
     assert (found.fills, found.contracts_e2, found.fees_e6) == (3, 300, 7)
 
 
@@ -44,13 +44,13 @@ def test_what_is_not_settled_is_counted_and_earns_nothing():
 def test_below_three_days_nothing_is_shown():
     two = dict(list(DAYS.items())[:2])
     found = strategy_pnl([market("2024-08-05", 900_000), market("2024-08-20", 900_000)], two)
-    assert found.ci95_day_e6 is None
+    assert found.ci95_day_dollars is None
     assert found.beats_no_trade is None
 
 
 def test_an_interval_that_holds_zero_shows_nothing():
     found = strategy_pnl([market("2024-08-05", 300_000), market("2024-08-20", -200_000)], DAYS)
-    low, high = found.ci95_day_e6
+    low, high = found.ci95_day_dollars
     assert low < 0 < high
     assert found.beats_no_trade is None
 
@@ -62,5 +62,5 @@ def test_days_that_all_agree_are_told_apart_from_no_trade(sign, better):
     markets.append(market("2024-08-20", sign * 200) | {"event_ticker": "KXINXU-24SEP11H1200"})
     found = strategy_pnl(markets, days)
     assert found.beats_no_trade is better
-    assert min(map(abs, found.ci95_day_e6)) >= 100  # no resample of days has a smaller mean
-    assert max(map(abs, found.ci95_day_e6)) <= 300
+    assert min(map(abs, found.ci95_day_dollars)) >= 100e-6  # no resample of days has a smaller mean
+    assert max(map(abs, found.ci95_day_dollars)) <= 300e-6
