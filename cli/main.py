@@ -197,6 +197,31 @@ def windows(
     show_windows(chosen, Console(), as_json=as_json)
 
 
+@app.command()
+def export(
+    day: Annotated[str, typer.Option(help="New York day, YYYY-MM-DD, of the run's own time.")],
+    out: Annotated[Path, typer.Option(help="The capture, a new file.")],
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(help="May be repeated; default TICKS, LADDERS, STATUS: what a replay reads."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of a run, up or not; default: what is up.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a capture of what the streams of a run hold of one day.
+
+    Exit code 0: written. 2: wrong arguments. 3: nothing is up, or nothing of that day is there.
+    """
+    from cli.export import export_streams
+    from cli.plan import parse_day
+    from lab.capture.export import REPLAYED
+
+    names = [name.upper() for name in stream or REPLAYED]
+    export_streams(names, parse_day(day), out, run, Console(), as_json=as_json)
+
+
 @app.command("live-smoke")
 def live_smoke(
     key_id: Annotated[str, typer.Option(help="The id that the exchange shows for the key.")],
