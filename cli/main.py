@@ -281,6 +281,31 @@ def status(as_json: AsJson = False) -> None:
     raise typer.Exit(up.status(Console(), as_json=as_json))
 
 
+@app.command("monitors")
+def show_monitors(
+    series: Annotated[
+        str | None, typer.Option(help="A family (INXU) or series; what all share is shown too.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how each monitor stands: value, limit, state, since when, and what was seen.
+
+    Exit code 0: all are OK. 1: one alerts. 4: none alerts, but of one it can't be known.
+    2: unknown series. 3: nothing is up.
+    """
+    from cli import monitors
+
+    raise typer.Exit(monitors.monitors(Console(), series, as_json=as_json))
+
+
+@app.command("freshness")
+def show_freshness(as_json: AsJson = False) -> None:
+    """Show how old each feed's newest observation is. Exit codes are those of `monitors`."""
+    from cli import monitors
+
+    raise typer.Exit(monitors.freshness(Console(), as_json=as_json))
+
+
 def main() -> None:
     """Run the command; an error of the user or the surroundings is one line, not a traceback."""
     try:

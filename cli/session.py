@@ -166,7 +166,7 @@ class SessionView:
             case m.FeedStatus():
                 self.feeds[message.feed] = message
             case m.MonitorResult():
-                self.monitors[message.monitor] = message
+                self.monitors[f"{message.monitor} {message.scope}".removesuffix(" all")] = message
             case m.ExchangeStatus():
                 self.exchange = message
             case m.LedgerStatus():

@@ -1,7 +1,7 @@
 """Read every stream as the console user and fold it into a `SessionView`."""
 
 import asyncio
-from typing import Self
+from typing import Self, TypeVar
 
 from cli.run_directory import RunDirectory
 from cli.session import SessionView
@@ -10,8 +10,9 @@ from libs.common.clock import Clock
 from libs.common.inbox import Refused, read_stored
 from libs.common.messages import Message
 from libs.common.nats_bus import NatsBus
-from libs.common.topology import STREAMS, Service
+from libs.common.topology import STREAMS, SUBJECTS, Service, wildcard
 
+MessageType = TypeVar("MessageType", bound=Message)
 READ_LIMIT = 2_000
 ROUNDS_MAX = 50
 
@@ -51,6 +52,20 @@ class Watcher:
                     found.append(read_stored(stored, self._clock.now_ns()))
                 except Refused:
                     self.bad += 1
+        return found
+
+    async def newest_of(self, kind: type[MessageType]) -> list[MessageType]:
+        """Return the newest message of a kind on each of its subjects; raise BusError."""
+        (subject,) = [one for one in SUBJECTS if kind in one.carries]
+        found: list[MessageType] = []
+        for stored in await self.bus.last_per_subject(subject.stream, wildcard(subject.pattern)):
+            try:
+                message = read_stored(stored, self._clock.now_ns())
+            except Refused:
+                self.bad += 1
+                continue
+            if isinstance(message, kind):
+                found.append(message)
         return found
 
     async def close(self) -> None:

@@ -43,7 +43,6 @@ class Metrics:
         self.bad_frames_total = self._counter("frames_bad", "frames refused", "feed", "reason")
         self.disconnects_total = self._counter("disconnects", "sockets lost", "feed")
         self.book_gaps_total = self._counter("book_gaps", "sequence gaps in books", "feed")
-        self.feed_age_s = self._gauge("feed_age_seconds", "age of the newest observation", "feed")
 
         # pricer and risk
         self.proposals_total = self._counter("proposals", "proposals made", "family")
@@ -77,8 +76,13 @@ class Metrics:
         )
 
         # monitors and reporting
-        self.monitor_state = self._gauge("monitor_state", "0 OK, 1 ALERT, 2 NO_DATA", "monitor")
-        self.monitor_value = self._gauge("monitor_value", "what the monitor measured", "monitor")
+        self.monitor_state = self._gauge(
+            "monitor_state", "0 OK, 1 ALERT, 2 NO_DATA", "monitor", "scope"
+        )
+        self.monitor_value = self._gauge("monitor_value", "what it measured", "monitor", "scope")
+        self.monitor_threshold = self._gauge(
+            "monitor_threshold", "what it was held to", "monitor", "scope"
+        )
         self.ledger_rows_total = self._counter("ledger_rows", "rows written", "stream")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

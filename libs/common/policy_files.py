@@ -12,6 +12,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 _BESIDE: dict[Service, tuple[str, ...]] = {
     Service.RISK: ("index_ops", "quality_gates"),
+    Service.MONITORS: ("freshness",),
 }
 """What a service reads beside the file of its own name."""
 

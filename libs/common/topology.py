@@ -253,10 +253,17 @@ SUBJECTS: tuple[Subject, ...] = (
         carries=(m.Reconciliation,),
     ),
     Subject(
-        pattern="status.monitor.*",
+        pattern="status.session",
+        stream="STATUS",
+        writers=(_B,),
+        readers=(_M, _L),
+        carries=(m.ExchangeSession,),
+    ),
+    Subject(
+        pattern="status.monitor.*.*",
         stream="STATUS",
         writers=(_M,),
-        readers=(_R, _L),
+        readers=(_R, _M, _L),
         carries=(m.MonitorResult,),
     ),
     Subject(
@@ -445,12 +452,13 @@ _ROUTES: dict[type[m.Message], Callable[..., str]] = {
     m.FeedStatus: lambda x: f"status.feed.{_token(x.feed)}",
     m.ExchangeStatus: lambda _: "status.exchange",
     m.Reconciliation: lambda _: "status.reconciliation",
-    m.MonitorResult: lambda x: f"status.monitor.{_token(x.monitor)}",
     m.SeriesReadiness: lambda x: f"status.readiness.{_token(x.series_ticker)}",
     m.SettledEvidence: lambda x: f"status.evidence.{_token(x.series_ticker)}",
     m.FeeRules: lambda x: f"status.rules.{_token(x.series_ticker)}",
     m.Override: lambda x: f"status.override.{_token(x.nonce)}",
     m.PanicLatch: lambda _: "status.panic",
+    m.ExchangeSession: lambda _: "status.session",
+    m.MonitorResult: lambda x: f"status.monitor.{_token(x.monitor)}.{_token(x.scope)}",
     m.DeadLetter: lambda x: f"dead.{_token(x.source)}.{_token(x.stream)}",
 }
 assert set(_ROUTES) == set(m.MESSAGE_TYPES), "every message has one subject"

@@ -8,7 +8,11 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 
+from libs.domain.families import LadderKind
+from libs.domain.money import PRICE_ONE_E4
+
 Floats = NDArray[np.float64]
+Prices = NDArray[np.int64]
 
 # A bend of survival above this counts as a kink; the case of domain.md §8 admits .15 to .25.
 KINK_BEND = 0.2
@@ -142,3 +146,14 @@ def count_contradictions(bids: ArrayLike, asks: ArrayLike) -> int:
         return 0
     lowest_ask_below = np.minimum.accumulate(ceilings)[:-1]
     return int((floors[1:] > lowest_ask_below).sum())
+
+
+def contradictions(kind: LadderKind, bids_e4: Prices, asks_e4: Prices) -> int:
+    """Return how often a ladder's quotes contradict one another, before any projection.
+
+    Prices of rungs from the lowest strike; bid 0 and ask 10,000 where there is none. In a
+    partition exactly one range pays: it contradicts itself when its bids sum past 1.
+    """
+    if kind is LadderKind.NESTED:
+        return count_contradictions(bids_e4 / PRICE_ONE_E4, asks_e4 / PRICE_ONE_E4)
+    return int(bids_e4.sum() > PRICE_ONE_E4)

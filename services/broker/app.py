@@ -16,7 +16,7 @@ from libs.common.bus import BusError
 from libs.common.config import ConfigError
 from libs.common.effects import Effect
 from libs.common.hosts import is_outside
-from libs.common.messages import KillSwitch
+from libs.common.messages import Cause, ExchangeSession, KillSwitch, envelope
 from libs.common.runner import AppBase, Context, Fatal
 from libs.common.topology import ORDERS_EPOCH, SIGN_WEBSOCKET, Service
 from libs.domain.families import UnknownFamilyError, family_of_series
@@ -44,6 +44,7 @@ from services.broker.watch import AccountWatch
 from services.broker.writer import Writer
 
 GAUGES_EVERY_S = 0.5
+SESSION_EVERY_S = 5.0
 DRAIN_CHECK_S = 0.02
 ROLL_CHECK_S = 0.5
 SIGN_REQUEST_BYTES_MAX = 1_000
@@ -91,6 +92,7 @@ class BrokerApp(AppBase):
         self._build(context)
         await self.lease.take(context.stand_by)
         context.spawn(self._keep_lease(), "lease")
+        context.spawn(self._tell_session(context), "session")
         epoch, self.fence = await recovery.take_epoch(
             context, config.account, config.instance or f"broker-{os.getpid()}"
         )
@@ -347,6 +349,19 @@ class BrokerApp(AppBase):
             for series, count in self.core.booked.items():
                 metrics.fills_total.labels(_family(series)).inc(self._new("fills", series, count))
             await asyncio.sleep(GAUGES_EVERY_S)
+
+    async def _tell_session(self, context: Context) -> None:
+        """Say how our calls fare, while recovering too: a refused key keeps us from READY."""
+        while True:
+            now_ns = context.now_ns()
+            context.publish(
+                ExchangeSession(
+                    **envelope(Cause.first("session", str(now_ns), now_ns), self.service),
+                    auth_errors=self.exchange.auth_errors,
+                    accepted_ns=self.exchange.accepted_ns,
+                )
+            )
+            await context.clock.sleep(SESSION_EVERY_S)
 
     def _new(self, what: str, label: str, count: int) -> int:
         """Return by how much a running count grew since it was last asked for."""

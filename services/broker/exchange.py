@@ -39,6 +39,8 @@ Gate = Callable[[], str]
 E6_PER_CENT = 10_000
 ReadType = TypeVar("ReadType")
 
+_NO_AUTH = (401, 403)
+
 
 class Attempt(Struct, frozen=True, kw_only=True):
     """What became of one write."""
@@ -73,6 +75,9 @@ class Exchange:
         self._log = log
         self._reserve = cancel_reserve_tokens
         self._wait_ns = round(token_wait_s * NS_PER_S)
+        self.auth_errors = 0
+        """How many calls in a row the exchange refused for their key or signature."""
+        self.accepted_ns = 0
         self._budget = RateBudget(BASIC_LIMITS, None, cancel_reserve_tokens, clock.now_ns())
 
     async def learn_limits(self) -> None:
@@ -196,12 +201,21 @@ class Exchange:
         try:
             done = await send()
         except errors.KalshiError as error:
+            self._fared(error)
             attempt = _failed(error)
             if attempt.outcome == "rate_limited":
                 self._budget.refused(endpoint, self._clock.now_ns())
             self._log.warning("write failed", call=call, outcome=attempt.outcome, why=str(error))
             return self._counted(call, [attempt] * items)
+        self._fared(None)
         return self._counted(call, done if isinstance(done, list) else [done])
+
+    def _fared(self, error: errors.KalshiError | None) -> None:
+        """Count refusals of our key in a row; an answer of another kind says nothing of it."""
+        if error is None:
+            self.auth_errors, self.accepted_ns = 0, self._clock.now_ns()
+        elif isinstance(error, errors.RefusedError) and error.status in _NO_AUTH:
+            self.auth_errors += 1
 
     def _counted(self, call: str, attempts: list[Attempt]) -> list[Attempt]:
         for attempt in attempts:
@@ -294,8 +308,10 @@ class Exchange:
         try:
             answer = await call()
         except errors.KalshiError as error:
+            self._fared(error)
             self._metrics.exchange_requests_total.labels(label, _failed(error).outcome).inc()
             raise
+        self._fared(None)
         self._metrics.exchange_requests_total.labels(label, "accepted").inc()
         return answer
 

@@ -11,7 +11,7 @@ from libs.common.runner import AppBase, Context
 from libs.common.topology import Service
 from services.monitors.config import MonitorsConfig
 from services.monitors.core import MonitorsCore
-from services.monitors.events import KillSwitchRead, ShowFeedAge, ShowMonitor, Started
+from services.monitors.events import KillSwitchRead, ShowMonitor, Started
 
 READ_TIMEOUT_S = 2.0
 _NUMBER = {"OK": 0, "ALERT": 1, "NO_DATA": 2}
@@ -24,7 +24,7 @@ class MonitorsApp(AppBase):
 
     def __init__(self, config: MonitorsConfig) -> None:
         self._config = config
-        self.core = MonitorsCore(config.policy)
+        self.core = MonitorsCore(config.policy, config.freshness)
         self._context: Context | None = None
 
     async def recover(self, context: Context) -> None:
@@ -51,12 +51,11 @@ class MonitorsApp(AppBase):
         context = self._context
         assert context is not None, "effects come after recovery"
         match effect:
-            case ShowMonitor():
-                context.metrics.monitor_state.labels(effect.monitor).set(_NUMBER[effect.state])
-                value = float("nan") if effect.value is None else effect.value
-                context.metrics.monitor_value.labels(effect.monitor).set(value)
-            case ShowFeedAge():
-                context.metrics.feed_age_s.labels(effect.feed).set(effect.age_s)
+            case ShowMonitor(monitor=monitor, scope=scope, reading=reading):
+                metrics = context.metrics
+                metrics.monitor_state.labels(monitor, scope).set(_NUMBER[reading.state])
+                metrics.monitor_value.labels(monitor, scope).set(_number(reading.value))
+                metrics.monitor_threshold.labels(monitor, scope).set(_number(reading.threshold))
             case _:
                 super().perform(effect, after)
 
@@ -72,3 +71,7 @@ async def read_kill_switch(bus: Bus) -> tuple[bool, str]:
         return True, str(error)
     state = "engaged" if switch.engaged else "released"
     return switch.engaged, f"{state} by {switch.by}: {switch.reason}"
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -2,13 +2,22 @@
 
 from libs.common.messages import DeadLetter, FeedStatus, Message
 from services.monitors.policy import MonitorsPolicy
-from services.monitors.reading import NS_PER_S, Reading, RecentTimes, judged, listed, nanoseconds
+from services.monitors.reading import (
+    NS_PER_S,
+    Reading,
+    RecentTimes,
+    Whole,
+    judged,
+    listed,
+    nanoseconds,
+    no_data,
+)
 
 HOUR_NS = 3_600 * NS_PER_S
 SOCKETS = ("index.ws", "kalshi.ladders")
 
 
-class DeadLetters:
+class DeadLetters(Whole):
     """ALERT when messages were refused lately; silence is what is expected."""
 
     name = "dead_letters"
@@ -24,14 +33,14 @@ class DeadLetters:
             where = f"{message.stream} {message.sequence}"
             self._last = f"{message.source} refused {where}: {message.reason[:200]}"
 
-    def look(self, now_ns: int) -> Reading:
+    def judge(self, now_ns: int) -> Reading:
         count = self._recent.count(now_ns)
         if count > self._max:
             return Reading("ALERT", float(count), float(self._max), f"last: {self._last}")
         return Reading("OK", float(count), float(self._max), f"{count} lately")
 
 
-class Disconnects:
+class Disconnects(Whole):
     """ALERT when a feed lost its source more often than once an hour (domain.md §5).
 
     Feeds count their own losses, so none is missed between two reports; a count that falls
@@ -59,9 +68,9 @@ class Disconnects:
             fresh = total - known if total >= known else total
             self._recent[message.feed].add(message.ts_pub_ns, fresh)
 
-    def look(self, now_ns: int) -> Reading:
+    def judge(self, now_ns: int) -> Reading:
         if not self._totals:
-            return Reading("NO_DATA", None, self._per_hour, "no feed has reported yet")
+            return no_data(self._per_hour, "no feed has reported yet")
         hours = self._window_ns / HOUR_NS
         rates = {feed: times.count(now_ns) / hours for feed, times in self._recent.items()}
         worst = max(rates.values())

@@ -1,7 +1,7 @@
 """What monitors are told beside the streams, and what they show beside their messages."""
 
 from libs.common.effects import Effect, Event
-from services.monitors.reading import State
+from services.monitors.reading import Reading
 
 
 class Started(Event, frozen=True, kw_only=True):
@@ -16,15 +16,8 @@ class KillSwitchRead(Event, frozen=True, kw_only=True):
 
 
 class ShowMonitor(Effect, frozen=True, kw_only=True):
-    """Show a monitor's state and value as metrics; the value is None without data."""
+    """Show a monitor's state, value and threshold as metrics; None is no number."""
 
     monitor: str
-    state: State
-    value: float | None
-
-
-class ShowFeedAge(Effect, frozen=True, kw_only=True):
-    """Show the age of a feed's newest observation as a metric."""
-
-    feed: str
-    age_s: float
+    scope: str
+    reading: Reading

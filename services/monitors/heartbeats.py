@@ -3,10 +3,20 @@
 from libs.common.messages import Heartbeat, Message
 from libs.common.topology import SERVICES
 from services.monitors.policy import MonitorsPolicy
-from services.monitors.reading import Age, Reading, Since, listed, nanoseconds, seconds, worst
+from services.monitors.reading import (
+    Age,
+    Reading,
+    Since,
+    Whole,
+    listed,
+    nanoseconds,
+    no_data,
+    seconds,
+    worst,
+)
 
 
-class Heartbeats:
+class Heartbeats(Whole):
     """ALERT for a service that is silent, missing, or alive but not READY for too long."""
 
     name = "heartbeats"
@@ -23,7 +33,7 @@ class Heartbeats:
             if known is None or message.ts_pub_ns >= known.ts_pub_ns:
                 self._newest[message.service] = message
 
-    def look(self, now_ns: int) -> Reading:
+    def judge(self, now_ns: int) -> Reading:
         ages, wrong, unheard = [], [], []
         for service in SERVICES:
             beat = self._newest.get(service)
@@ -41,5 +51,5 @@ class Heartbeats:
         if wrong:
             return Reading("ALERT", value, limit, listed(wrong))
         if unheard:
-            return Reading("NO_DATA", None, limit, f"not heard of yet: {listed(unheard)}")
+            return no_data(limit, f"not heard of yet: {listed(unheard)}")
         return Reading("OK", value, limit, f"oldest: {oldest.text()}")

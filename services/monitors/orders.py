@@ -2,9 +2,20 @@
 
 from libs.common.messages import Message, Reconciliation
 from libs.common.own_orders import OpenOrder, OwnOrders
-from libs.domain.tickers import TickerError, parse_event_ticker
+from libs.domain.tickers import TickerError, parse_event_ticker, series_of_event
+from libs.domain.windows import window_state
 from services.monitors.policy import MonitorsPolicy
-from services.monitors.reading import NS_PER_S, Reading, judged, listed, nanoseconds
+from services.monitors.profit import Profit
+from services.monitors.reading import (
+    NS_PER_S,
+    Reading,
+    Whole,
+    family_name,
+    judged,
+    listed,
+    nanoseconds,
+    no_data,
+)
 
 FORGET_NS = 24 * 3_600 * NS_PER_S
 EVENTS_MAX = 4_096
@@ -15,13 +26,22 @@ class Orders:
 
     def __init__(self) -> None:
         self.own = OwnOrders()
+        self.profit = Profit(self.own)
         self._targets: dict[str, int] = {}
 
     def fold(self, message: Message, stream: str, sequence: int) -> None:
         """Fold a stored message; one that was folded before changes nothing."""
         event_ticker = getattr(message, "event_ticker", "")
-        if self.own.apply(message, stream, sequence) and event_ticker not in self._targets:
+        before = self.own.position(getattr(message, "ticker", ""))
+        if not self.own.apply(message, stream, sequence):
+            return
+        self.profit.fold(message, before)
+        if event_ticker not in self._targets:
             self._targets[event_ticker] = _target_ns(event_ticker)
+
+    def open_events(self) -> list[str]:
+        """Return the events in which an order of ours is open."""
+        return [event for event in self._targets if any(self.own.open_orders(event))]
 
     def open_past(self, due_ns: int) -> list[OpenOrder]:
         """Return the open orders of events with a target before `due_ns`, oldest event first."""
@@ -41,7 +61,7 @@ class Orders:
                 del self._targets[event_ticker]
 
 
-class UnknownOrders:
+class UnknownOrders(Whole):
     """ALERT while nobody knows whether an order of ours rests."""
 
     name = "unknown_orders"
@@ -49,10 +69,7 @@ class UnknownOrders:
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
 
-    def fold(self, message: Message) -> None:
-        """Nothing: the orders are folded once for all who read them."""
-
-    def look(self, now_ns: int) -> Reading:
+    def judge(self, now_ns: int) -> Reading:
         unknown = self._orders.own.unknown_orders()
         if not unknown:
             return Reading("OK", 0.0, 0.0, "every outcome is known")
@@ -60,7 +77,7 @@ class UnknownOrders:
         return Reading("ALERT", float(len(unknown)), 0.0, listed(texts))
 
 
-class RestingAfterCancel:
+class RestingAfterCancel(Whole):
     """ALERT when an order is open past T-2 s and the moment that the news of a cancel takes."""
 
     name = "resting_after_t2"
@@ -69,10 +86,7 @@ class RestingAfterCancel:
         self._orders = orders
         self._after_ns = nanoseconds(policy.resting_grace_s) - nanoseconds(policy.cancel_buffer_s)
 
-    def fold(self, message: Message) -> None:
-        """Nothing: the orders are folded once for all who read them."""
-
-    def look(self, now_ns: int) -> Reading:
+    def judge(self, now_ns: int) -> Reading:
         late = self._orders.open_past(now_ns - self._after_ns)
         if not late:
             return Reading("OK", 0.0, 0.0, "nothing rests past its time")
@@ -80,7 +94,33 @@ class RestingAfterCancel:
         return Reading("ALERT", float(len(late)), 0.0, listed(texts))
 
 
-class BooksAgree:
+class FreezeWindow(Whole):
+    """ALERT when an order of ours is open in an event whose family is frozen now."""
+
+    name = "freeze_window"
+
+    def __init__(self, policy: MonitorsPolicy, orders: Orders) -> None:
+        self._families = policy.families
+        self._orders = orders
+
+    def judge(self, now_ns: int) -> Reading:
+        frozen, unknown = [], []
+        for name in self._families:
+            try:
+                if window_state(name, now_ns).frozen:
+                    frozen.append(name)
+            except ValueError as error:  # WindowError, CalendarError: no rule, or no such day
+                unknown.append(str(error))
+        if unknown:
+            return no_data(0.0, listed(unknown))
+        opened = [e for e in self._orders.open_events() if family_name(series_of(e)) in frozen]
+        text = f"frozen: {', '.join(frozen) or 'none'}"
+        if opened:
+            text += f"; open all the same: {listed(opened)}"
+        return judged(bool(opened), float(len(opened)), 0.0, text)
+
+
+class BooksAgree(Whole):
     """ALERT when the broker's books differ from the exchange's; NO_DATA while nobody compares."""
 
     name = "books_agree"
@@ -95,13 +135,21 @@ class BooksAgree:
         ):
             self._newest = message
 
-    def look(self, now_ns: int) -> Reading:
+    def judge(self, now_ns: int) -> Reading:
         newest = self._newest
         if newest is None or now_ns - newest.ts_pub_ns > self._age_ns:
-            return Reading("NO_DATA", None, 0.0, "no recent comparison with the exchange")
+            return no_data(0.0, "no recent comparison with the exchange")
         count = newest.difference_count
         text = listed(newest.differences) or "orders, fills, positions and balance agree"
         return judged(count > 0, float(count), 0.0, text)
+
+
+def series_of(event_ticker: str) -> str:
+    """Return an event's series; "" when its ticker can't be read."""
+    try:
+        return series_of_event(event_ticker)
+    except TickerError:
+        return ""
 
 
 def _target_ns(event_ticker: str) -> int:

@@ -1,14 +1,20 @@
 """What one look at one monitor gives, and small tools that monitors share; pure."""
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from libs.common.messages import Message
 from libs.domain.eastern import NS_PER_S as NS_PER_S
+from libs.domain.families import UnknownFamilyError, family_of_series
 
+ALL = "all"
+"""The scope of a monitor that watches one thing only."""
+OTHER = "other"
+"""The family of a series that the naming table does not hold."""
 SHOWN_MAX = 6
 TIMES_MAX = 1_000
 
@@ -38,9 +44,36 @@ class Monitor(Protocol):
         """Remember what matters of a message."""
         ...
 
-    def look(self, now_ns: int) -> Reading:
-        """Say how it is now."""
+    def look(self, now_ns: int) -> Mapping[str, Reading]:
+        """Say how it is now, by scope: a series family, a feed, or "all"."""
         ...
+
+
+class Whole(ABC):
+    """A monitor that watches one thing: its scope is "all"."""
+
+    def fold(self, message: Message) -> None:  # noqa: B027 - most read what others fold
+        """Remember nothing, unless a monitor says otherwise."""
+
+    def look(self, now_ns: int) -> dict[str, Reading]:
+        return {ALL: self.judge(now_ns)}
+
+    @abstractmethod
+    def judge(self, now_ns: int) -> Reading:
+        """Say how it is now."""
+
+
+def no_data(threshold: float | None, evidence: str) -> Reading:
+    """Return that it can't be known."""
+    return Reading("NO_DATA", None, threshold, evidence)
+
+
+def family_name(series_ticker: str) -> str:
+    """Return a series' family; "other" for one that no family holds."""
+    try:
+        return family_of_series(series_ticker).name
+    except UnknownFamilyError:
+        return OTHER
 
 
 class Since(Struct):

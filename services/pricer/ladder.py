@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from libs.common.messages import LadderDefined, LadderSnapshot, Side
 from libs.domain.families import LadderKind, family_of_series
 from libs.domain.fees import schedule_at
-from libs.domain.ladder_maths import count_contradictions
+from libs.domain.ladder_maths import contradictions
 from libs.domain.money import PRICE_ONE_E4
 from libs.domain.strikes import Ladder, Rung, StrikeType
 from services.pricer.ev import FeeTerms
@@ -66,16 +66,8 @@ class PricedLadder:
         return range(max(0, mode - reach), min(rungs, mode + reach + 1))
 
     def contradictions(self, books: Books) -> int:
-        """Return how often quotes rise where survival must fall, before any projection.
-
-        In a partition exactly one range pays: it contradicts itself when its bids sum past 1.
-        """
-        if self.ladder.kind is LadderKind.NESTED:
-            # As fractions, since a missing ask counts as 1.
-            return count_contradictions(
-                books.bid_price_e4 / PRICE_ONE_E4, books.ask_price_e4 / PRICE_ONE_E4
-            )
-        return int(books.bid_price_e4.sum() > PRICE_ONE_E4)
+        """Return how often quotes contradict one another, before any projection."""
+        return contradictions(self.ladder.kind, books.bid_price_e4, books.ask_price_e4)
 
     def books_of_others(
         self, snapshot: LadderSnapshot, own_e2: Mapping[tuple[str, Side, int], int]

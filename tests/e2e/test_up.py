@@ -48,7 +48,27 @@ async def test_a_system_in_the_background(home: Home) -> None:
 
     await the_switch_stops_trading(home, run)
     await a_killed_service_is_seen_to_come_back(home, run)
+    the_monitors_are_shown(home)
     everything_goes_down(home, run)
+
+
+def the_monitors_are_shown(home: Home) -> None:
+    shown = home.alpha("monitors", "--json", "--series", "kxinxu")
+    rows = {(row["monitor"], row["scope"]): row for row in json.loads(shown.stdout)}
+    states = {row["state"] for row in rows.values()}
+    assert shown.returncode == (1 if "ALERT" in states else 4)  # there is no settled history
+    assert (rows["heartbeats", "all"]["state"], rows["heartbeats", "all"]["threshold"]) == (
+        "OK",
+        300,
+    )
+    assert rows["kill_switch", "all"]["state"] == "OK"
+    assert ("sigma_drift", "INXU") in rows
+    assert ("sigma_drift", "NASDAQ100U") not in rows
+    assert home.alpha("monitors", "--series", "NOPE").returncode == 2
+    feeds = json.loads(home.alpha("freshness", "--json").stdout)
+    watched = {row["feed"] for row in feeds if "state" in row}
+    assert watched == {"index.ws", "kalshi.ladders", "kalshi.status", "clock"}
+    assert {row["feed"] for row in feeds} > {"aaa_gas.daily", "treasury_10y.daily"}
 
 
 async def the_switch_stops_trading(home: Home, run: Run) -> None:

@@ -50,6 +50,7 @@ from libs.common.messages.orders import (
 )
 from libs.common.messages.status import (
     DeadLetter,
+    ExchangeSession,
     ExchangeStatus,
     FeedStatus,
     Heartbeat,
@@ -72,6 +73,7 @@ __all__ = [
     "DeadLetter",
     "Envelope",
     "EvBin",
+    "ExchangeSession",
     "ExchangeSettlement",
     "ExchangeStatus",
     "FairLadder",

@@ -29,6 +29,7 @@ from libs.common.messages.orders import (
 )
 from libs.common.messages.status import (
     DeadLetter,
+    ExchangeSession,
     ExchangeStatus,
     FeedStatus,
     Heartbeat,
@@ -55,6 +56,7 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     Heartbeat,
     FeedStatus,
     ExchangeStatus,
+    ExchangeSession,
     MonitorResult,
     Reconciliation,
     LedgerStatus,

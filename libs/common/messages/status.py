@@ -1,8 +1,8 @@
 """How the system is: heartbeats, feeds, monitors, the exchange, dead letters, the kill switch."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from libs.common.messages.base import Message, MoneyE6, Name, Nanoseconds, Text
 
@@ -55,8 +55,22 @@ class Reconciliation(Message, frozen=True, kw_only=True, tag="reconciliation.1")
     balance_e6: MoneyE6
 
 
+class ExchangeSession(Message, frozen=True, kw_only=True, tag="exchange_session.1"):
+    """How the broker's calls fare: refused for their key or signature, in a row up to now.
+
+    `accepted_ns` is when the exchange last accepted a call, 0 for never in this life.
+    """
+
+    auth_errors: Annotated[int, Meta(ge=0)]
+    accepted_ns: Nanoseconds
+
+
 class MonitorResult(Message, frozen=True, kw_only=True, tag="monitor_result.1"):
-    """What a runtime monitor sees; NO_DATA is never OK."""
+    """What a runtime monitor sees; NO_DATA is never OK.
+
+    `scope` is a series family, a feed, or "all". `alerted_ns` is when it last was in ALERT, 0
+    for never: what counts alerts of the last half hour counts over restarts too.
+    """
 
     monitor: Name
     scope: Text
@@ -65,6 +79,7 @@ class MonitorResult(Message, frozen=True, kw_only=True, tag="monitor_result.1"):
     threshold: float | None
     since_ns: Nanoseconds
     evidence: Text
+    alerted_ns: Nanoseconds = 0
 
 
 class LedgerStatus(Message, frozen=True, kw_only=True, tag="ledger_status.1"):

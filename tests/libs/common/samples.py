@@ -242,7 +242,9 @@ SAMPLES: tuple[m.Message, ...] = (
         threshold=2.0,
         since_ns=NOON - 930_000_000_000,
         evidence="not heard of yet: clock",
+        alerted_ns=NOON - 940_000_000_000,
     ),
+    m.ExchangeSession(**envelope("broker"), auth_errors=3, accepted_ns=NOON - 905_000_000_000),
     m.Reconciliation(
         **envelope("broker"),
         differences=(

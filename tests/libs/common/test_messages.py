@@ -47,6 +47,7 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
     ("before", "default"),
     [
         ("feed_status.1.before_failures", {"failures": 0}),
+        ("monitor_result.1.before_alerted", {"alerted_ns": 0}),
         ("order_intent.1.before_groups", {"order_group_id": ""}),
         ("verdict.1.before_positions", {"quotes": WITHOUT_POSITIONS, "gates": ALL_DECIDE}),
         ("verdict.1.before_advisory", {"gates": ALL_DECIDE}),

@@ -7,7 +7,7 @@ import pytest
 from libs.common.clock import ManualClock
 from libs.common.logs import make_logger
 from libs.common.metrics import Metrics
-from libs.kalshi.errors import NoAnswerError, NotSentError
+from libs.kalshi.errors import KalshiError, NoAnswerError, NotSentError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import KEY_HEADER
 from libs.kalshi.transport import Answer
@@ -180,3 +180,19 @@ async def test_each_item_of_a_batch_cancel_has_its_own_outcome():
         ("refused", "not_found"),
         ("unknown", "internal_error"),
     ]
+
+
+async def test_refusals_of_our_key_are_counted_in_a_row():
+    made, transport = exchange(refused(401, "unauthorized"))
+    for count in (1, 2):
+        await made.place(PLACE, lambda: "", lambda: None)
+        assert made.auth_errors == count
+    with pytest.raises(KalshiError):
+        await made.balance()
+    assert (made.auth_errors, made.accepted_ns) == (3, 0)
+    transport.answer = refused(409, "order_already_exists")  # says nothing of the key
+    await made.place(PLACE, lambda: "", lambda: None)
+    assert made.auth_errors == 3
+    transport.answer = Answer(201, CREATED)
+    await made.place(PLACE, lambda: "", lambda: None)
+    assert (made.auth_errors, made.accepted_ns) == (0, NOW_NS)

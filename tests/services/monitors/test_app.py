@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from libs.common.bus import Bus, BusUnavailable, KeyValue
 from libs.common.clock import ManualClock
-from libs.common.config import ConfigError, load_config
+from libs.common.config import ConfigError, load_config, load_part
 from libs.common.memory_bus import MemoryHub
 from libs.common.messages import (
     KillSwitch,
@@ -21,19 +22,22 @@ from libs.common.messages import (
     derived_id,
     encode,
 )
+from libs.common.policy_files import CONFIGS, policy_files
 from libs.common.runner import Runner
 from libs.common.topology import KILL_SWITCH_KEY, Service, subject_of
 from services.monitors.app import MonitorsApp, read_kill_switch
 from services.monitors.config import MonitorsConfig
-from tests.services.monitors.watching import NOW, S, order, status
+from services.monitors.policy import FreshnessPolicy, MonitorsPolicy
+from tests.services.monitors.watching import NOW, S, freshness, order, status
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+FILES = policy_files(Service.MONITORS)
 
 
 def config(directory: Path) -> MonitorsConfig:
     secret = directory / "secret"
     secret.write_text("a-token-for-tests")
     return MonitorsConfig(
+        freshness=freshness(),
         service="monitors",
         nats_url="nats://127.0.0.1:1",
         nats_password_file=str(secret),
@@ -75,7 +79,8 @@ class Rig:
 
     def metric(self, name: str, monitor: str) -> float | None:
         registry = self.runner.context.metrics.registry
-        return registry.get_sample_value(f"alpha_{name}", {"monitor": monitor})
+        labels = {"monitor": monitor, "scope": "all"}
+        return registry.get_sample_value(f"alpha_{name}", labels)
 
 
 @pytest.fixture
@@ -160,27 +165,75 @@ async def test_what_cannot_be_read_counts_as_engaged(answer) -> None:
 def test_the_policy_file_holds_the_defaults(tmp_path: Path) -> None:
     run = tmp_path / "run.yaml"
     run.write_text("service: monitors\nnats_url: n\nnats_password_file: p\nadmin_token_file: a\n")
-    loaded = load_config([CONFIGS / "monitors.yaml", run], MonitorsConfig)
-    assert (
-        loaded.policy
-        == MonitorsConfig(
-            service="monitors", nats_url="n", nats_password_file="p", admin_token_file="a"
-        ).policy
-    )
-    text = (CONFIGS / "monitors.yaml").read_text()
+    loaded = load_config([*FILES, run], MonitorsConfig)
+    assert loaded.policy == MonitorsPolicy()
+    text = FILES[0].read_text()
     assert all(f"  {name}:" in text for name in loaded.policy.__struct_fields__)
 
 
 def test_the_numbers_are_the_specification_s() -> None:
-    policy = MonitorsConfig(
-        service="monitors", nats_url="n", nats_password_file="p", admin_token_file="a"
-    ).policy
+    policy = load_part(FILES[0], "policy", MonitorsPolicy)
     assert policy.heartbeat_s == 300  # domain.md §3
-    assert (policy.index_window_s, policy.index_session_s) == (2, 15)  # §1
-    assert (policy.ladder_s, policy.exchange_age_s, policy.skew_s) == (2, 60, 1.5)  # §1
-    assert policy.cancel_buffer_s == 2  # §3
+    assert (policy.daily_loss_e6, policy.weekly_loss_e6) == (2_000 * 10**6, 6_000 * 10**6)  # §3
+    assert (policy.exchange_age_s, policy.skew_s, policy.cancel_buffer_s) == (60, 1.5, 2)  # §1, §3
+    assert (policy.ev_seq_h, policy.ev_seq_k, policy.ev_seq_count_min) == (10, 1, 12)  # §3
     assert (policy.disconnects_per_hour, policy.disconnects_window_s) == (1, 6 * 3600)  # §5
-    assert policy.dead_letters_max == 0
+    assert (policy.ev_gap_bps, policy.ev_gap_t, policy.ev_gap_count_min) == (-5, -2, 5)
+    assert (policy.fill_gap_pp, policy.fill_gap_contracts_min) == (-10, 100)
+    assert (policy.auth_errors, policy.sigma_ratio, policy.model_drift_ratio) == (3, 1.25, 1.1)
+    assert (policy.replay_gap_usd, policy.dead_letters_max) == (0.15, 0)
+
+
+def test_the_freshness_table_is_the_specification_s() -> None:
+    day_s = 86_400
+    found = {
+        feed: (rule.stale_s, rule.window_s, rule.last_minute_s, rule.business_days)
+        for feed, rule in freshness().feeds.items()
+    }
+    assert found == {  # domain.md §1
+        "index.ws": (15, 2, 0.7, None),
+        "index.minutes": (30, 20, None, None),
+        "kalshi.ladders": (2, None, None, None),
+        "kalshi.status": (60, None, None, None),
+        "clock": (60, None, None, None),
+        "bls_cpi.latest_release": (35 * day_s, None, None, None),
+        "cleveland_nowcast.monthly": (35 * day_s, None, None, None),
+        "dol_claims.latest_report": (8 * day_s, None, None, None),
+        "treasury_10y.daily": (None, None, None, 3),
+        "aaa_gas.daily": (2 * day_s, None, None, None),
+        "nws_daily_climate": (2 * day_s, None, None, None),
+        "nws_forecast": (2 * day_s, None, None, None),
+    }
+
+
+def test_the_freshness_table_and_risk_s_gates_agree() -> None:
+    gates = yaml.safe_load((CONFIGS / "risk.yaml").read_text())["policy"]["gates"]
+    table = freshness()
+    index = table.feeds["index.ws"]
+    assert index.window_s == gates["level_age_s_max"]
+    assert index.last_minute_s == gates["level_age_last_minute_s_max"]
+    assert table.level_period_s == gates["level_period_s"]
+    assert table.feeds["kalshi.ladders"].stale_s == gates["books_age_s_max"]
+    assert table.feeds["kalshi.status"].stale_s == gates["exchange_status_age_s_max"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("{source: x}", "expected one of the two"),
+        ("{source: x, stale_s: 2, business_days: 3}", "expected one of the two"),
+        ("{source: x, stale_s: -1}", "above 0"),
+        ("{source: x, stale_s: 2, families: [NOPE]}", "NOPE"),
+        ("{source: x, stale_s: 2, stale: 3}", "stale"),
+    ],
+)
+def test_a_freshness_rule_that_contradicts_itself_is_refused(tmp_path, rule, why) -> None:
+    file = tmp_path / "freshness.yaml"
+    file.write_text(
+        "freshness: {report_s: 1, window_lead_s: 1, level_period_s: 1, feeds: {x: " + rule + "}}\n"
+    )
+    with pytest.raises(ConfigError, match=why):
+        load_part(file, "freshness", FreshnessPolicy)
 
 
 def test_a_poll_slower_than_its_limit_is_refused(tmp_path: Path) -> None:
@@ -190,4 +243,4 @@ def test_a_poll_slower_than_its_limit_is_refused(tmp_path: Path) -> None:
         "kill_switch_poll_s: 20\n"
     )
     with pytest.raises(ConfigError, match="kill_switch_poll_s"):
-        load_config([file], MonitorsConfig)
+        load_config([*FILES, file], MonitorsConfig)

@@ -1,44 +1,90 @@
 """When monitors speak, what they say, and that silence is noticed without a message."""
 
+import msgspec
 import pytest
 
-from libs.common.effects import SetTimer
-from libs.common.messages import decode, encode
+from libs.common.effects import Publish, SetTimer, TimerFired
+from libs.common.messages import MonitorResult, decode, encode
 from services.monitors.core import LOOK, MonitorsCore
-from services.monitors.events import KillSwitchRead, ShowFeedAge, ShowMonitor
+from services.monitors.events import KillSwitchRead, ShowMonitor, Started
 from services.monitors.policy import MonitorsPolicy
-from tests.services.monitors.watching import NOW, S, Watched, beat, feed, ladder, status
+from tests.services.monitors.watching import (
+    FEEDS,
+    NOW,
+    S,
+    Watched,
+    beat,
+    feed,
+    freshness,
+    ladder,
+    status,
+)
 
-NAMES = {
-    "heartbeats",
-    "freshness",
-    "kill_switch",
-    "ladder_gap",
-    "unknown_orders",
-    "resting_after_t2",
-    "books_agree",
-    "clock_skew",
-    "exchange",
-    "dead_letters",
-    "ws_disconnect_rate",
+FAMILIES = {"INXU", "NASDAQ100U"}
+SCOPES = {
+    "heartbeats": {"all"},
+    "freshness": set(FEEDS),
+    "kill_switch": {"all"},
+    "ladder_gap": FAMILIES,
+    "non_monotone_ladders": FAMILIES,
+    "tz_not_et": FAMILIES,
+    "unknown_orders": {"all"},
+    "resting_after_t2": {"all"},
+    "freeze_window": {"all"},
+    "books_agree": {"all"},
+    "drawdown": {"all"},
+    "clock_skew": {"all"},
+    "exchange": {"all"},
+    "auth_error_streak": {"all"},
+    "dead_letters": {"all"},
+    "ws_disconnect_rate": {"all"},
+    "sigma_drift": FAMILIES,
+    "ledger_lag": {"all"},
+    "slo_freshness": {"all"},
+    "time_at_risk": {"all"},
+    "var_headroom": {"all"},
+    "fee_rules": {"all"},
 }
+NAMES = {(monitor, scope) for monitor, scopes in SCOPES.items() for scope in scopes}
+HISTORY = {"sigma_drift", "slo_freshness", "var_headroom", "fee_rules"}
+"""They need more than a moment in which all is well."""
 
 
 def test_at_the_start_nothing_is_ok_that_was_not_heard_of() -> None:
     results = Watched().results()
     assert set(results) == NAMES
     states = {name: result.state for name, result in results.items()}
-    known = {"unknown_orders", "resting_after_t2", "dead_letters"}  # read back, or silence is good
-    assert {name for name, state in states.items() if state == "OK"} == known
-    assert {states[name] for name in NAMES - known} == {"NO_DATA"}
-    assert all(results[name].value is None for name in NAMES - known)
+    known = {  # read back, or silence is good
+        "unknown_orders",
+        "resting_after_t2",
+        "freeze_window",
+        "drawdown",
+        "time_at_risk",
+        "dead_letters",
+    }
+    assert {name for (name, _), state in states.items() if state == "OK"} == known
+    unknown = [result for (name, _), result in results.items() if name not in known]
+    assert {result.state for result in unknown} == {"NO_DATA"}
+    assert all(result.value is None for result in unknown)
+
+
+def wrong(watched: Watched) -> dict[str, str]:
+    """Return what is not OK, those left out that need history."""
+    return {
+        monitor: result.state
+        for (monitor, _), result in watched.results().items()
+        if result.state != "OK" and monitor not in HISTORY
+    }
 
 
 def test_when_all_is_well_all_is_ok() -> None:
     watched = Watched().all_well()
     watched.look(NOW + S)
-    assert {result.state for result in watched.results().values()} == {"OK"}
-    assert watched.core.summary() == "11 monitors OK"
+    assert wrong(watched) == {}
+    assert watched.core.summary() == (
+        "sigma_drift INXU NO_DATA, sigma_drift NASDAQ100U NO_DATA, slo_freshness NO_DATA, "
+        "var_headroom NO_DATA, fee_rules NO_DATA"
+    )
 
 
 def test_each_look_asks_for_the_next_one_and_shows_metrics() -> None:
@@ -47,8 +93,9 @@ def test_each_look_asks_for_the_next_one_and_shows_metrics() -> None:
     assert [e for e in effects if isinstance(e, SetTimer)] == [
         SetTimer(key=LOOK, at_ns=NOW + 2 * S)
     ]
-    assert {e.monitor for e in effects if isinstance(e, ShowMonitor)} == NAMES
-    ages = {e.feed: e.age_s for e in effects if isinstance(e, ShowFeedAge)}
+    shown = [e for e in effects if isinstance(e, ShowMonitor)]
+    assert {(e.monitor, e.scope) for e in shown} == NAMES
+    ages = {e.scope: e.reading.value for e in shown if e.monitor == "freshness"}
     assert ages == {"index.ws": 1.0, "kalshi.ladders": 1.0, "kalshi.status": 1.0, "clock": 1.0}
 
 
@@ -72,13 +119,13 @@ def test_silence_alone_turns_monitors_to_alert() -> None:
     first: dict[str, tuple[int, str]] = {}
     for second in range(2, 400):
         watched.look(NOW + second * S)
-        for name, result in watched.results().items():
-            if result.state != "OK":
-                first.setdefault(name, (second, result.state))
+        for name, state in wrong(watched).items():
+            first.setdefault(name, (second, state))
     assert first == {
         "freshness": (3, "ALERT"),  # the index and the ladder, over 2 s old
         "kill_switch": (11, "ALERT"),  # not read for over 10 s
         "clock_skew": (61, "NO_DATA"),
+        "auth_error_streak": (61, "NO_DATA"),
         "exchange": (61, "NO_DATA"),
         "books_agree": (121, "NO_DATA"),
         "heartbeats": (301, "ALERT"),
@@ -98,11 +145,43 @@ def test_a_result_says_since_when_and_on_what_evidence() -> None:
     assert decode(encode(result)) == result
 
 
+def test_a_result_of_the_process_before_says_since_when_it_is_so() -> None:
+    before = Watched(NOW - 900 * S)
+    before.told(status(trading=False, at_ns=NOW - 600 * S))
+    before.look(NOW - 599 * S)
+    left = before.results()["exchange", "all"]
+    core = MonitorsCore(MonitorsPolicy(), freshness())
+    core.fold(left, "STATUS", 1)
+    core.fold(status(trading=False, at_ns=NOW - S), "STATUS", 2)
+    effects = core.handle(Started(now_ns=NOW))
+    (now,) = [
+        e.message
+        for e in effects
+        if isinstance(e, Publish)
+        and isinstance(e.message, MonitorResult)
+        and e.message.monitor == "exchange"
+    ]
+    assert (now.state, now.since_ns, now.alerted_ns) == ("ALERT", NOW - 599 * S, NOW)
+    core.fold(msgspec.structs.replace(left, since_ns=1), "STATUS", 3)  # our own word, come back
+    core.handle(TimerFired(now_ns=NOW + S, key=LOOK, at_ns=NOW + S))
+    assert core._said["exchange", "all"].since_ns == NOW - 599 * S
+
+
+def test_when_it_last_alerted_is_remembered_after_it_ended() -> None:
+    watched = Watched().told(status(trading=False))
+    watched.look(NOW + S)
+    watched.told(status(at_ns=NOW + 2 * S))
+    watched.look(NOW + 2 * S)
+    result = watched.results()["exchange", "all"]
+    assert (result.state, result.since_ns, result.alerted_ns) == ("OK", NOW + 2 * S, NOW + S)
+
+
 def test_what_is_said_before_the_start_counts() -> None:
-    core = MonitorsCore(MonitorsPolicy())
+    core = MonitorsCore(MonitorsPolicy(), freshness())
     core.fold(beat("feeds"), "STATUS", 1)
     core.fold(ladder(), "LADDERS", 1)
-    assert [m.look(NOW).state for m in core.monitors if m.name == "ladder_gap"] == ["OK"]
+    (gap,) = [m.look(NOW) for m in core.monitors if m.name == "ladder_gap"]
+    assert gap["INXU"].state == "OK"
 
 
 def test_an_older_message_does_not_replace_a_newer_one() -> None:
@@ -114,14 +193,14 @@ def test_an_older_message_does_not_replace_a_newer_one() -> None:
         ladder(NOW - S, stale=(1,)),
     )
     watched.look(NOW + S)
-    assert {result.state for result in watched.results().values()} == {"OK"}
+    assert wrong(watched) == {}
 
 
 def test_evidence_fits_a_message() -> None:
     watched = Watched()
     watched.core.handle(KillSwitchRead(now_ns=NOW, engaged=True, detail="x" * 5_000))
     watched.look(NOW + S)
-    result = watched.results()["kill_switch"]
+    result = watched.results()["kill_switch", "all"]
     assert len(result.evidence) <= 2_000
     assert decode(encode(result)) == result
 
@@ -132,7 +211,7 @@ def test_a_foreign_event_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"ladder_s": 0}, {"heartbeat_s": -1}, {"skew_s": 1e9}, {"dead_letters_max": -1}]
+    "wrong", [{"ladder_gap_s": 0}, {"heartbeat_s": -1}, {"skew_s": 1e9}, {"dead_letters_max": -1}]
 )
 def test_an_impossible_policy_is_refused(wrong) -> None:
     with pytest.raises(ValueError, match="expected"):

@@ -65,85 +65,104 @@ def test_a_foreign_service_is_not_watched() -> None:
 # freshness
 
 
-def test_freshness_has_no_data_until_all_feeds_reported() -> None:
+def test_a_feed_has_no_data_until_it_reported_and_alerts_when_it_stays_silent() -> None:
     watched = Watched().told(tick("I:SPX"), tick("I:NDX"), feed("index.ws"))
-    reading = watched.reading("freshness", NOW + S)
-    assert (reading.state, reading.value) == ("NO_DATA", None)
-    assert reading.evidence == "not heard of yet: kalshi.ladders; kalshi.status; clock"
-    assert watched.state("freshness", NOW + 16 * S) == "ALERT"
+    reading = watched.reading("freshness", NOW + S, "clock")
+    assert (reading.state, reading.value, reading.evidence) == ("NO_DATA", None, "not heard of yet")
+    assert watched.state("freshness", NOW + S, "index.ws") == "OK"
+    assert watched.state("freshness", NOW + 15 * S, "clock") == "NO_DATA"
+    assert watched.state("freshness", NOW + 16 * S, "clock") == "ALERT"
+
+
+def test_there_is_a_row_for_each_feed_that_a_watched_family_needs() -> None:
+    assert set(Watched().readings("freshness", NOW)) == set(FEEDS)
+    macro = Watched(families=("TENY", "CPI")).readings("freshness", NOW)
+    own = {"treasury_10y.daily", "bls_cpi.latest_release", "cleveland_nowcast.monthly"}
+    assert set(macro) == own | set(FEEDS) - {"index.ws"}
 
 
 def test_a_feed_that_is_not_well_alerts_with_its_own_words() -> None:
     watched = Watched().all_well().told(feed("kalshi.status", ok=False, detail="503"))
-    reading = watched.reading("freshness", NOW + S)
-    assert reading.state == "ALERT"
-    assert reading.evidence == "kalshi.status: 503"
+    reading = watched.reading("freshness", NOW + S, "kalshi.status")
+    assert (reading.state, reading.evidence) == ("ALERT", "503")
+    assert watched.state("freshness", NOW + S, "clock") == "OK"
 
 
 def test_a_feed_that_stops_reporting_alerts() -> None:
-    at_ns = NOW + 20 * S
-    watched = Watched().told(*(feed(name, at_ns) for name in FEEDS[:3]), feed("clock", NOW))
-    watched.told(tick("I:SPX", at_ns), tick("I:NDX", at_ns))
-    reading = watched.reading("freshness", NOW + 20 * S)
+    watched = Watched().all_well()
+    assert watched.state("freshness", NOW + 15 * S, "clock") == "OK"
+    reading = watched.reading("freshness", NOW + 20 * S, "clock")
     assert reading.state == "ALERT"
     assert reading.evidence == "report of clock 20.0 s old, limit 15 s"
     assert (reading.value, reading.threshold) == (20.0, 15.0)
 
 
 @pytest.mark.parametrize(
-    ("age_s", "with_ladder", "state"),
+    ("age_s", "left_s", "state"),
     [
-        (2.0, True, "OK"),
-        (2.1, True, "ALERT"),  # > 2 s in a window
-        (15.0, False, "OK"),
-        (15.1, False, "ALERT"),  # > 15 s outside
+        (2.0, 600, "OK"),
+        (2.1, 600, "ALERT"),  # > 2 s in a window
+        (1.7, 60, "OK"),  # in the last minute 0.7 s, and the second in which the next bar is due
+        (1.8, 60, "ALERT"),
+        (1.8, 61, "OK"),
+        (15.0, 901, "OK"),
+        (15.1, 901, "ALERT"),  # > 15 s outside
     ],
 )
-def test_an_index_level_may_be_so_old(age_s: float, with_ladder: bool, state: str) -> None:
+def test_an_index_level_may_be_so_old(age_s: float, left_s: int, state: str) -> None:
     now_ns = NOW + round(age_s * S)
-    watched = Watched(NOW - 60 * S).all_well()
-    watched.told(*(feed(name, now_ns) for name in ("index.ws", "kalshi.ladders")))
-    watched.told(*(feed(name, now_ns) for name in ("kalshi.status", "clock")))
-    if with_ladder:
-        watched.told(ladder(now_ns))
-    else:
-        watched.told(ladder(now_ns, target_ns=now_ns))
-    assert watched.state("freshness", now_ns) == state
+    watched = Watched(NOW - 60 * S).all_well().told(feed("index.ws", now_ns))
+    for event in (EVENT, "KXNASDAQ100U-24AUG05H1200"):
+        watched.told(ladder(now_ns, event=event, target_ns=now_ns + left_s * S))
+    assert watched.state("freshness", now_ns, "index.ws") == state
+
+
+def test_without_a_ladder_that_trades_the_limit_is_the_one_outside_of_windows() -> None:
+    watched = Watched(NOW - 60 * S).all_well().told(feed("index.ws", TARGET + 15 * S))
+    watched.told(tick("I:SPX", TARGET), tick("I:NDX", TARGET))
+    assert watched.state("freshness", TARGET + 15 * S, "index.ws") == "OK"
+    assert watched.state("freshness", TARGET + 15 * S + 1, "index.ws") == "ALERT"
 
 
 def test_one_silent_index_of_two_is_named() -> None:
     watched = Watched(NOW - 60 * S).all_well().told(tick("I:SPX", NOW + 3 * S), ladder(NOW + 3 * S))
-    reading = watched.reading("freshness", NOW + 3 * S)
+    reading = watched.reading("freshness", NOW + 3 * S, "index.ws")
     assert reading.state == "ALERT"
     assert reading.evidence == "I:NDX 3.0 s old, limit 2 s"
 
 
 def test_at_night_a_silent_index_is_normal() -> None:
-    watched = Watched(NIGHT - 9 * S).told(*(feed(n, NIGHT) for n in ("kalshi.status", "clock")))
-    watched.told(feed("kalshi.ladders", NIGHT))
+    watched = Watched(NIGHT - 9 * S).told(feed("kalshi.status", NIGHT, ok=False, detail="503"))
     watched.told(feed("index.ws", NIGHT, ok=False, detail="nothing new within 2 s"))
-    reading = watched.reading("freshness", NIGHT + S)
-    assert reading.state == "OK"
-    assert reading.evidence.endswith("the cash session is closed")
-    watched.told(feed("kalshi.status", NIGHT, ok=False, detail="503"))
-    assert watched.state("freshness", NIGHT + S) == "ALERT"
+    reading = watched.reading("freshness", NIGHT + S, "index.ws")
+    assert (reading.state, reading.evidence) == ("OK", "the cash session is closed")
+    assert watched.state("freshness", NIGHT + S, "kalshi.status") == "ALERT"
 
 
 def test_a_day_beyond_the_calendar_has_no_session() -> None:
     far = 4_000_000_000 * S  # 2096
-    watched = Watched(far).told(*(feed(n, far) for n in ("index.ws", "clock")))
-    watched.told(*(feed(n, far) for n in ("kalshi.ladders", "kalshi.status")))
-    assert watched.state("freshness", far + S) == "OK"
+    watched = Watched(far).told(feed("index.ws", far))
+    assert watched.state("freshness", far + S, "index.ws") == "OK"
 
 
 def test_an_old_ladder_alerts_until_its_target() -> None:
     late = TARGET - S
     watched = Watched(NOW).all_well(late)
-    watched.told(ladder(late, event="KXNASDAQ100U-24AUG05H1200", recv_ns=late - 3 * S))
-    reading = watched.reading("freshness", late)
+    watched.told(ladder(late, event="KXINX-24AUG05H1200", recv_ns=late - 3 * S))
+    reading = watched.reading("freshness", late, "kalshi.ladders")
     assert reading.state == "ALERT"
-    assert reading.evidence == "KXNASDAQ100U-24AUG05H1200 3.0 s old, limit 2 s"
-    assert watched.state("freshness", TARGET) == "OK"
+    assert reading.evidence == "KXINX-24AUG05H1200 3.0 s old, limit 2 s"
+    assert watched.state("freshness", TARGET, "kalshi.ladders") == "OK"
+
+
+def test_an_observation_in_days_counts_business_days_only() -> None:
+    """Monday 2024-09-02 is Labor Day: from Thursday before it to Thursday after it are four."""
+    thursday = 1_724_940_000 * S  # 2024-08-29 10:00 in New York
+    watched = Watched(thursday, families=("TENY",))
+    for days, state in ((6, "OK"), (7, "ALERT")):
+        now_ns = thursday + days * 86_400 * S
+        watched.told(feed("treasury_10y.daily", now_ns, newest_ns=thursday))
+        assert watched.state("freshness", now_ns, "treasury_10y.daily") == state
 
 
 # kill switch
@@ -173,21 +192,21 @@ def test_a_kill_switch_that_nobody_reads_counts_as_on() -> None:
 
 def test_a_gap_alerts_when_no_snapshot_mends_it_in_time() -> None:
     watched = Watched().told(ladder(NOW, stale=(0, 2)))
-    assert watched.state("ladder_gap", NOW + 2 * S) == "OK"
+    assert watched.state("ladder_gap", NOW + 2 * S, "INXU") == "OK"
     watched.told(ladder(NOW + 2 * S, stale=(2,)))  # partly mended: the gap goes on
-    reading = watched.reading("ladder_gap", NOW + 3 * S)
+    reading = watched.reading("ladder_gap", NOW + 3 * S, "INXU")
     assert (reading.state, reading.value, reading.threshold) == ("ALERT", 1.0, 0.0)
     assert reading.evidence == f"books in doubt: {EVENT} 1 of 3 rungs"
     watched.told(ladder(NOW + 4 * S))
-    assert watched.state("ladder_gap", NOW + 4 * S) == "OK"
+    assert watched.state("ladder_gap", NOW + 4 * S, "INXU") == "OK"
     watched.told(ladder(NOW + 5 * S, stale=(1,)))  # a new gap has its own time
-    assert watched.state("ladder_gap", NOW + 7 * S) == "OK"
+    assert watched.state("ladder_gap", NOW + 7 * S, "INXU") == "OK"
 
 
 def test_a_past_ladder_is_no_gap_and_no_ladder_is_no_data() -> None:
     watched = Watched().told(ladder(NOW, stale=(0,)))
-    assert watched.state("ladder_gap", TARGET - S) == "ALERT"
-    assert watched.state("ladder_gap", TARGET) == "NO_DATA"
+    assert watched.state("ladder_gap", TARGET - S, "INXU") == "ALERT"
+    assert watched.state("ladder_gap", TARGET, "INXU") == "NO_DATA"
 
 
 def test_ladders_are_bounded() -> None:

@@ -2,25 +2,29 @@
 
 from typing import Any
 
+from libs.common.config import load_part
 from libs.common.effects import Effect, Publish, Received, TimerFired
 from libs.common.messages import (
     ClockSample,
     DeadLetter,
+    ExchangeSession,
     ExchangeStatus,
     FeedStatus,
     Heartbeat,
     IndexTick,
     LadderSnapshot,
+    LedgerStatus,
     Message,
     MonitorResult,
     OrderState,
     OrderUpdate,
     Reconciliation,
 )
-from libs.common.topology import SERVICES
+from libs.common.policy_files import policy_files
+from libs.common.topology import SERVICES, Service
 from services.monitors.core import LOOK, MonitorsCore
 from services.monitors.events import KillSwitchRead, Started
-from services.monitors.policy import MonitorsPolicy
+from services.monitors.policy import FreshnessPolicy, MonitorsPolicy
 
 S = 1_000_000_000
 TARGET = 1_722_873_600 * S  # Monday 2024-08-05 12:00 in New York
@@ -112,6 +116,14 @@ def reconciliation(*differences: str, at_ns=NOW) -> Reconciliation:
     )
 
 
+def session(auth_errors=0, at_ns=NOW) -> ExchangeSession:
+    return ExchangeSession(**envelope(at_ns, "broker"), auth_errors=auth_errors, accepted_ns=at_ns)
+
+
+def ledger(at_ns=NOW, **watermarks: int) -> LedgerStatus:
+    return LedgerStatus(**envelope(at_ns, "reporting"), watermarks=watermarks, rows=1)
+
+
 def letter(at_ns=NOW, sequence=5) -> DeadLetter:
     return DeadLetter(
         **envelope(at_ns, "risk"),
@@ -145,11 +157,16 @@ def order(state: OrderState, client="c1", event=EVENT, at_ns=NOW) -> OrderUpdate
     )
 
 
+def freshness() -> FreshnessPolicy:
+    """Return the freshness table that is shipped."""
+    return load_part(policy_files(Service.MONITORS)[-1], "freshness", FreshnessPolicy)
+
+
 class Watched:
     """A core that is told things and asked for its opinion."""
 
     def __init__(self, started_ns: int = NOW, **policy) -> None:
-        self.core = MonitorsCore(MonitorsPolicy(**policy))
+        self.core = MonitorsCore(MonitorsPolicy(**policy), freshness())
         self.sequence = 0
         self.effects: list[Effect] = self.core.handle(Started(now_ns=started_ns))
 
@@ -171,7 +188,9 @@ class Watched:
         self.told(*(beat(service, at_ns) for service in SERVICES))
         self.told(*(feed(name, at_ns) for name in FEEDS))
         self.told(tick("I:SPX", at_ns), tick("I:NDX", at_ns), ladder(at_ns))
+        self.told(ladder(at_ns, event="KXNASDAQ100U-24AUG05H1200"))
         self.told(skew(0.1, at_ns), status(at_ns=at_ns), reconciliation(at_ns=at_ns))
+        self.told(session(at_ns=at_ns), ledger(at_ns, STATUS=10**9, ORDERS=10**9))
         self.core.handle(KillSwitchRead(now_ns=at_ns, engaged=False, detail="released by x"))
         return self
 
@@ -179,16 +198,19 @@ class Watched:
         self.effects = self.core.handle(TimerFired(now_ns=now_ns, key=LOOK, at_ns=now_ns))
         return self.effects
 
-    def reading(self, name: str, now_ns: int):
+    def readings(self, name: str, now_ns: int):
         (monitor,) = [one for one in self.core.monitors if one.name == name]
         return monitor.look(now_ns)
 
-    def state(self, name: str, now_ns: int) -> str:
-        return str(self.reading(name, now_ns).state)
+    def reading(self, name: str, now_ns: int, scope: str = "all"):
+        return self.readings(name, now_ns)[scope]
 
-    def results(self) -> dict[str, MonitorResult]:
+    def state(self, name: str, now_ns: int, scope: str = "all") -> str:
+        return str(self.reading(name, now_ns, scope).state)
+
+    def results(self) -> dict[tuple[str, str], MonitorResult]:
         return {
-            effect.message.monitor: effect.message
+            (effect.message.monitor, effect.message.scope): effect.message
             for effect in self.effects
             if isinstance(effect, Publish) and isinstance(effect.message, MonitorResult)
         }

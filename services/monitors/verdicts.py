@@ -1,0 +1,158 @@
+"""What verdicts and proposals show of our service levels, and gates that only they measure."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from libs.common.messages import GateResult, Message, Proposal, Verdict
+from services.monitors.orders import Orders
+from services.monitors.policy import MonitorsPolicy
+from services.monitors.reading import (
+    NS_PER_S,
+    Reading,
+    RecentTimes,
+    Whole,
+    judged,
+    listed,
+    nanoseconds,
+    no_data,
+    seconds,
+)
+
+EVENTS_MAX = 1_024
+SAMPLES_MAX = 5_000
+SAMPLES_MIN = 20
+FEE_GATE = "fee_rules"
+
+
+class Verdicts:
+    """Keep the newest verdict of each event until it has long expired."""
+
+    def __init__(self, policy: MonitorsPolicy) -> None:
+        self._age_ns = nanoseconds(policy.verdict_age_s)
+        self._newest: dict[str, Verdict] = {}
+
+    def fold(self, message: Message) -> None:
+        if not isinstance(message, Verdict):
+            return
+        known = self._newest.get(message.event_ticker)
+        if known is not None and message.ts_pub_ns < known.ts_pub_ns:
+            return
+        self._newest[message.event_ticker] = message
+        if len(self._newest) > EVENTS_MAX:
+            del self._newest[min(self._newest, key=lambda e: self._newest[e].ts_pub_ns)]
+
+    def of(self, event_ticker: str) -> Verdict | None:
+        """Return an event's newest verdict."""
+        return self._newest.get(event_ticker)
+
+    def recent(self, now_ns: int) -> Iterator[Verdict]:
+        """Yield the verdicts that are not too old to say how it is now."""
+        for verdict in self._newest.values():
+            if now_ns - verdict.ts_pub_ns <= self._age_ns:
+                yield verdict
+
+    def gates(self, now_ns: int, *names: str) -> Iterator[tuple[Verdict, GateResult]]:
+        """Yield what these gates measured lately."""
+        for verdict in self.recent(now_ns):
+            for gate in verdict.gates:
+                if gate.gate in names:
+                    yield verdict, gate
+
+
+class LevelAge(Whole):
+    """ALERT when the index levels behind our proposals are older than the service level."""
+
+    name = "slo_freshness"
+
+    def __init__(self, policy: MonitorsPolicy) -> None:
+        self._window_ns = nanoseconds(policy.level_age_window_s)
+        self._p95_s, self._p99_s = policy.level_age_p95_s, policy.level_age_p99_s
+        self._ages: deque[tuple[int, float]] = deque(maxlen=SAMPLES_MAX)
+
+    def fold(self, message: Message) -> None:
+        if isinstance(message, Proposal) and message.quotes and message.level_ns:
+            age_s = seconds(max(0, message.ts_pub_ns - message.level_ns))
+            self._ages.append((message.ts_pub_ns, age_s))
+
+    def judge(self, now_ns: int) -> Reading:
+        while self._ages and now_ns - self._ages[0][0] > self._window_ns:
+            self._ages.popleft()
+        if len(self._ages) < SAMPLES_MIN:
+            return no_data(self._p99_s, f"{len(self._ages)} proposals with quotes lately")
+        p95, p99 = np.percentile([age_s for _, age_s in self._ages], (95, 99))
+        text = (
+            f"{len(self._ages)} proposals: p95 {p95:.2f} s (limit {self._p95_s:g}), p99 {p99:.2f} s"
+        )
+        return judged(p95 > self._p95_s or p99 > self._p99_s, float(p99), self._p99_s, text)
+
+
+class TimeAtRisk(Whole):
+    """ALERT when quotes of ours stood too long, in the last hour, without a GO that held.
+
+    Counted in looks, one a second: an order is open and its event's newest verdict is a NO-GO,
+    has expired, or is not known.
+    """
+
+    name = "time_at_risk"
+
+    def __init__(self, policy: MonitorsPolicy, orders: Orders, verdicts: Verdicts) -> None:
+        self._limit_s = policy.at_risk_s
+        self._orders = orders
+        self._verdicts = verdicts
+        self._seconds = RecentTimes(nanoseconds(policy.at_risk_window_s))
+        self._last_ns = 0
+
+    def judge(self, now_ns: int) -> Reading:
+        bare = [event for event in self._orders.open_events() if not self._holds(event, now_ns)]
+        if bare and now_ns - self._last_ns >= NS_PER_S:
+            self._seconds.add(now_ns)
+            self._last_ns = now_ns
+        total = float(self._seconds.count(now_ns))
+        text = f"{total:g} s lately" + (f"; now: {listed(bare)}" if bare else "")
+        return judged(total > self._limit_s, total, self._limit_s, text)
+
+    def _holds(self, event_ticker: str, now_ns: int) -> bool:
+        verdict = self._verdicts.of(event_ticker)
+        return verdict is not None and verdict.decision == "GO" and now_ns < verdict.expires_at_ns
+
+
+class VarHeadroom(Whole):
+    """ALERT when a value-at-risk limit is all but used up."""
+
+    name = "var_headroom"
+
+    def __init__(self, policy: MonitorsPolicy, verdicts: Verdicts) -> None:
+        self._gates = policy.var_gates
+        self._least = policy.var_headroom
+        self._verdicts = verdicts
+
+    def judge(self, now_ns: int) -> Reading:
+        rooms = [
+            (1 - gate.measured / gate.limit, gate.gate, verdict.event_ticker)
+            for verdict, gate in self._verdicts.gates(now_ns, *self._gates)
+            if gate.measured is not None and gate.limit
+        ]
+        if not rooms:
+            return no_data(self._least, f"no verdict of late measured {', '.join(self._gates)}")
+        room, gate, event = min(rooms)
+        text = f"{gate} of {event}: {room:.0%} of its limit is left"
+        return judged(room < self._least, room, self._least, text)
+
+
+class FeeRulesKnown(Whole):
+    """ALERT when the published fees or rules changed and nobody acknowledged it; risk measures."""
+
+    name = "fee_rules"
+
+    def __init__(self, verdicts: Verdicts) -> None:
+        self._verdicts = verdicts
+
+    def judge(self, now_ns: int) -> Reading:
+        told = list(self._verdicts.gates(now_ns, FEE_GATE))
+        if not told:
+            return no_data(0.0, "no verdict of late says whether fees and rules are known")
+        wrong = [f"{verdict.event_ticker}: {gate.detail}" for verdict, gate in told if not gate.ok]
+        text = listed(wrong) or "fees and rules are as acknowledged"
+        return judged(bool(wrong), float(len(wrong)), 0.0, text)
