@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import driven, kill_switch, research, sim
+from cli import driven, fills, kill_switch, research, sim
 from cli.errors import OperatingError
 from libs.common.config import ConfigError
 
@@ -29,6 +29,7 @@ app.add_typer(kill_switch.commands, name="kill-switch")
 app.add_typer(research.calibrate, name="calibrate")
 app.add_typer(research.score, name="score")
 app.add_typer(driven.backtest, name="backtest")
+app.add_typer(fills.fit, name="fit")
 
 Seed = Annotated[int, typer.Option(help="Repeats the synthetic index and the other participants.")]
 Bars = Annotated[

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from lab.index.history import Loaded, load, only_days
 from lab.index.score import days_of
@@ -34,10 +35,10 @@ def calibrate(
     return sealed(msgspec.structs.replace(found, counts=counts)), loaded
 
 
-def write(calibration: Calibration, path: Path) -> None:
+def write(artifact: Struct, path: Path) -> None:
     """Write the artifact whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
-        part.write(encode_calibration(calibration))
+        part.write(encode_calibration(artifact))
     os.chmod(part.name, 0o644)
     Path(part.name).replace(path)

@@ -51,6 +51,8 @@ def gain_of(
         return point, None
     below = draws.counts @ other
     drawn = below > 0
+    if not drawn.any():
+        return point, None
     spread = 1.0 - (draws.counts @ ours)[drawn] / below[drawn]
     return point, _interval(spread)
 

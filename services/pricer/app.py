@@ -11,10 +11,11 @@ from libs.common.messages import IndexTick, Message, Proposal
 from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
 from libs.common.topology import Service
-from services.pricer.artifacts import load_calibration
+from services.pricer.artifacts import load_calibration, load_fills
 from services.pricer.calibration import Calibration, CalibrationError
 from services.pricer.config import PricerConfig
 from services.pricer.core import PricerCore
+from services.pricer.fills import FillModel
 
 
 class PricerApp(AppBase):
@@ -23,7 +24,8 @@ class PricerApp(AppBase):
     service = Service.PRICER
 
     def __init__(self, config: PricerConfig) -> None:
-        self.core = PricerCore(config.policy, load_calibrations(config.calibrations))
+        fills = load_fill_model(config.fills)
+        self.core = PricerCore(config.policy, load_calibrations(config.calibrations), fills)
 
     async def recover(self, context: Context) -> None:
         """Fold our orders, to tell the books of others from ours, and today's ticks."""
@@ -48,6 +50,15 @@ class PricerApp(AppBase):
                 window=f"{calibration.window_start}..{calibration.window_end}",
             )
 
+        fills = self.core.fills
+        context.log.info(
+            "fill model",
+            fills_id=fills.id,
+            provenance=fills.provenance,
+            window=f"{fills.window_start}..{fills.window_end}",
+            counts=fills.counts,
+        )
+
     async def run(self, context: Context) -> None:
         """Wait: everything comes over the bus."""
         await asyncio.Event().wait()
@@ -66,3 +77,11 @@ def load_calibrations(paths: dict[str, str]) -> dict[str, Calibration]:
         return {family: load_calibration(Path(path), family) for family, path in paths.items()}
     except CalibrationError as error:
         raise ConfigError(f"calibrations: {error}") from None
+
+
+def load_fill_model(path: str | None) -> FillModel:
+    """Read the fill model, or return the defaults; raises ConfigError in one line."""
+    try:
+        return load_fills(Path(path)) if path else FillModel()
+    except CalibrationError as error:
+        raise ConfigError(f"fills: {error}") from None

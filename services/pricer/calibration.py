@@ -2,10 +2,10 @@
 
 import hashlib
 from math import isfinite
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from libs.domain.eastern import NS_PER_S
 from libs.domain.families import family_named
@@ -145,40 +145,53 @@ class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return f"{family}-{self.sha256[:12]}"
 
 
-def checksum_of(calibration: Calibration) -> str:
+Artifact = TypeVar("Artifact", bound=Struct)
+"""A frozen struct with the fields `schema` and `sha256`, a checksum over all others."""
+
+
+def checksum_of(artifact: Struct) -> str:
     """Return the sha256 of all fields but the checksum itself, keys in order."""
-    bare = msgspec.structs.replace(calibration, sha256="")
+    bare = structs.replace(artifact, sha256="")
     return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
 
 
-def sealed(calibration: Calibration) -> Calibration:
-    """Return the calibration with its checksum filled in."""
-    return msgspec.structs.replace(calibration, sha256=checksum_of(calibration))
+def sealed(artifact: Artifact) -> Artifact:
+    """Return the artifact with its checksum filled in."""
+    return structs.replace(artifact, sha256=checksum_of(artifact))
 
 
-def encode_calibration(calibration: Calibration) -> bytes:
-    """Return the file's bytes of a sealed calibration."""
-    assert calibration.sha256 == checksum_of(calibration), "seal a calibration before it is written"
-    return msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n"
+def encode_calibration(artifact: Struct) -> bytes:
+    """Return the file's bytes of a sealed artifact."""
+    found = getattr(artifact, "sha256", "")
+    assert found == checksum_of(artifact), "seal a calibration before it is written"
+    return msgspec.json.format(msgspec.json.encode(artifact), indent=1) + b"\n"
 
 
-def decode_calibration(raw: bytes, where: str, family: str) -> Calibration:
-    """Return the checked artifact in these bytes of a file; raises CalibrationError.
-
-    It must hold the index that `family` settles on.
-    """
+def decode_artifact(raw: bytes, where: str, kind: type[Artifact], advice: str) -> Artifact:
+    """Return the checked artifact in these bytes of a file; raises CalibrationError."""
     if len(raw) > MAX_FILE_BYTES:
         raise CalibrationError(f"{where}: expected at most {MAX_FILE_BYTES} bytes, got {len(raw)}")
     try:
-        calibration = msgspec.json.decode(raw, type=Calibration)
+        artifact = msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise CalibrationError(f"{where}: expected an index.2: {error}; {ADVICE}") from None
-    expected = checksum_of(calibration)
-    if calibration.sha256 != expected:
-        found = calibration.sha256[:12] or "none"
+        schema = next(row.default for row in structs.fields(kind) if row.name == "schema")
+        raise CalibrationError(f"{where}: expected {schema}: {error}; {advice}") from None
+    expected = checksum_of(artifact)
+    found = str(getattr(artifact, "sha256", ""))
+    if found != expected:
         raise CalibrationError(
-            f"{where}: expected sha256 {expected[:12]}… of its content, found {found}; {ADVICE}"
+            f"{where}: expected sha256 {expected[:12]}… of its content,"
+            f" found {found[:12] or 'none'}; {advice}"
         )
+    return artifact
+
+
+def decode_calibration(raw: bytes, where: str, family: str) -> Calibration:
+    """Return the checked calibration in these bytes of a file; raises CalibrationError.
+
+    It must hold the index that `family` settles on.
+    """
+    calibration = decode_artifact(raw, where, Calibration, ADVICE)
     wanted = family_named(family).index_symbol
     if wanted not in calibration.symbols:
         held = ", ".join(sorted(calibration.symbols))

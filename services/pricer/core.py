@@ -33,11 +33,12 @@ from services.pricer.event_state import (
     level_age_limit_ns,
     window_reason,
 )
+from services.pricer.fills import FillModel
 from services.pricer.ladder import LadderRefused, PricedLadder
 from services.pricer.models.contract import IndexInputs, Target, target_of
 from services.pricer.models.registry import MODELS
 from services.pricer.policy import PricerPolicy, seconds_ns
-from services.pricer.quotes import choose_quotes
+from services.pricer.quotes import Moment, choose_quotes
 from services.pricer.today import Today
 
 EVENTS_MAX = 256
@@ -48,8 +49,14 @@ _PROVENANCE_ORDER: tuple[Provenance, ...] = ("live", "replay", "synthetic")
 class PricerCore:
     """Price every event whose ladder, level and calibration are known."""
 
-    def __init__(self, policy: PricerPolicy, calibrations: Mapping[str, Calibration]) -> None:
+    def __init__(
+        self,
+        policy: PricerPolicy,
+        calibrations: Mapping[str, Calibration],
+        fills: FillModel | None = None,
+    ) -> None:
         self.policy = policy
+        self.fills = fills or FillModel()
         self.calibrations = dict(calibrations)
         self.today = Today(self.calibrations)
         self.own = OwnOrders()
@@ -90,7 +97,8 @@ class PricerCore:
             ",".join(sorted(found.id_for(name) for name, found in self.calibrations.items()))
             or "none"
         )
-        return f"events {len(self._events)}, quoted {quoted}, calibrations {names}"
+        found = f"events {len(self._events)}, quoted {quoted}, calibrations {names}"
+        return f"{found}, {self.fills.id} ({self.fills.provenance})"
 
     def _on_tick(self, tick: IndexTick, cause: Cause) -> list[Effect]:
         known = self._ticks.get(tick.symbol)
@@ -187,14 +195,17 @@ class PricerCore:
         if state.contradictions:
             return self._propose(state, (), (reasons_of.NON_MONOTONE,), cause, first)
         rested = cause.now_ns - state.changed_ns >= seconds_ns(policy.min_rest_s)
-        quotes = choose_quotes(
-            ladder,
-            forecast.probabilities,
-            books,
-            policy.quotes,
-            state.quotes,
-            may_change=rested and state.books_settled(self.own, policy),
+        expiry_ns = state.definition.target_ns - seconds_ns(policy.cancel_buffer_s)
+        moment = Moment(
+            ladder=ladder,
+            probabilities=forecast.probabilities,
+            books=books,
+            policy=policy.quotes,
+            fills=self.fills.of_series(state.definition.series_ticker),
+            minutes_left=(expiry_ns - cause.now_ns) / NS_PER_MINUTE,
         )
+        may_change = rested and state.books_settled(self.own, policy)
+        quotes = choose_quotes(moment, state.quotes, may_change=may_change)
         return self._propose(state, quotes, () if quotes else (reasons_of.NO_EDGE,), cause, first)
 
     def _propose(

@@ -16,9 +16,6 @@ from libs.domain.money import COUNT_ONE_E2, PRICE_ONE_E4
 Floats = NDArray[np.float64]
 Prices = NDArray[np.int64]
 
-SLIPPAGE_MAX_E4 = 50
-"""Half a cent when our order is all of the depth it joins (the curve of domain.md §8)."""
-
 
 def expected_value_e6(
     probability: float, side: Side, price_e4: int, count_e2: int, fee_e6: int
@@ -27,11 +24,6 @@ def expected_value_e6(
     edge_e4 = probability * PRICE_ONE_E4 - price_e4
     signed_e4 = edge_e4 if side == "bid" else -edge_e4
     return round(signed_e4 * count_e2) - fee_e6
-
-
-def slippage_e4(participation: float) -> float:
-    """Return the expected slippage in $0.0001: linear in our share of the depth, then flat."""
-    return SLIPPAGE_MAX_E4 * min(max(participation, 0.0), 1.0)
 
 
 class FeeTerms(Struct, frozen=True, eq=False):

@@ -24,10 +24,15 @@ class LadderRefused(ValueError):
 
 
 class Books(Struct, frozen=True, eq=False):
-    """Best quotes of others per rung, shape (rungs,): bid 0 and ask 10,000 where there is none."""
+    """Best quotes of others per rung, shape (rungs,): bid 0 and ask 10,000 where there is none.
+
+    Counts rest at the best price, depths within five cents of it.
+    """
 
     bid_price_e4: Prices
     ask_price_e4: Prices
+    bid_count_e2: Prices
+    ask_count_e2: Prices
     bid_depth_e2: Prices
     ask_depth_e2: Prices
 
@@ -75,27 +80,41 @@ class PricedLadder:
         """Return a snapshot's quotes with our own resting orders taken out.
 
         A snapshot holds the best price only: where all of it is ours, the best of others is
-        somewhere behind, and we assume one tick behind; so we never outbid ourselves.
+        somewhere behind, and we assume one tick behind; so we never outbid ourselves. What rests
+        there is unknown: we assume the whole depth.
         """
-        bids = np.array(snapshot.bid_price_e4, dtype=np.int64)
-        asks = np.array(snapshot.ask_price_e4, dtype=np.int64)
-        bids[np.array(snapshot.bid_count_e2) == 0] = 0
-        asks[np.array(snapshot.ask_count_e2) == 0] = PRICE_ONE_E4
+        columns = (
+            snapshot.bid_price_e4,
+            snapshot.ask_price_e4,
+            snapshot.bid_count_e2,
+            snapshot.ask_count_e2,
+            snapshot.bid_depth_e2,
+            snapshot.ask_depth_e2,
+        )
+        found = Books(*(np.array(column, dtype=np.int64) for column in columns))
+        found.bid_price_e4[found.bid_count_e2 == 0] = 0
+        found.ask_price_e4[found.ask_count_e2 == 0] = PRICE_ONE_E4
         for (ticker, side, price_e4), count_e2 in own_e2.items():
             rung = self.rung_of.get(ticker)
-            if rung is None:
-                continue
-            best_e4 = bids if side == "bid" else asks
-            shown_e2 = snapshot.bid_count_e2 if side == "bid" else snapshot.ask_count_e2
-            if best_e4[rung] == price_e4 and shown_e2[rung] <= count_e2:
-                behind = self.ticks.below if side == "bid" else self.ticks.above
-                best_e4[rung] = behind(best_e4[rung : rung + 1])[0]
-        return Books(
-            bids,
-            asks,
-            np.array(snapshot.bid_depth_e2, dtype=np.int64),
-            np.array(snapshot.ask_depth_e2, dtype=np.int64),
-        )
+            if rung is not None:
+                self._take_out(found, rung, side, price_e4, count_e2)
+        return found
+
+    def _take_out(self, books: Books, rung: int, side: Side, price_e4: int, count_e2: int) -> None:
+        """Take an order of ours out of the books that show it."""
+        is_bid = side == "bid"
+        best_e4 = books.bid_price_e4 if is_bid else books.ask_price_e4
+        counts_e2 = books.bid_count_e2 if is_bid else books.ask_count_e2
+        depths_e2 = books.bid_depth_e2 if is_bid else books.ask_depth_e2
+        if best_e4[rung] != price_e4:
+            return
+        depths_e2[rung] = max(int(depths_e2[rung]) - count_e2, 0)
+        if counts_e2[rung] > count_e2:
+            counts_e2[rung] -= count_e2
+            return
+        behind = self.ticks.below if is_bid else self.ticks.above
+        best_e4[rung] = behind(best_e4[rung : rung + 1])[0]
+        counts_e2[rung] = depths_e2[rung]
 
     def _fee_terms(self, now_ns: int) -> FeeTerms:
         definition = self.definition

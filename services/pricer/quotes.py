@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from libs.common.messages import Quote, Side
 from libs.domain.money import COUNT_ONE_E2, PRICE_ONE_E4
-from services.pricer.ev import ladder_value, slippage_e4
+from services.pricer.ev import ladder_value
+from services.pricer.fills import Fills, FillState
 from services.pricer.ladder import Books, PricedLadder
 
 Floats = NDArray[np.float64]
@@ -23,68 +24,74 @@ Prices = NDArray[np.int64]
 class QuotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a quote must earn and how many there may be; per contract, in micro-dollars.
 
-    The fill probabilities are placeholders for a fitted model: `alpha_ahead` for a quote that
-    is alone at the best price, `alpha_level` for one that joins it, halved by each tick behind;
-    below `alpha_min` a quote is not worth having.
+    A quote that fills more seldom than `fill_rate_min_per_min`, or whose EV its slippage eats, is
+    not worth having. A standing one moves when another is worth more by `requote_gain_share`.
     """
 
     ev_min_e6: int = 50_000
     ev_entry_margin_e6: int = 10_000
     ev_shrink: float = 0.9
-    requote_gain_e6: int = 3_000
+    requote_gain_share: float = 0.1
     alone_edge_e4: int = 1_000
     quote_count_e2: int = 1_000
     rungs_max: int = 2
     mode_reach: int = 1
     tails_allowed: bool = False
-    alpha_ahead: float = 0.30
-    alpha_level: float = 0.15
-    alpha_min: float = 0.05
+    fill_rate_min_per_min: float = 0.003
 
     def __post_init__(self) -> None:
         if not 0.0 < self.ev_shrink <= 1.0:
             raise ValueError(f"ev_shrink: expected above 0 to 1, got {self.ev_shrink}")
-        if not 0.0 <= self.alpha_level <= self.alpha_ahead <= 1.0:
-            raise ValueError("alpha_level, alpha_ahead: expected rising probabilities")
+        if min(self.requote_gain_share, self.fill_rate_min_per_min) < 0.0:
+            raise ValueError("requote_gain_share, fill_rate_min_per_min: expected 0 or more")
         if min(self.rungs_max, self.mode_reach, self.quote_count_e2) < 1:
             raise ValueError("rungs_max, mode_reach, quote_count_e2: expected at least 1")
 
 
 class Candidate(Struct, frozen=True):
-    """A quote with its rung and what it is expected to bring: fill probability times EV,
-    in micro-dollars.
+    """A quote with its rung, its fill rate, and what it is expected to bring.
+
+    `score` is fill probability times EV less slippage, in micro-dollars per contract.
     """
 
     rung: int
     quote: Quote
+    rate_per_min: float
     score: float
 
 
+class Moment(Struct, frozen=True, eq=False):
+    """What quotes are chosen from: one event's ladder, view, books, fill model and time left."""
+
+    ladder: PricedLadder
+    probabilities: Floats
+    books: Books
+    policy: QuotePolicy
+    fills: Fills
+    minutes_left: float
+
+
 def choose_quotes(
-    ladder: PricedLadder,
-    probabilities: Floats,
-    books: Books,
-    policy: QuotePolicy,
-    standing: Sequence[Quote] = (),
-    *,
-    may_change: bool = True,
+    moment: Moment, standing: Sequence[Quote] = (), *, may_change: bool = True
 ) -> tuple[Quote, ...]:
     """Return the quotes wanted now, in rung order; without `may_change` only keep or pull."""
-    kept = _kept(ladder, probabilities, books, policy, standing)
+    kept = _kept(moment, standing)
     if not may_change:
         return tuple(candidate.quote for candidate in kept)
+    policy, probabilities = moment.policy, moment.probabilities
     if policy.tails_allowed:
         rungs = range(len(probabilities))
     else:
-        rungs = ladder.mode_rungs(probabilities, policy.mode_reach)
+        rungs = moment.ladder.mode_rungs(probabilities, policy.mode_reach)
+    place = 1.0 + policy.requote_gain_share
     best: dict[int, tuple[float, Candidate]] = {
-        candidate.rung: (candidate.score + policy.requote_gain_e6, candidate)
+        candidate.rung: (candidate.score * place, candidate)
         for candidate in kept
-        if candidate.rung in rungs and candidate.quote.fill_probability >= policy.alpha_min
+        if candidate.rung in rungs and _worth_having(candidate, policy)
     }
-    for candidate in _fresh(ladder, probabilities, books, policy, rungs):
+    for candidate in _fresh(moment, rungs):
         rival = best.get(candidate.rung)
-        if candidate.quote.fill_probability < policy.alpha_min:
+        if not _worth_having(candidate, policy):
             continue
         if rival is None or candidate.score > rival[0]:
             best[candidate.rung] = (candidate.score, candidate)
@@ -93,26 +100,55 @@ def choose_quotes(
     return tuple(candidate.quote for candidate in chosen)
 
 
-def fill_probability(
-    policy: QuotePolicy, side: Side, price_e4: int, best_of_others_e4: int, tick_e4: int = 100
-) -> float:
-    """Return the placeholder chance of a fill, by how far the quote is from the best of others."""
-    behind_e4 = best_of_others_e4 - price_e4 if side == "bid" else price_e4 - best_of_others_e4
-    if behind_e4 < 0:
-        return policy.alpha_ahead
-    return float(policy.alpha_level * 0.5 ** (behind_e4 / tick_e4))
+def _worth_having(candidate: Candidate, policy: QuotePolicy) -> bool:
+    return candidate.score > 0.0 and candidate.rate_per_min >= policy.fill_rate_min_per_min
 
 
-def _fresh(
-    ladder: PricedLadder,
-    probabilities: Floats,
+def fill_state(
     books: Books,
-    policy: QuotePolicy,
-    rungs: range,
-) -> list[Candidate]:
+    rung: int,
+    side: Side,
+    price_e4: int,
+    count_e2: int,
+    probability: float,
+    minutes_left: float,
+) -> FillState:
+    """Return what the fill model looks at; the queue is the last place at our price.
+
+    Behind the best price the whole depth within five cents counts as before us.
+    """
+    is_bid = side == "bid"
+    best_e4 = int((books.bid_price_e4 if is_bid else books.ask_price_e4)[rung])
+    behind_e4 = best_e4 - price_e4 if is_bid else price_e4 - best_e4
+    if behind_e4 < 0:
+        ahead_e2 = 0
+    elif behind_e4 == 0:
+        ahead_e2 = int((books.bid_count_e2 if is_bid else books.ask_count_e2)[rung])
+    else:
+        ahead_e2 = int((books.bid_depth_e2 if is_bid else books.ask_depth_e2)[rung])
+    edge_e4 = probability * PRICE_ONE_E4 - price_e4
+    return FillState(
+        side=side,
+        behind_e4=behind_e4,
+        ahead_e2=ahead_e2,
+        count_e2=count_e2,
+        edge_e4=edge_e4 if is_bid else -edge_e4,
+        minutes_left=minutes_left,
+    )
+
+
+def participation(books: Books, rung: int, side: Side, count_e2: int) -> float:
+    """Return our share of the depth that an order joins, itself included."""
+    depth_e2 = int((books.bid_depth_e2 if side == "bid" else books.ask_depth_e2)[rung])
+    return count_e2 / (count_e2 + depth_e2)
+
+
+def _fresh(moment: Moment, rungs: range) -> list[Candidate]:
     """Return the best new bid and ask of each rung that earn the entry EV."""
+    ladder, books, policy = moment.ladder, moment.books, moment.policy
     part = slice(rungs.start, rungs.stop)
-    fair_e4 = probabilities[part] * PRICE_ONE_E4
+    probabilities = moment.probabilities[part]
+    fair_e4 = probabilities * PRICE_ONE_E4
     ticks = ladder.ticks
     nearest_e4 = ticks.at_or_below(fair_e4)
     entry_e6 = policy.ev_min_e6 + policy.ev_entry_margin_e6
@@ -132,31 +168,22 @@ def _fresh(
     ask_e4 = np.maximum(
         np.maximum(better_ask_e4, ticks.at_or_above(fair_e4 + need_e4)), ticks.above(bids_e4)
     )
-    value = ladder_value(probabilities[part], bid_e4, ask_e4, ladder.fees, policy.ev_shrink)
+    value = ladder_value(probabilities, bid_e4, ask_e4, ladder.fees, policy.ev_shrink)
     found: list[Candidate] = []
     for place, rung in enumerate(rungs):
         if bid_e4[place] > 0 and value.bid_e6[place] >= entry_e6:
-            found.append(
-                _candidate(ladder, probabilities, books, policy, rung, "bid", bid_e4[place])
-            )
+            found.append(_candidate(moment, rung, "bid", bid_e4[place]))
         if ask_e4[place] < PRICE_ONE_E4 and value.ask_e6[place] >= entry_e6:
-            found.append(
-                _candidate(ladder, probabilities, books, policy, rung, "ask", ask_e4[place])
-            )
+            found.append(_candidate(moment, rung, "ask", ask_e4[place]))
     return found
 
 
-def _kept(
-    ladder: PricedLadder,
-    probabilities: Floats,
-    books: Books,
-    policy: QuotePolicy,
-    standing: Sequence[Quote],
-) -> list[Candidate]:
+def _kept(moment: Moment, standing: Sequence[Quote]) -> list[Candidate]:
     """Return the standing quotes that still earn the minimum and cross nobody."""
+    books = moment.books
     kept: list[Candidate] = []
     for quote in standing:
-        rung = ladder.rung_of.get(quote.ticker)
+        rung = moment.ladder.rung_of.get(quote.ticker)
         if rung is None:
             continue
         crossing = (
@@ -164,43 +191,31 @@ def _kept(
             if quote.side == "bid"
             else quote.price_e4 <= books.bid_price_e4[rung]
         )
-        candidate = _candidate(
-            ladder, probabilities, books, policy, rung, quote.side, quote.price_e4
-        )
-        if not crossing and candidate.quote.ev_per_contract_e6 >= policy.ev_min_e6:
+        candidate = _candidate(moment, rung, quote.side, quote.price_e4)
+        if not crossing and candidate.quote.ev_per_contract_e6 >= moment.policy.ev_min_e6:
             kept.append(candidate)
     return kept
 
 
-def _candidate(
-    ladder: PricedLadder,
-    probabilities: Floats,
-    books: Books,
-    policy: QuotePolicy,
-    rung: int,
-    side: Side,
-    price_e4: int,
-) -> Candidate:
+def _candidate(moment: Moment, rung: int, side: Side, price_e4: int) -> Candidate:
     price_e4 = int(price_e4)
-    probability = float(probabilities[rung])
-    edge_e4 = probability * PRICE_ONE_E4 - price_e4
-    edge_e4 = edge_e4 if side == "bid" else -edge_e4
-    fee_e6 = int(ladder.fees.by_price_e6[price_e4])
-    ev_e6 = round(edge_e4 * policy.ev_shrink * COUNT_ONE_E2) - fee_e6
-    is_bid = side == "bid"
-    best_e4 = int((books.bid_price_e4 if is_bid else books.ask_price_e4)[rung])
-    depth_e2 = int((books.bid_depth_e2 if is_bid else books.ask_depth_e2)[rung])
-    alpha = fill_probability(policy, side, price_e4, best_e4)
-    share = policy.quote_count_e2 / (policy.quote_count_e2 + depth_e2)
-    slippage_e6 = round(slippage_e4(share) * COUNT_ONE_E2)
+    policy, books, fills = moment.policy, moment.books, moment.fills
+    probability = float(moment.probabilities[rung])
+    count_e2 = policy.quote_count_e2
+    state = fill_state(books, rung, side, price_e4, count_e2, probability, moment.minutes_left)
+    fee_e6 = int(moment.ladder.fees.by_price_e6[price_e4])
+    ev_e6 = round(state.edge_e4 * policy.ev_shrink * COUNT_ONE_E2) - fee_e6
+    alpha = fills.probability(state)
+    share = participation(books, rung, side, count_e2)
+    slippage_e6 = round(fills.slippage_e4(share) * COUNT_ONE_E2)
     quote = Quote(
-        ticker=ladder.definition.tickers[rung],
+        ticker=moment.ladder.definition.tickers[rung],
         side=side,
         price_e4=price_e4,
-        count_e2=policy.quote_count_e2,
+        count_e2=count_e2,
         probability=min(max(probability, 0.0), 1.0),
         ev_per_contract_e6=ev_e6,
         fill_probability=alpha,
         slippage_e6=slippage_e6,
     )
-    return Candidate(rung, quote, alpha * (ev_e6 - slippage_e6))
+    return Candidate(rung, quote, fills.rate_per_min(state), alpha * (ev_e6 - slippage_e6))

@@ -47,7 +47,7 @@ IMPATIENT: dict[str, dict[str, Any]] = {
         "policy": {
             "min_rest_s": 0.02,
             "books_settle_s": 0.0001,
-            "quotes": {"requote_gain_e6": 0, "ev_entry_margin_e6": 0},
+            "quotes": {"requote_gain_share": 0.0, "ev_entry_margin_e6": 0},
         }
     }
 }

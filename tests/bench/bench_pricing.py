@@ -26,10 +26,11 @@ from libs.domain.fees import schedule_at  # noqa: E402
 from libs.domain.market_implied import implied_survival  # noqa: E402
 from services.pricer.artifacts import load_calibration  # noqa: E402
 from services.pricer.ev import ladder_value  # noqa: E402
+from services.pricer.fills import Fills  # noqa: E402
 from services.pricer.ladder import Books, PricedLadder  # noqa: E402
 from services.pricer.models import mixture  # noqa: E402
 from services.pricer.models.contract import Belief, IndexInputs, target_of  # noqa: E402
-from services.pricer.quotes import QuotePolicy, choose_quotes  # noqa: E402
+from services.pricer.quotes import Moment, QuotePolicy, choose_quotes  # noqa: E402
 from tests.bench.command import parser_of, show  # noqa: E402
 
 EVENT = "KXINXU-24AUG05H1200"
@@ -95,10 +96,9 @@ def measure(rungs: int, rounds: int) -> dict[str, dict[str, float]]:
     books = Books(
         ladder.ticks.at_or_below(fair * 10_000 - 1_400),
         ladder.ticks.at_or_above(fair * 10_000 + 1_400),
-        np.full(rungs, 10_000),
-        np.full(rungs, 10_000),
+        *(np.full(rungs, 10_000) for _ in range(4)),
     )
-    policy = QuotePolicy()
+    moment = Moment(ladder, fair, books, QuotePolicy(), Fills(), minutes_left=10.0)
 
     def price(index: int) -> None:
         probabilities = ladder.edges.probabilities(forecast(index).cdf)
@@ -109,9 +109,7 @@ def measure(rungs: int, rounds: int) -> dict[str, dict[str, float]]:
         f"price_{rungs}_rival_scipy_per_rung": timed(
             lambda index: rival_price(ladder, books, index), max(rounds // 100, 20)
         ),
-        f"choose_quotes_{rungs}": timed(
-            lambda _: choose_quotes(ladder, fair, books, policy), max(rounds // 5, 20)
-        ),
+        f"choose_quotes_{rungs}": timed(lambda _: choose_quotes(moment), max(rounds // 5, 20)),
     }
 
 

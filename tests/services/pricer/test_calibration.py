@@ -52,7 +52,7 @@ def test_a_changed_file_is_refused_in_one_line(tmp_path, change, complaint):
 def test_other_bytes_are_refused(tmp_path, content):
     path = tmp_path / "INXU.json"
     path.write_bytes(content)
-    with pytest.raises(CalibrationError, match=r"expected an index\.2"):
+    with pytest.raises(CalibrationError, match=r"expected index\.2"):
         load_calibration(path, "INXU")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.domain.fees import runbook_schedule
-from services.pricer.ev import FeeTerms, expected_value_e6, ladder_value, slippage_e4
+from services.pricer.ev import FeeTerms, expected_value_e6, ladder_value
 
 CENTS = np.arange(100, 10_000, 100)
 
@@ -25,14 +25,6 @@ def test_golden_rows(series, role, side, p, price_e4, contracts, dollars):
     fee_e6 = runbook_schedule(series).trade_fee_e6(role, price_e4, contracts * 100)
     found = expected_value_e6(p, side, price_e4, contracts * 100, fee_e6)
     assert found == round(dollars * 1_000_000)
-
-
-@pytest.mark.parametrize(
-    ("participation", "dollars"),
-    [(0, 0), (0.25, 0.00125), (0.5, 0.0025), (0.75, 0.00375), (1, 0.005), (2, 0.005)],
-)
-def test_the_slippage_curve(participation, dollars):
-    assert slippage_e4(participation) / 10_000 == pytest.approx(dollars)
 
 
 @given(

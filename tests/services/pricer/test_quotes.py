@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.messages import PriceRange, Quote
+from services.pricer.fills import Coefficients, Fills, SeriesFills
 from services.pricer.ladder import LadderRefused, PricedLadder
-from services.pricer.quotes import QuotePolicy, choose_quotes, fill_probability
+from services.pricer.quotes import Moment, QuotePolicy, choose_quotes, fill_state, participation
 from services.pricer.ticks import TickGrid
 from tests.services.pricer.builders import (
     EVENT,
@@ -22,14 +23,16 @@ LADDER = PricedLadder(definition(), OPEN)
 # Level 5220, σ 10: survival at 5200 … 5240.
 FAIR = np.array([0.977, 0.841, 0.500, 0.159, 0.023])
 POLICY = QuotePolicy()
+FILLS = Fills()
 
 
 def books(bids=(8000, 6500, 3500, 1000, 200), asks=(9900, 9000, 6500, 3500, 1500), own=None):
     return LADDER.books_of_others(snapshot(OPEN, bids, asks), own or {})
 
 
-def choose(fair=FAIR, found=None, standing=(), policy=POLICY, **options):
-    return choose_quotes(LADDER, fair, found or books(), policy, standing, **options)
+def choose(fair=FAIR, found=None, standing=(), policy=POLICY, fills=FILLS, **options):
+    moment = Moment(LADDER, fair, found or books(), policy, fills, minutes_left=15.0)
+    return choose_quotes(moment, standing, **options)
 
 
 def brief(quotes) -> list[tuple[str, str, int]]:
@@ -79,7 +82,8 @@ def test_tails_need_permission():
 
 def test_own_orders_are_not_outbid():
     own = {(TICKERS[2], "bid", 3600): 1000}
-    shown = snapshot(OPEN, bids=(8000, 6500, 3600, 1000, 200), count=1000)
+    bids, depths = (8000, 6500, 3600, 1000, 200), (2000,) * 5
+    shown = snapshot(OPEN, bids=bids, count=1000, bid_depth_e2=depths)
     found = LADDER.books_of_others(shown, own)
     assert found.bid_price_e4[2] == 3500
     assert brief(choose(found=found))[1] == (TICKERS[2], "bid", 3600)
@@ -129,17 +133,57 @@ def test_a_quote_that_would_cross_is_pulled():
 
 
 @pytest.mark.parametrize(
-    ("side", "price_e4", "best_e4", "alpha"),
+    ("side", "price_e4", "behind_e4", "ahead_e2"),
     [
-        ("bid", 3600, 3500, 0.30),
-        ("bid", 3500, 3500, 0.15),
-        ("bid", 3400, 3500, 0.075),
-        ("ask", 6400, 6500, 0.30),
-        ("ask", 6600, 6500, 0.075),
+        ("bid", 3600, -100, 0),
+        ("bid", 3500, 0, 10_000),
+        ("bid", 3300, 200, 25_000),
+        ("ask", 6400, -100, 0),
+        ("ask", 6500, 0, 10_000),
+        ("ask", 6700, 200, 25_000),
     ],
 )
-def test_the_placeholder_fill_probability(side, price_e4, best_e4, alpha):
-    assert fill_probability(POLICY, side, price_e4, best_e4) == pytest.approx(alpha)
+def test_the_queue_is_what_rests_at_our_price_and_behind_it_all_of_the_depth(
+    side, price_e4, behind_e4, ahead_e2
+):
+    deep = snapshot(OPEN, bid_depth_e2=(25_000,) * 5, ask_depth_e2=(25_000,) * 5)
+    found = LADDER.books_of_others(deep, {})
+    state = fill_state(found, 2, side, price_e4, 1000, 0.5, 10.0)
+    assert (state.behind_e4, state.ahead_e2) == (behind_e4, ahead_e2)
+    assert state.edge_e4 == (5000 - price_e4 if side == "bid" else price_e4 - 5000)
+
+
+def test_our_own_orders_are_neither_before_us_nor_depth_of_others():
+    own = {(TICKERS[2], "bid", 3500): 1000}
+    found = LADDER.books_of_others(snapshot(OPEN), own)
+    assert fill_state(found, 2, "bid", 3500, 1000, 0.5, 10.0).ahead_e2 == 9_000
+    assert participation(found, 2, "bid", 1000) == 0.1  # 10 of 90 others' and ours
+
+
+def test_a_quote_whose_slippage_eats_its_ev_is_not_made():
+    """The best of the four earns 16.3 cents: with 17 of adverse selection none is left."""
+    assert choose(fills=Fills(series=SeriesFills(adverse_e4=1600.0))) != ()
+    assert choose(fills=Fills(series=SeriesFills(adverse_e4=1700.0))) == ()
+
+
+def test_what_fills_more_often_comes_first():
+    """At 5220 bid and ask are worth the same; asks that fill twice as often win."""
+    fills = Fills(coefficients=Coefficients(ask=0.7))
+    assert (TICKERS[2], "ask", 6400) in brief(choose(fills=fills))
+
+
+def test_what_hardly_ever_fills_is_not_made():
+    assert choose(policy=QuotePolicy(fill_rate_min_per_min=10.0)) == ()
+
+
+def test_a_quote_says_its_fill_probability_and_slippage():
+    fills = Fills(series=SeriesFills(adverse_e4=200.0))
+    found = books()
+    (first, *_) = choose(found=found, fills=fills)
+    state = fill_state(found, 1, "bid", 6600, 1000, 0.841, 15.0)
+    assert first.fill_probability == fills.probability(state)
+    share = 1000 / (1000 + 10_000)
+    assert first.slippage_e6 == round(100 * (200 + 50 * share))
 
 
 def test_quotes_that_rise_where_survival_must_fall_are_counted():

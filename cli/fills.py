@@ -1,0 +1,95 @@
+"""`alpha fit fills` and `alpha score fills`: how likely our orders fill, and is that so."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli import research
+
+fit = typer.Typer(help="Fit a model on what runs recorded.", no_args_is_help=True)
+
+Ledgers = Annotated[
+    list[Path], typer.Option(help="Directory of a run, or of its ledger; may be repeated.")
+]
+
+
+@fit.command("fills")
+def fit_fills(
+    ledger: Ledgers, out: Annotated[Path, typer.Option(help="Where the artifact goes.")]
+) -> None:
+    """Fit fill probability and slippage on the orders and fills of runs that have ended.
+
+    Exit code 0: written. 2: ledgers or arguments that can't be used, named.
+    """
+    from lab.fills.fit import FitError
+    from lab.fills.fit import fit as fitted
+    from lab.index.calibrate import write
+    from libs.common.config import ConfigError
+
+    seen = _seen(ledger)
+    try:
+        model = fitted(seen, time.time_ns())
+    except FitError as error:
+        raise ConfigError(str(error)) from None
+    write(model, out)
+    console = Console()
+    console.print(f"{out}: {model.id}, {model.provenance}, {_counted(model.counts)}")
+    for name, row in model.series.items():
+        console.print(
+            f"{name}: {row.orders} orders, {row.orders_without_fill} without a fill, "
+            f"{row.fills} fills; pulled {row.pull_per_min:.1f} times a minute, "
+            f"adverse {row.adverse_e4 / 100:.1f} cents"
+        )
+    for what in model.not_estimated or ("nothing",):
+        console.print(f"not estimated: {what}")
+
+
+@research.score.command("fills")
+def score_fills(
+    ledger: Ledgers,
+    out: Annotated[Path, typer.Option("--json", help="Where the results go.")],
+    model: Annotated[
+        Path | None, typer.Option(help="The artifact; the defaults without one.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Where the page of it goes.")] = None,
+) -> None:
+    """Compare a fill model with what the exchange did to the orders of runs that have ended.
+
+    Exit code 0: compared. 2: ledgers or arguments that can't be used, named.
+    """
+    from lab.fills.score import compare, markdown
+    from libs.common.config import ConfigError
+    from services.pricer.artifacts import load_fills
+    from services.pricer.calibration import CalibrationError
+    from services.pricer.fills import FillModel
+
+    try:
+        fills = load_fills(model) if model is not None else FillModel()
+    except CalibrationError as error:
+        raise ConfigError(str(error)) from None
+    found = compare(fills, _seen(ledger))
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    page = markdown(found)
+    if report is not None:
+        report.write_text(page, encoding="utf-8")
+    print(page, end="")
+
+
+def _seen(paths: Sequence[Path]) -> Any:
+    from lab.fills.fit import joined
+    from lab.fills.ledger import LedgerUnreadable, observe
+    from libs.common.config import ConfigError
+
+    try:
+        return joined([observe(path) for path in paths])
+    except LedgerUnreadable as error:
+        raise ConfigError(str(error)) from None
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{what} {count}" for what, count in counts.items())

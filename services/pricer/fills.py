@@ -1,0 +1,160 @@
+"""How likely an order is to fill, and what its fills cost beyond their price. Pure.
+
+Each resting contract is filled at a rate per minute that is log-linear in what is known of it:
+where it stands to the touch, the queue before it, its size, its edge, its side, the time left. Fill
+times are survival times (Lo, MacKinlay and Zhang 2002), and a rate that falls exponentially with
+the distance from fair value is the usual form (Avellaneda and Stoikov 2008). We pull most orders
+long before they expire: `pull_per_min` is the rate of that, and α is the share that fills first.
+"""
+
+from math import exp, isfinite, log, log1p
+from typing import Literal
+
+from msgspec import Struct
+
+from libs.common.messages import Provenance, Side
+from libs.domain.money import COUNT_ONE_E2
+from services.pricer.calibration import CalibrationError
+
+CENT_E4 = 100
+BEHIND_CENTS_MAX = 3.0
+EDGE_CENTS_MAX = 40.0
+EDGE_CENTS_USUAL = 10.0
+MINUTES_USUAL = 7.5
+MINUTES_MIN, MINUTES_MAX = 1.0 / 30.0, 60.0
+SLIPPAGE_FULL_E4 = 50.0
+"""Half a cent when our order is all of the depth it joins (the curve of domain.md §8)."""
+
+
+class FillState(Struct, frozen=True, kw_only=True):
+    """What is known of an order when it is to rest, or rests.
+
+    `behind_e4` is the distance to the best price of others, below 0 when ours is better;
+    `ahead_e2` the count before it at its price; `edge_e4` what a fill earns if fair value is right.
+    """
+
+    side: Side
+    behind_e4: int
+    ahead_e2: int
+    count_e2: int
+    edge_e4: float
+    minutes_left: float
+
+
+class Coefficients(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each covariate adds to the log of the rate.
+
+    An order that is best alone, of one contract, on the bid, with an edge of ten cents and 7.5
+    minutes to go, has the rate of its series. The defaults hold until fills say otherwise: rates of
+    0.30 and 0.15 fills per quarter of an hour ahead and level, halved by each cent behind.
+    """
+
+    joins: float = -0.8
+    behind_cents: float = -0.7
+    queue: float = -0.1
+    size: float = 0.0
+    edge_cents: float = -0.05
+    time: float = 0.0
+    ask: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(isfinite(getattr(self, name)) for name in self.__struct_fields__):
+            raise CalibrationError("coefficients: expected finite numbers")
+
+
+def covariates(state: FillState) -> tuple[float, ...]:
+    """Return the covariates in the order of `Coefficients`."""
+    behind = state.behind_e4 / CENT_E4
+    minutes = min(max(state.minutes_left, MINUTES_MIN), MINUTES_MAX)
+    return (
+        1.0 if behind >= 0.0 else 0.0,
+        min(max(behind, 0.0), BEHIND_CENTS_MAX),
+        log1p(max(state.ahead_e2, 0) / COUNT_ONE_E2),
+        log(max(state.count_e2, 1) / COUNT_ONE_E2),
+        min(max(state.edge_e4 / CENT_E4, 0.0), EDGE_CENTS_MAX) - EDGE_CENTS_USUAL,
+        log(minutes / MINUTES_USUAL),
+        1.0 if state.side == "ask" else 0.0,
+    )
+
+
+class SeriesFills(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One series: its rates, its slippage in $0.0001, and how much it was fitted on.
+
+    Slippage is what fair value moves against us between the quote and half a minute after its
+    fill: `adverse_e4` for any fill, and up to `slippage_full_e4` by our share of the depth.
+    """
+
+    log_rate: float = -3.7
+    pull_per_min: float = 1.0
+    adverse_e4: float = 0.0
+    slippage_full_e4: float = SLIPPAGE_FULL_E4
+    orders: int = 0
+    orders_without_fill: int = 0
+    fills: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = (self.log_rate, self.pull_per_min, self.adverse_e4, self.slippage_full_e4)
+        if not all(map(isfinite, numbers)):
+            raise CalibrationError("series: expected finite numbers")
+        if min(numbers[1:]) < 0.0:
+            raise CalibrationError("pull_per_min, adverse_e4, slippage: expected 0 or more")
+
+
+class Fills(Struct, frozen=True):
+    """The fill model of one series, ready to ask."""
+
+    coefficients: Coefficients = Coefficients()
+    series: SeriesFills = SeriesFills()
+
+    def rate_per_min(self, state: FillState) -> float:
+        """Return how much of what rests is filled in a minute."""
+        found = self.series.log_rate
+        for name, value in zip(Coefficients.__struct_fields__, covariates(state), strict=True):
+            found += getattr(self.coefficients, name) * value
+        return exp(min(found, 10.0))
+
+    def if_kept(self, state: FillState) -> float:
+        """Return the share filled by expiry of an order that is left alone."""
+        return 1.0 - exp(-self.rate_per_min(state) * max(state.minutes_left, 0.0))
+
+    def probability(self, state: FillState) -> float:
+        """Return α: the share filled before the order is pulled or expires."""
+        rate, pull = self.rate_per_min(state), self.series.pull_per_min
+        ends = rate + pull
+        return rate / ends * (1.0 - exp(-ends * max(state.minutes_left, 0.0)))
+
+    def slippage_e4(self, participation: float) -> float:
+        """Return the expected slippage: linear in our share of the depth, then flat."""
+        share = min(max(participation, 0.0), 1.0)
+        return self.series.adverse_e4 + self.series.slippage_full_e4 * share
+
+
+class FillModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fill models of all series with where they come from; a series not named has `default`.
+
+    `provenance` is the least real of what it was fitted on: simulated fills say how the simulator
+    fills. `runs` names what it was fitted on by content, `default` is what all have in common.
+    """
+
+    schema: Literal["fills.1"] = "fills.1"
+    fitted_ns: int = 0
+    window_start: str = ""
+    window_end: str = ""
+    provenance: Provenance | Literal["default"] = "default"
+    runs: tuple[str, ...] = ()
+    coefficients: Coefficients = Coefficients()
+    default: SeriesFills = SeriesFills()
+    series: dict[str, SeriesFills] = {}
+    counts: dict[str, int] = {}
+    metrics: dict[str, float] = {}
+    not_estimated: tuple[str, ...] = ()
+    sha256: str = ""
+
+    def of_series(self, series_ticker: str) -> Fills:
+        """Return the model of a series."""
+        return Fills(self.coefficients, self.series.get(series_ticker, self.default))
+
+    @property
+    def id(self) -> str:
+        """Return its name in logs and reports."""
+        return f"fills-{self.sha256[:12]}" if self.sha256 else "fills-default"
