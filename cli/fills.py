@@ -43,7 +43,7 @@ def fit_fills(
         console.print(
             f"{name}: {row.orders} orders, {row.orders_without_fill} without a fill, "
             f"{row.fills} fills; pulled {row.pull_per_min:.1f} times a minute, "
-            f"adverse {row.adverse_e4 / 100:.1f} cents"
+            f"adverse {row.adverse_cents:.1f} cents"
         )
     for what in model.not_estimated or ("nothing",):
         console.print(f"not estimated: {what}")

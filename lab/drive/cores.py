@@ -9,9 +9,10 @@ from libs.common.topology import SERVICES, Service
 from services.broker.core import BrokerCore
 from services.broker.events import EpochTaken, KillSwitchChanged, RecoveryDone
 from services.feeds.core import FeedsCore
-from services.pricer.artifacts import load_calibration
+from services.pricer.artifacts import load_calibration, load_fills
 from services.pricer.calibration import Calibration
 from services.pricer.core import PricerCore
+from services.pricer.fills import FillModel
 from services.reporting.core import ReportingCore
 from services.reporting.events import Recovered
 from services.risk.core import RiskCore
@@ -19,10 +20,13 @@ from services.risk.events import KillSwitchRead
 
 
 def live_cores(config: DriveConfig, calibrations: dict[str, Calibration]) -> dict[Service, Core]:
-    """Return a new core of every service but monitors, which decides nothing about trading."""
+    """Return a new core of every service but monitors, which decides nothing about trading.
+
+    Raises CalibrationError for a fill model that can't be used.
+    """
     return {
         Service.FEEDS: FeedsCore(config.feeds),
-        Service.PRICER: PricerCore(config.pricer.policy, calibrations),
+        Service.PRICER: PricerCore(config.pricer.policy, calibrations, fill_model(config)),
         Service.RISK: RiskCore(config.risk.policy, config.risk.mode),
         Service.BROKER: BrokerCore(config.broker.policy, live_only=False),
         Service.REPORTING: ReportingCore(Service.REPORTING, config.reporting.settlement),
@@ -35,6 +39,12 @@ def load_calibrations(config: DriveConfig, path: str | None = None) -> dict[str,
         family: load_calibration(from_root(path or found), family)
         for family, found in config.pricer.calibrations.items()
     }
+
+
+def fill_model(config: DriveConfig) -> FillModel:
+    """Read the pricer's fill model, or return the defaults. Raises CalibrationError."""
+    path = config.pricer.fills
+    return load_fills(from_root(path)) if path else FillModel()
 
 
 class Upkeep:

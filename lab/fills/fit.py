@@ -177,19 +177,19 @@ def _series(seen: Seen, name: str | None, log_rate: float, common: SeriesFills) 
     return SeriesFills(
         log_rate=round(log_rate, 6),
         pull_per_min=round(pull, 6),
-        adverse_e4=round(_adverse_e4(markouts, common.adverse_e4), 3),
+        adverse_cents=round(_adverse_cents(markouts, common.adverse_cents), 4),
         orders=len(orders),
         orders_without_fill=sum(row.share == 0.0 for row in orders),
         fills=len(markouts),
     )
 
 
-def _adverse_e4(markouts: Iterable[Markout], prior_e4: float) -> float:
-    total, weight = SLIPPAGE_CONTRACTS * prior_e4, SLIPPAGE_CONTRACTS
+def _adverse_cents(markouts: Iterable[Markout], prior_cents: float) -> float:
+    total, weight = SLIPPAGE_CONTRACTS * prior_cents, SLIPPAGE_CONTRACTS
     for row in markouts:
         contracts = row.count_e2 / COUNT_ONE_E2
-        curve_e4 = Fills().slippage_e4(row.participation)
-        total += contracts * (row.adverse_e4 - curve_e4)
+        curve_cents = Fills().slippage_cents(row.participation)
+        total += contracts * (row.adverse_cents - curve_cents)
         weight += contracts
     return max(total / weight, 0.0)
 

@@ -22,7 +22,6 @@ from libs.common.messages import (
 )
 from libs.common.own_orders import OwnOrders
 from libs.domain.eastern import NS_PER_MINUTE, NS_PER_S
-from libs.domain.money import PRICE_ONE_E4
 from services.pricer.fills import FillState
 from services.pricer.ladder import LadderRefused, PricedLadder
 from services.pricer.quotes import fill_state, participation
@@ -66,13 +65,13 @@ class OrderRow(Struct, frozen=True):
 
 
 class Markout(Struct, frozen=True):
-    """What fair value moved against us from the quote to after its fill, in $0.0001."""
+    """What fair value moved against us from the quote to after its fill, in cents."""
 
     series: str
     event: str
     count_e2: int
     participation: float
-    adverse_e4: float
+    adverse_cents: float
 
 
 class Observations(Struct, frozen=True):
@@ -325,8 +324,8 @@ class Observer:
             if fair is None or rung is None or fair.ts_event_ns <= fill.ts_event_ns:
                 self.problems["fills without a later fair value"] += 1
                 continue
-            moved_e4 = (fair.probabilities[rung] - probability) * PRICE_ONE_E4
-            adverse_e4 = -moved_e4 if fill.side == "bid" else moved_e4
+            moved = 100.0 * (fair.probabilities[rung] - probability)
+            adverse_cents = -moved if fill.side == "bid" else moved
             series, name = event.definition.series_ticker, event.definition.event_ticker
-            self.markouts.append(Markout(series, name, fill.count_e2, share, adverse_e4))
+            self.markouts.append(Markout(series, name, fill.count_e2, share, adverse_cents))
         event.waiting = kept

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 BUCKETS: dict[str, tuple[Callable[[FillState], float], tuple[float, ...]]] = {
     "cents behind the best": (lambda state: state.behind_e4 / 100.0, (-0.5, 0.5, 1.5, 3.5)),
     "contracts before us": (lambda state: state.ahead_e2 / COUNT_ONE_E2, (0.5, 10.5, 100.5)),
-    "edge in cents": (lambda state: state.edge_e4 / 100.0, (10.0, 15.0, 20.0, 30.0)),
+    "edge in cents": (lambda state: state.edge_cents, (10.0, 15.0, 20.0, 30.0)),
     "minutes left": (lambda state: state.minutes_left, (1.0, 5.0, 10.0)),
     "contracts of ours": (lambda state: state.count_e2 / COUNT_ONE_E2, (1.5, 10.5)),
     "ask": (lambda state: float(state.side == "ask"), (0.5,)),
@@ -168,8 +168,8 @@ def _slippage(model: FillModel, markouts: Sequence[Markout]) -> list[dict[str, A
         mine = [row for row in markouts if row.series == name]
         fills = model.of_series(name)
         weight = np.array([row.count_e2 / COUNT_ONE_E2 for row in mine])
-        moved = np.array([row.adverse_e4 / 100.0 for row in mine])
-        said = np.array([fills.slippage_e4(row.participation) / 100.0 for row in mine])
+        moved = np.array([row.adverse_cents for row in mine])
+        said = np.array([fills.slippage_cents(row.participation) for row in mine])
         centre = float(weight @ moved / weight.sum())
         error = float(np.sqrt(weight**2 @ (moved - centre) ** 2) / weight.sum())
         found.append(

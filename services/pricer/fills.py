@@ -22,7 +22,7 @@ EDGE_CENTS_MAX = 40.0
 EDGE_CENTS_USUAL = 10.0
 MINUTES_USUAL = 7.5
 MINUTES_MIN, MINUTES_MAX = 1.0 / 30.0, 60.0
-SLIPPAGE_FULL_E4 = 50.0
+SLIPPAGE_FULL_CENTS = 0.5
 """Half a cent when our order is all of the depth it joins (the curve of domain.md §8)."""
 
 
@@ -30,14 +30,15 @@ class FillState(Struct, frozen=True, kw_only=True):
     """What is known of an order when it is to rest, or rests.
 
     `behind_e4` is the distance to the best price of others, below 0 when ours is better;
-    `ahead_e2` the count before it at its price; `edge_e4` what a fill earns if fair value is right.
+    `ahead_e2` the count before it at its price; `edge_cents` what a fill earns if fair value is
+    right.
     """
 
     side: Side
     behind_e4: int
     ahead_e2: int
     count_e2: int
-    edge_e4: float
+    edge_cents: float
     minutes_left: float
 
 
@@ -71,33 +72,33 @@ def covariates(state: FillState) -> tuple[float, ...]:
         min(max(behind, 0.0), BEHIND_CENTS_MAX),
         log1p(max(state.ahead_e2, 0) / COUNT_ONE_E2),
         log(max(state.count_e2, 1) / COUNT_ONE_E2),
-        min(max(state.edge_e4 / CENT_E4, 0.0), EDGE_CENTS_MAX) - EDGE_CENTS_USUAL,
+        min(max(state.edge_cents, 0.0), EDGE_CENTS_MAX) - EDGE_CENTS_USUAL,
         log(minutes / MINUTES_USUAL),
         1.0 if state.side == "ask" else 0.0,
     )
 
 
 class SeriesFills(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One series: its rates, its slippage in $0.0001, and how much it was fitted on.
+    """One series: its rates, its slippage, and how much it was fitted on.
 
     Slippage is what fair value moves against us between the quote and half a minute after its
-    fill: `adverse_e4` for any fill, and up to `slippage_full_e4` by our share of the depth.
+    fill: `adverse_cents` for any fill, and up to `slippage_full_cents` by our share of the depth.
     """
 
     log_rate: float = -3.7
     pull_per_min: float = 1.0
-    adverse_e4: float = 0.0
-    slippage_full_e4: float = SLIPPAGE_FULL_E4
+    adverse_cents: float = 0.0
+    slippage_full_cents: float = SLIPPAGE_FULL_CENTS
     orders: int = 0
     orders_without_fill: int = 0
     fills: int = 0
 
     def __post_init__(self) -> None:
-        numbers = (self.log_rate, self.pull_per_min, self.adverse_e4, self.slippage_full_e4)
+        numbers = (self.log_rate, self.pull_per_min, self.adverse_cents, self.slippage_full_cents)
         if not all(map(isfinite, numbers)):
             raise CalibrationError("series: expected finite numbers")
         if min(numbers[1:]) < 0.0:
-            raise CalibrationError("pull_per_min, adverse_e4, slippage: expected 0 or more")
+            raise CalibrationError("pull_per_min, adverse, slippage: expected 0 or more")
 
 
 class Fills(Struct, frozen=True):
@@ -123,10 +124,10 @@ class Fills(Struct, frozen=True):
         ends = rate + pull
         return rate / ends * (1.0 - exp(-ends * max(state.minutes_left, 0.0)))
 
-    def slippage_e4(self, participation: float) -> float:
+    def slippage_cents(self, participation: float) -> float:
         """Return the expected slippage: linear in our share of the depth, then flat."""
         share = min(max(participation, 0.0), 1.0)
-        return self.series.adverse_e4 + self.series.slippage_full_e4 * share
+        return self.series.adverse_cents + self.series.slippage_full_cents * share
 
 
 class FillModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

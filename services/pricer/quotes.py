@@ -17,6 +17,8 @@ from services.pricer.ev import ladder_value
 from services.pricer.fills import Fills, FillState
 from services.pricer.ladder import Books, PricedLadder
 
+CENT_E6 = 10_000
+
 Floats = NDArray[np.float64]
 Prices = NDArray[np.int64]
 
@@ -126,13 +128,13 @@ def fill_state(
         ahead_e2 = int((books.bid_count_e2 if is_bid else books.ask_count_e2)[rung])
     else:
         ahead_e2 = int((books.bid_depth_e2 if is_bid else books.ask_depth_e2)[rung])
-    edge_e4 = probability * PRICE_ONE_E4 - price_e4
+    edge = probability - price_e4 / PRICE_ONE_E4
     return FillState(
         side=side,
         behind_e4=behind_e4,
         ahead_e2=ahead_e2,
         count_e2=count_e2,
-        edge_e4=edge_e4 if is_bid else -edge_e4,
+        edge_cents=100.0 * (edge if is_bid else -edge),
         minutes_left=minutes_left,
     )
 
@@ -204,10 +206,10 @@ def _candidate(moment: Moment, rung: int, side: Side, price_e4: int) -> Candidat
     count_e2 = policy.quote_count_e2
     state = fill_state(books, rung, side, price_e4, count_e2, probability, moment.minutes_left)
     fee_e6 = int(moment.ladder.fees.by_price_e6[price_e4])
-    ev_e6 = round(state.edge_e4 * policy.ev_shrink * COUNT_ONE_E2) - fee_e6
+    ev_e6 = round(state.edge_cents * policy.ev_shrink * CENT_E6) - fee_e6
     alpha = fills.probability(state)
     share = participation(books, rung, side, count_e2)
-    slippage_e6 = round(fills.slippage_e4(share) * COUNT_ONE_E2)
+    slippage_e6 = round(fills.slippage_cents(share) * CENT_E6)
     quote = Quote(
         ticker=moment.ladder.definition.tickers[rung],
         side=side,

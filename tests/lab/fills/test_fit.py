@@ -28,7 +28,7 @@ def simulated(count: int, seed: int = 1, law: Fills = LAW, series: str = "KXINXU
             behind_e4=behind,
             ahead_e2=0 if behind < 0 else int(rng.integers(100, 50_000)),
             count_e2=int(rng.choice([100, 500])),
-            edge_e4=float(rng.uniform(600, 3000)),
+            edge_cents=float(rng.uniform(6, 30)),
             minutes_left=float(rng.uniform(0.5, 15.0)),
         )
         until_fill = rng.exponential(1 / law.rate_per_min(state))
@@ -40,7 +40,9 @@ def simulated(count: int, seed: int = 1, law: Fills = LAW, series: str = "KXINXU
         pulled = until_pull == minutes
         orders.append(OrderRow(series, event, state, minutes, share, pulled, True))
         if share:
-            markouts.append(Markout(series, event, state.count_e2, 0.1, float(rng.normal(300, 50))))
+            markouts.append(
+                Markout(series, event, state.count_e2, 0.1, float(rng.normal(3.0, 0.5)))
+            )
     return Observations(
         f"{series}{seed}", rows, orders, markouts, Counter(), "synthetic", 10**18, 2 * 10**18
     )
@@ -59,7 +61,7 @@ def test_it_finds_the_law_that_made_the_fills():
     series = found.series["KXINXU"]
     assert series.pull_per_min == pytest.approx(6.0, rel=0.05)
     # Half a cent by a tenth of the depth is the curve's part of the three cents.
-    assert series.adverse_e4 == pytest.approx(295.0, abs=15.0)
+    assert series.adverse_cents == pytest.approx(2.95, abs=0.15)
     assert series.orders == 8_000
     assert series.orders_without_fill == 8_000 - series.fills
 
@@ -122,8 +124,8 @@ def test_a_thin_series_leans_on_what_all_have_in_common():
 
 
 def test_a_gain_on_fills_is_never_a_slippage_below_the_curve():
-    kind = [structs.replace(row, adverse_e4=-500.0) for row in MANY.markouts]
-    assert fit(structs.replace(MANY, markouts=kind), 1).default.adverse_e4 == 0.0
+    kind = [structs.replace(row, adverse_cents=-5.0) for row in MANY.markouts]
+    assert fit(structs.replace(MANY, markouts=kind), 1).default.adverse_cents == 0.0
 
 
 def test_the_same_run_twice_counts_once():

@@ -46,7 +46,7 @@ def invoke(*words):
 def test_a_ledger_is_read_in_the_order_of_publication(run):
     found = observe(run)
     assert [order.share for order in found.orders] == [0.0, 1.0]
-    assert [markout.adverse_e4 for markout in found.markouts] == [pytest.approx(400.0)]
+    assert [markout.adverse_cents for markout in found.markouts] == [pytest.approx(4.0)]
     assert found == observe(run / "ledger")
 
 

@@ -18,7 +18,7 @@ def test_an_order_that_never_fills_is_a_row_like_all_others():
     assert (row.minutes, row.share) == (pytest.approx(0.2), 0.0)
     assert (order.share, order.pulled, order.ended) == (0.0, True, True)
     assert (row.state.behind_e4, row.state.ahead_e2, row.state.count_e2) == (-100, 0, 100)
-    assert row.state.edge_e4 == pytest.approx(1400.0)
+    assert row.state.edge_cents == pytest.approx(14.0)
     assert row.state.minutes_left == pytest.approx(14.0)
 
 
@@ -112,10 +112,10 @@ def test_an_order_sent_without_a_view_is_counted_and_left_out():
 
 
 @pytest.mark.parametrize(
-    ("side", "price_e4", "later", "adverse_e4"),
-    [("bid", 3600, 0.46, 400), ("bid", 3600, 0.53, -300), ("ask", 6400, 0.54, 400)],
+    ("side", "price_e4", "later", "adverse_cents"),
+    [("bid", 3600, 0.46, 4.0), ("bid", 3600, 0.53, -3.0), ("ask", 6400, 0.54, 4.0)],
 )
-def test_a_fill_is_judged_by_fair_value_half_a_minute_later(side, price_e4, later, adverse_e4):
+def test_a_fill_is_judged_by_fair_value_half_a_minute_later(side, price_e4, later, adverse_cents):
     at = AT + 7 * S
     found = observed(
         *opening(),
@@ -128,7 +128,7 @@ def test_a_fill_is_judged_by_fair_value_half_a_minute_later(side, price_e4, late
         fair(at + 31 * S, 0.1),
     )
     (markout,) = found.markouts
-    assert markout.adverse_e4 == pytest.approx(adverse_e4)
+    assert markout.adverse_cents == pytest.approx(adverse_cents)
     assert markout.participation == pytest.approx(100 / 10_100)
 
 

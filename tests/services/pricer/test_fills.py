@@ -12,7 +12,7 @@ from services.pricer.calibration import CalibrationError, encode_calibration, se
 from services.pricer.fills import Coefficients, FillModel, Fills, FillState, SeriesFills
 
 USUAL = FillState(
-    side="bid", behind_e4=-100, ahead_e2=0, count_e2=100, edge_e4=1000.0, minutes_left=7.5
+    side="bid", behind_e4=-100, ahead_e2=0, count_e2=100, edge_cents=10.0, minutes_left=7.5
 )
 FLAT = Coefficients(joins=0.0, behind_cents=0.0, queue=0.0, edge_cents=0.0)
 
@@ -33,12 +33,12 @@ def state(**changes) -> FillState:
     [(0, 0), (0.25, 0.00125), (0.5, 0.0025), (0.75, 0.00375), (1, 0.005), (2, 0.005)],
 )
 def test_the_slippage_curve(participation, dollars):
-    assert Fills().slippage_e4(participation) / 10_000 == pytest.approx(dollars)
+    assert Fills().slippage_cents(participation) / 100 == pytest.approx(dollars)
 
 
 def test_adverse_selection_comes_on_top_of_the_curve():
-    found = Fills(series=SeriesFills(adverse_e4=200.0))
-    assert found.slippage_e4(0.5) == pytest.approx(225.0)
+    found = Fills(series=SeriesFills(adverse_cents=2.0))
+    assert found.slippage_cents(0.5) == pytest.approx(2.25)
 
 
 def test_alone_at_the_best_price_it_has_the_rate_of_its_series():
@@ -60,7 +60,7 @@ def test_what_is_pulled_as_often_as_filled_fills_half_the_time():
         ("behind_cents", {"behind_e4": 2500}, 3.0),
         ("queue", {"ahead_e2": 200}, 1.0986122886681098),  # ln 3
         ("size", {"count_e2": 1000}, 2.302585092994046),  # ln 10
-        ("edge_cents", {"edge_e4": 1700.0}, 7.0),
+        ("edge_cents", {"edge_cents": 17.0}, 7.0),
         ("time", {"minutes_left": 15.0}, 0.6931471805599453),  # ln 2
         ("ask", {"side": "ask"}, 1.0),
     ],
@@ -83,7 +83,7 @@ def test_the_defaults_are_what_was_assumed_before_anything_was_seen():
     behind=st.integers(-5000, 5000),
     ahead=st.integers(0, 10_000_000),
     count=st.integers(1, 1_000_000),
-    edge=st.floats(-10_000, 10_000),
+    edge=st.floats(-100, 100),
     minutes=st.floats(-1, 1_000),
     side=st.sampled_from(["bid", "ask"]),
     pull=st.floats(0, 1_000),
@@ -96,7 +96,7 @@ def test_a_probability_is_one_and_pulling_only_lowers_it(
         behind_e4=behind,
         ahead_e2=ahead,
         count_e2=count,
-        edge_e4=edge,
+        edge_cents=edge,
         minutes_left=minutes,
     )
     found = Fills(series=SeriesFills(pull_per_min=pull))

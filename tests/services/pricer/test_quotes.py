@@ -150,7 +150,8 @@ def test_the_queue_is_what_rests_at_our_price_and_behind_it_all_of_the_depth(
     found = LADDER.books_of_others(deep, {})
     state = fill_state(found, 2, side, price_e4, 1000, 0.5, 10.0)
     assert (state.behind_e4, state.ahead_e2) == (behind_e4, ahead_e2)
-    assert state.edge_e4 == (5000 - price_e4 if side == "bid" else price_e4 - 5000)
+    edge_e4 = 5000 - price_e4 if side == "bid" else price_e4 - 5000
+    assert state.edge_cents == pytest.approx(edge_e4 / 100)
 
 
 def test_our_own_orders_are_neither_before_us_nor_depth_of_others():
@@ -162,8 +163,8 @@ def test_our_own_orders_are_neither_before_us_nor_depth_of_others():
 
 def test_a_quote_whose_slippage_eats_its_ev_is_not_made():
     """The best of the four earns 16.3 cents: with 17 of adverse selection none is left."""
-    assert choose(fills=Fills(series=SeriesFills(adverse_e4=1600.0))) != ()
-    assert choose(fills=Fills(series=SeriesFills(adverse_e4=1700.0))) == ()
+    assert choose(fills=Fills(series=SeriesFills(adverse_cents=16.0))) != ()
+    assert choose(fills=Fills(series=SeriesFills(adverse_cents=17.0))) == ()
 
 
 def test_what_fills_more_often_comes_first():
@@ -177,13 +178,13 @@ def test_what_hardly_ever_fills_is_not_made():
 
 
 def test_a_quote_says_its_fill_probability_and_slippage():
-    fills = Fills(series=SeriesFills(adverse_e4=200.0))
+    fills = Fills(series=SeriesFills(adverse_cents=2.0))
     found = books()
     (first, *_) = choose(found=found, fills=fills)
     state = fill_state(found, 1, "bid", 6600, 1000, 0.841, 15.0)
     assert first.fill_probability == fills.probability(state)
     share = 1000 / (1000 + 10_000)
-    assert first.slippage_e6 == round(100 * (200 + 50 * share))
+    assert first.slippage_e6 == round(10_000 * (2 + 0.5 * share))
 
 
 def test_quotes_that_rise_where_survival_must_fall_are_counted():
