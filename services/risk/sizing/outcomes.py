@@ -1,0 +1,128 @@
+"""The outcomes of one event: which rungs each of them pays, and how likely each is.
+
+Rungs of an event share one value, so what can happen is a row of atoms: the intervals between
+nested thresholds, or the ranges of a partition and "none of them".
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from libs.common.messages import LadderDefined
+from libs.domain.families import LadderKind
+from libs.domain.money import format_level
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+MASS_TOLERANCE = 1e-9
+"""Probabilities that miss coherence by less are rounded floats."""
+ABOVE = frozenset({"greater", "greater_or_equal"})
+
+
+class NoOutcomes(ValueError):
+    """No pmf can be made of what came; the text says why."""
+
+
+class Atoms(Struct, frozen=True, eq=False):
+    """What can happen to one ladder, lowest value first.
+
+    `pays`, shape (atoms, rungs), says which rungs pay; `strikes` are the rungs' levels as text.
+    """
+
+    ladder_id: str
+    kind: LadderKind
+    rung_of: dict[str, int]
+    strikes: tuple[str, ...]
+    pays: Flags
+
+
+def atoms_of(definition: LadderDefined) -> Atoms:
+    """Return the atoms of a ladder; raises NoOutcomes when its kind or strikes are unknown."""
+    rungs = len(definition.tickers)
+    if rungs == 0:
+        raise NoOutcomes("the ladder has no rungs")
+    if definition.kind == LadderKind.NESTED:
+        if set(definition.strike_types) - ABOVE:
+            raise NoOutcomes(f"nested rungs of types {sorted(set(definition.strike_types))}")
+        pays = np.tri(rungs + 1, rungs, -1, dtype=np.bool_)
+    elif definition.kind == LadderKind.PARTITION:
+        pays = np.eye(rungs + 1, rungs, dtype=np.bool_)
+    else:
+        raise NoOutcomes(f"a ladder of kind {definition.kind!r}")
+    levels = zip(definition.floors_e4, definition.caps_e4, strict=True)
+    return Atoms(
+        ladder_id=definition.ladder_id,
+        kind=LadderKind(definition.kind),
+        rung_of={ticker: rung for rung, ticker in enumerate(definition.tickers)},
+        strikes=tuple(
+            format_level(level) if (level := floor if floor is not None else cap) is not None else ""
+            for floor, cap in levels
+        ),
+        pays=pays,
+    )
+
+
+def masses_of(atoms: Atoms, probabilities: Floats, quoted: Mapping[int, float]) -> Floats:
+    """Return the probability of each atom, shape (atoms,), summing to 1.
+
+    `probabilities` are the fair ladder's per rung. `quoted` gives rungs the probability of their
+    quote: the mass between them is scaled to agree, which is the least change that does.
+    Raises NoOutcomes when either contradicts itself.
+    """
+    rungs = atoms.pays.shape[1]
+    if probabilities.shape != (rungs,) or not np.isfinite(probabilities).all():
+        raise NoOutcomes(f"expected {rungs} probabilities, got {probabilities.shape}")
+    if atoms.kind is LadderKind.NESTED:
+        return _nested(probabilities, quoted)
+    return _partition(probabilities, quoted)
+
+
+def _coherent(masses: Floats, what: str) -> Floats:
+    if masses.min() < -MASS_TOLERANCE:
+        raise NoOutcomes(f"{what} contradict themselves by {-masses.min():.3g}")
+    kept = np.maximum(masses, 0.0)
+    found: Floats = kept / kept.sum()
+    return found
+
+
+def _nested(survival: Floats, quoted: Mapping[int, float]) -> Floats:
+    masses = _coherent(-np.diff(survival, prepend=1.0, append=0.0), "fair probabilities")
+    if not quoted:
+        return masses
+    rungs = np.array(sorted(quoted), dtype=np.intp)
+    wanted = _coherent(
+        -np.diff([quoted[rung] for rung in rungs.tolist()], prepend=1.0, append=0.0),
+        "quoted probabilities",
+    )
+    starts = np.concatenate([[0], rungs + 1])
+    sizes = np.diff(starts, append=len(masses))
+    present = np.add.reduceat(masses, starts)
+    # Where the fair ladder sees nothing and the quotes do, the mass is spread evenly.
+    scale = np.where(present > 0.0, wanted / np.maximum(present, 1e-300), 0.0)
+    even = np.where(present > 0.0, 0.0, wanted / sizes)
+    return masses * np.repeat(scale, sizes) + np.repeat(even, sizes)
+
+
+def _partition(probabilities: Floats, quoted: Mapping[int, float]) -> Floats:
+    none = 1.0 - float(probabilities.sum())
+    masses = _coherent(np.append(probabilities, none), "fair probabilities")
+    if not quoted:
+        return masses
+    rungs = np.array(sorted(quoted), dtype=np.intp)
+    wanted = np.array([quoted[rung] for rung in rungs.tolist()])
+    rest = 1.0 - float(wanted.sum())
+    if rest < -MASS_TOLERANCE or float(wanted.min()) < 0.0:
+        raise NoOutcomes(f"quoted probabilities add up to {float(wanted.sum()):.6g}")
+    others = np.ones(len(masses), dtype=np.bool_)
+    others[rungs] = False
+    present = float(masses[others].sum())
+    found = np.empty_like(masses)
+    found[rungs] = wanted
+    if present > 0.0:
+        found[others] = masses[others] * (max(0.0, rest) / present)
+    else:
+        found[others] = max(0.0, rest) / int(others.sum())
+    return found / found.sum()
