@@ -88,7 +88,7 @@ class OwnOrders:
         self._open: dict[str, dict[str, None]] = {}
         self._ended: dict[str, deque[str]] = {}
         self._missing: dict[str, dict[str, None]] = {}
-        self._event_of: dict[str, str] = {}
+        self._tickers: dict[str, dict[str, None]] = {}
         self._booked: dict[str, Position] = {}
         self._fills_seen_e2: dict[str, int] = {}
         self._trades: dict[str, set[str]] = {}
@@ -163,6 +163,10 @@ class OwnOrders:
             cash_e6 -= missing_e2 * order.price_e4
         return Position(count_e2, cash_e6)
 
+    def tickers(self, event_ticker: str) -> Iterator[str]:
+        """Yield the markets of an event in which we ever had an order or a fill."""
+        yield from self._tickers.get(event_ticker, ())
+
     def unknown_orders(self) -> list[OwnOrder]:
         """Return the orders of which nobody knows whether they rest."""
         opened = (self._orders[client] for clients in self._open.values() for client in clients)
@@ -173,8 +177,7 @@ class OwnOrders:
         self._drop([o for o in self._orders.values() if o.event_ticker == event_ticker])
         for ticker in [t for t, event in self._settled.items() if event == event_ticker]:
             del self._settled[ticker]
-        for ticker in [t for t, event in self._event_of.items() if event == event_ticker]:
-            del self._event_of[ticker]
+        for ticker in self._tickers.pop(event_ticker, ()):
             self._booked.pop(ticker, None)
             self._missing.pop(ticker, None)
         for table in (self._trades, self._changed_ns, self._open, self._ended):
@@ -236,7 +239,7 @@ class OwnOrders:
         if message.trade_id in trades:
             return
         trades.add(message.trade_id)
-        self._event_of[message.ticker] = message.event_ticker
+        self._tickers.setdefault(message.event_ticker, {})[message.ticker] = None
         booked = self._booked.get(message.ticker, Position())
         signed_e2 = _SIGN[message.side] * message.count_e2
         self._booked[message.ticker] = Position(
@@ -287,7 +290,7 @@ class OwnOrders:
         client, event_ticker = order.client_order_id, order.event_ticker
         known = self._orders.get(client)
         self._orders[client] = order
-        self._event_of[order.ticker] = event_ticker
+        self._tickers.setdefault(event_ticker, {})[order.ticker] = None
         self._changed_ns[event_ticker] = order.changed_ns
         if order.order_id:
             self._client_of_order[order.order_id] = client

@@ -1,0 +1,189 @@
+"""What sizing says: sized quotes, those withheld, and each step as a gate of the verdict."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from libs.common.messages import GateResult, Quote, SizedQuote, SizingStep
+from libs.domain.money import MONEY_ONE_E6
+from services.risk.sizing.chain import (
+    ASKED,
+    CORRELATION_VAR,
+    FACTOR_VAR,
+    FAMILY_LOSS,
+    JOINT,
+    KELLY,
+    LOSS_BUDGET,
+    PAL,
+    PILOT,
+    REGIME,
+    SIZE_LADDER,
+    STEPS,
+)
+from services.risk.sizing.field import Candidate, Field
+from services.risk.sizing.policy import SizingPolicy
+from services.risk.sizing.portfolio import Room
+from services.risk.sizing.program import GAP_MAX
+from services.risk.sizing.select import Plan
+
+PMF = "pmf"
+GATES = (PMF, *STEPS[1:])
+REASONS = {
+    KELLY: "kelly_not_positive",
+    PAL: "pal_exhausted",
+    FACTOR_VAR: "factor_var_exhausted",
+    FAMILY_LOSS: "family_loss_exhausted",
+    CORRELATION_VAR: "correlation_var_exhausted",
+    LOSS_BUDGET: "loss_budget_exhausted",
+    REGIME: "regime",
+    SIZE_LADDER: "size_ladder",
+    PILOT: "pilot_clamp",
+    JOINT: "joint_limits",
+}
+NOT_SOLVED = "joint_not_solved"
+
+
+class Sizing(Struct, frozen=True):
+    """The approved quotes, the others with a count of 0, and the steps as gates."""
+
+    quotes: tuple[SizedQuote, ...]
+    withheld: tuple[SizedQuote, ...]
+    gates: tuple[GateResult, ...]
+
+
+def all_passed() -> Sizing:
+    """Return the sizing of a proposal that asks for nothing."""
+    return Sizing((), (), tuple(GateResult(gate=name, ok=True) for name in GATES))
+
+
+def barred(quotes: Sequence[Quote], gate: str, reason: str, detail: str) -> Sizing:
+    """Return the sizing of a proposal that can't be sized: nothing, and which gate says why."""
+    gates = tuple(
+        GateResult(gate=name, ok=False, reason=reason, detail=detail)
+        if name == gate
+        else GateResult(gate=name, ok=True, detail="nothing to size")
+        for name in GATES
+    )
+    return Sizing((), tuple(_withheld(quote, gate) for quote in quotes), gates)
+
+
+def reported(
+    field: Field,
+    plan: Plan,
+    unsound: Sequence[Quote],
+    rooms: tuple[Room, Room],
+    policy: SizingPolicy,
+) -> Sizing:
+    """Return what the plan comes to; a step fails as a gate when it left nothing at all."""
+    sized: list[SizedQuote] = []
+    withheld = [_withheld(quote, KELLY) for quote in unsound]
+    dropped: dict[str, list[str]] = {name: [] for name in STEPS}
+    dropped[KELLY] += [quote.ticker for quote in unsound]
+    for place, candidate in enumerate(field.candidates):
+        quote = _sized(candidate, plan, place)
+        if quote.count_e2 > 0:
+            sized.append(quote)
+        else:
+            withheld.append(quote)
+            # What asks less than a lot is the smallest clamp's matter.
+            dropped[PILOT if quote.limited_by == ASKED else quote.limited_by].append(quote.ticker)
+    sized.sort(key=lambda quote: (quote.ticker, quote.side))
+    measured = _measured(field, plan, sized, rooms, policy)
+    gates = [GateResult(gate=PMF, ok=True, measured=1.0, unit="mass")]
+    for name in STEPS[1:]:
+        value, limit, unit = measured[name]
+        left_nothing = not sized and bool(dropped[name])
+        reason = NOT_SOLVED if name == JOINT and plan.joint.gap is None else REASONS[name]
+        detail = f"dropped {len(dropped[name])}" if dropped[name] else ""
+        if name == JOINT and plan.joint.why:
+            detail = f"{detail} {plan.joint.why}".strip()
+        gates.append(
+            GateResult(
+                gate=name,
+                ok=not left_nothing,
+                reason=reason if left_nothing else "",
+                measured=value,
+                limit=limit,
+                unit=unit,
+                detail=detail,
+            )
+        )
+    return Sizing(tuple(sized), tuple(withheld), tuple(gates))
+
+
+def _measured(
+    field: Field,
+    plan: Plan,
+    sized: Sequence[SizedQuote],
+    rooms: tuple[Room, Room],
+    policy: SizingPolicy,
+) -> dict[str, tuple[float | None, float | None, str]]:
+    """Return each step's value, limit and unit: the event's worst loss beside what it may lose."""
+    counts_e2 = plan.joint.counts_e2
+    costs_e6 = np.maximum(counts_e2 * field.cost_e4 + field.excess_e6 - field.standing_e6, 0)
+    loss_e6 = np.maximum(field.loss_e6, 0) + field.loses @ np.where(counts_e2 > 0, costs_e6, 0)
+    worst = _dollars(int(loss_e6.max()))
+    strikes_e6 = np.maximum([one.market_loss_e6 for one in field.candidates], 0) + (
+        counts_e2 * field.cost_e4
+    )
+    room = rooms[0]
+    deviation = room.deviation_e6 * policy.correlation.z
+    deviations = np.array([one.deviation for one in field.candidates])
+    uncertain = (field.deviation_e6 + float(counts_e2 @ deviations)) * policy.correlation.z
+    stage = max((quote.count_e2 for quote in sized), default=0)
+    rungs = len({quote.ticker for quote in sized})
+    fraction = max(field.fractions(policy.kelly), default=None)
+    limit_e6 = max(policy.pal.family_e6.values(), default=0)
+    return {
+        KELLY: (fraction, policy.kelly.fraction_max, "fraction"),
+        PAL: (_dollars(int(strikes_e6.max(initial=0))), _dollars(limit_e6), "dollars"),
+        FACTOR_VAR: (worst, _limit(room.losses_e6[FACTOR_VAR]), "dollars"),
+        FAMILY_LOSS: (worst, _limit(room.losses_e6[FAMILY_LOSS]), "dollars"),
+        CORRELATION_VAR: (uncertain / MONEY_ONE_E6, deviation / MONEY_ONE_E6, "dollars"),
+        LOSS_BUDGET: (worst, _limit(room.losses_e6[LOSS_BUDGET]), "dollars"),
+        REGIME: (plan.multiplier, 1.0, "multiplier"),
+        SIZE_LADDER: (stage / 100, None, "contracts"),
+        PILOT: (float(rungs), float(policy.pilot.rungs_max), "rungs"),
+        JOINT: (plan.joint.gap, GAP_MAX, "gap"),
+    }
+
+
+def _dollars(money_e6: int) -> float:
+    return money_e6 / MONEY_ONE_E6
+
+
+def _limit(money_e6: int | None) -> float | None:
+    return None if money_e6 is None else _dollars(money_e6)
+
+
+def _sized(candidate: Candidate, plan: Plan, place: int) -> SizedQuote:
+    quote, left_e2 = candidate.quote, plan.left_e2[:, place].tolist()
+    return SizedQuote(
+        ticker=quote.ticker,
+        side=quote.side,
+        price_e4=quote.price_e4,
+        count_e2=left_e2[-1],
+        asked_count_e2=quote.count_e2,
+        limited_by=plan.limited_by(place),
+        probability=quote.probability,
+        ev_per_contract_e6=quote.ev_per_contract_e6,
+        position_e2=candidate.position_e2,
+        steps=tuple(
+            SizingStep(step=step, left_e2=count_e2)
+            for step, count_e2 in zip(STEPS, left_e2, strict=True)
+        ),
+    )
+
+
+def _withheld(quote: Quote, limited_by: str) -> SizedQuote:
+    return SizedQuote(
+        ticker=quote.ticker,
+        side=quote.side,
+        price_e4=quote.price_e4,
+        count_e2=0,
+        asked_count_e2=quote.count_e2,
+        limited_by=limited_by,
+        probability=quote.probability,
+        ev_per_contract_e6=quote.ev_per_contract_e6,
+    )

@@ -1,0 +1,109 @@
+"""The chain over all candidates: what each step leaves of each, who is chosen, the joint counts."""
+
+import numpy as np
+from msgspec import Struct
+
+from services.risk.sizing.chain import (
+    ASKED,
+    JOINT,
+    PILOT,
+    REGIME,
+    SIZE_LADDER,
+    STEPS,
+)
+from services.risk.sizing.field import UNLIMITED_E2, Counts, Field
+from services.risk.sizing.joint import Joint, size_jointly
+from services.risk.sizing.policy import SizingPolicy
+from services.risk.sizing.portfolio import Room
+
+
+class Plan(Struct, frozen=True, eq=False):
+    """What each step left of each candidate, in the order of `STEPS`, shape (steps, candidates).
+
+    `dropped` names the step that left a candidate out although its ceiling was above zero.
+    """
+
+    left_e2: Counts
+    dropped: tuple[str, ...]
+    joint: Joint
+    multiplier: float
+
+    def limited_by(self, candidate: int) -> str:
+        """Return the step that set the count of a candidate: the last one that lowered it."""
+        if self.dropped[candidate]:
+            return self.dropped[candidate]
+        column = self.left_e2[:, candidate]
+        lowered = np.flatnonzero(column[1:] < column[:-1])
+        return STEPS[int(lowered[-1]) + 1] if len(lowered) else ASKED
+
+
+def plan_of(
+    field: Field,
+    family: str,
+    rooms: tuple[Room, Room],
+    policy: SizingPolicy,
+    multiplier: float,
+) -> Plan:
+    """Return the plan; `rooms` are the portfolio's without and with the regime's multiplier."""
+    count = len(field.candidates)
+    asked_e2 = np.array([one.quote.count_e2 for one in field.candidates], dtype=np.int64)
+    plain = field.ceilings(family, rooms[0], policy, 1.0)
+    regime_e2 = regime_policy_e2 = np.full(count, UNLIMITED_E2, dtype=np.int64)
+    if multiplier != 1.0:
+        scaled = field.ceilings(family, rooms[1], policy, multiplier)
+        regime_policy_e2 = np.minimum.reduce(list(scaled.values()))
+        regime_e2 = np.minimum(regime_policy_e2, (asked_e2 * multiplier).astype(np.int64))
+    stage = policy.size_ladder.stage_of(family)
+    ceilings = plain | {
+        REGIME: regime_e2,
+        SIZE_LADDER: np.full(count, stage.count_max_e2, dtype=np.int64),
+        PILOT: _pilot_ceilings(field, policy),
+    }
+    left = [asked_e2]
+    for step in STEPS[1:-1]:
+        left.append(np.minimum(left[-1], ceilings[step]))
+    lots_e2 = left[-1] - left[-1] % policy.lot_e2
+    policy_e2 = np.minimum.reduce(list(ceilings.values()))
+    policy_e2 = np.minimum(policy_e2, regime_policy_e2)
+    dropped = _dropped(field, lots_e2, policy, family)
+    chosen_e2 = np.where([not step for step in dropped], lots_e2, 0)
+    joint = size_jointly(field, chosen_e2, policy_e2, rooms[1], policy, multiplier)
+    return Plan(np.stack([*left, joint.counts_e2]), dropped, joint, multiplier)
+
+
+def _pilot_ceilings(field: Field, policy: SizingPolicy) -> Counts:
+    pilot = policy.pilot
+    if not pilot.active:
+        return np.full(len(field.candidates), UNLIMITED_E2, dtype=np.int64)
+    held_e2 = np.array([one.held_e2 for one in field.candidates], dtype=np.int64)
+    return np.clip(pilot.position_max_e2 - held_e2, 0, pilot.count_max_e2)
+
+
+def _dropped(
+    field: Field, lots_e2: Counts, policy: SizingPolicy, family: str
+) -> tuple[str, ...]:
+    """Return for each candidate, best first, which step leaves it out beside better ones.
+
+    Rungs are taken in the order of expected value; of one market and side only the best counts.
+    """
+    stage, pilot = policy.size_ladder.stage_of(family), policy.pilot
+    rungs: set[int] = set()
+    keys: set[object] = set()
+    found: list[str] = []
+    for candidate, count_e2 in zip(field.candidates, lots_e2.tolist(), strict=True):
+        step = ""
+        if count_e2 > 0:
+            fresh = candidate.rung not in rungs
+            if candidate.key in keys:
+                step = JOINT
+            elif fresh and len(rungs) >= stage.rungs_max:
+                step = SIZE_LADDER
+            elif fresh and pilot.active and len(rungs) >= pilot.rungs_max:
+                step = PILOT
+            else:
+                rungs.add(candidate.rung)
+                keys.add(candidate.key)
+        found.append(step)
+    return tuple(found)
+
+
