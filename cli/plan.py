@@ -136,7 +136,8 @@ def make_plan(
         "feeds": _feeds(run, window, addresses),
         # A simulated market proves nothing about its own age: any calibration will do.
         "pricer": {"policy": {"calibration_age_days_max": None}},
-        "risk": {"mode": "sim"},
+        # Simulated money may climb the size ladder; the pilot's clamp holds all the same.
+        "risk": {"mode": "sim", "policy": {"sizing": {"size_ladder": {"stage": "B"}}}},
         "broker": _broker(addresses, key_id, key_file),
     }
     own = merge(own, overrides)

@@ -11,7 +11,16 @@ from libs.common.topology import Service
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 _BESIDE: dict[Service, tuple[str, ...]] = {
-    Service.RISK: ("index_ops", "quality_gates"),
+    Service.RISK: (
+        "index_ops",
+        "quality_gates",
+        "pal_policy",
+        "portfolio",
+        "correlation",
+        "regimes",
+        "size_ladder",
+        "pilot",
+    ),
     Service.MONITORS: ("freshness",),
 }
 """What a service reads beside the file of its own name."""

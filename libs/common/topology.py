@@ -424,6 +424,8 @@ def streams_read_by(service: Service) -> tuple[str, ...]:
     reads = {subject.stream for subject in SUBJECTS if service in subject.readers}
     if service is Service.BROKER:  # the broker recovers from what it wrote itself
         reads |= {"ORDERS", "FILLS"}
+    if service is Service.RISK:  # what it allowed and may still become orders
+        reads |= {"VERDICTS"}
     if service is Service.REPORTING:
         reads = {stream.name for stream in STREAMS}
     return tuple(stream.name for stream in STREAMS if stream.name in reads)

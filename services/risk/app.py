@@ -10,13 +10,15 @@ from libs.common.bus import Bus
 from libs.common.messages import Message, Verdict
 from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
-from libs.common.topology import Service
+from libs.common.topology import Service, stream_named
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
 from services.risk.events import KillSwitchRead
 
 READ_TIMEOUT_S = 1.0
 PAUSE_MIN_S = 0.01
+VERDICTS_READ = 5_000
+"""So many of the newest verdicts hold all that has not ended: they end within seconds."""
 
 
 class RiskApp(AppBase):
@@ -29,11 +31,24 @@ class RiskApp(AppBase):
         self._every_s = config.kill_switch_every_s
 
     async def recover(self, context: Context) -> None:
-        """Fold orders and fills into exposure; the durables bring all else anew."""
+        """Fold our late verdicts, orders and fills; the durables bring all else anew.
+
+        Verdicts first: an intent shows which of them the broker acts on.
+        """
+        desk = self.core.desk
+
+        def reserve(message: Message, _sequence: int) -> None:
+            if isinstance(message, Verdict):
+                desk.given(message)
+
+        (everything,) = stream_named("VERDICTS").subjects
+        newest = await context.bus.last_per_subject("VERDICTS", everything)
+        last = max((stored.sequence for stored in newest), default=0)
+        await context.read_back("VERDICTS", reserve, after=max(0, last - VERDICTS_READ))
         for stream in ("ORDERS", "FILLS"):
 
             def fold(message: Message, sequence: int, stream: str = stream) -> None:
-                self.core.own.apply(message, stream, sequence)
+                desk.apply(message, stream, sequence)
 
             await context.read_back(stream, fold)
 

@@ -26,12 +26,10 @@ from libs.common.messages import (
     OrderIntent,
     OrderUpdate,
     Proposal,
-    SizedQuote,
     Verdict,
     derived_id,
     envelope,
 )
-from libs.common.own_orders import OwnOrders
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_HOUR
 from libs.domain.families import UnknownFamilyError
@@ -41,7 +39,8 @@ from services.risk.gates import ask_all
 from services.risk.gates.contract import Answer, Mode, Question
 from services.risk.gates.window import quoting_window
 from services.risk.policy import RiskPolicy, seconds_ns
-from services.risk.sizing import size_quotes
+from services.risk.sizing.desk import SizingDesk
+from services.risk.sizing.report import Sizing
 
 EVENTS_MAX = 1_024
 TIMER = "recheck:"
@@ -53,7 +52,7 @@ class Standing(Struct, frozen=True):
     proposal: Proposal
     expires_ns: int
     cancel_ns: int
-    sizing_gates: tuple[GateResult, ...]
+    sizing: Sizing
 
 
 class Inputs:
@@ -105,7 +104,7 @@ class RiskCore:
         self.policy = policy
         self.mode = mode
         self.policy_hash = config_hash(policy)
-        self.own = OwnOrders()
+        self.desk = SizingDesk(policy.sizing)
         self.inputs = Inputs()
         self._standing: dict[str, Standing] = {}
         self._timers_ns: dict[str, int] = {}
@@ -126,7 +125,7 @@ class RiskCore:
         if isinstance(event.message, Proposal):
             return self._judge(event.message, cause)
         if isinstance(event.message, OrderIntent | OrderUpdate | Fill | ExchangeSettlement):
-            self.own.apply(event.message, event.stream, event.sequence)
+            self.desk.apply(event.message, event.stream, event.sequence)
             return []
         return self._observe(event.message, cause)
 
@@ -134,7 +133,7 @@ class RiskCore:
         """Return one line for the heartbeat."""
         return (
             f"GO {self._verdicts['GO']}, NO-GO {self._verdicts['NO-GO']}, "
-            f"standing {len(self._standing)}, unknown orders {len(self.own.unknown_orders())}"
+            f"standing {len(self._standing)}, unknown orders {len(self.desk.own.unknown_orders())}"
         )
 
     def _observe(self, message: Message, cause: Cause) -> list[Effect]:
@@ -144,6 +143,7 @@ class RiskCore:
             case LadderDefined():
                 if inputs.see_event(message.event_ticker, message.target_ns, now_ns):
                     inputs.tickers[message.event_ticker] = message.tickers
+                    self.desk.define(message, now_ns)
             case LadderSnapshot():
                 known = inputs.books.get(message.event_ticker)
                 if known is not None and message.recv_ns < known.recv_ns:
@@ -155,6 +155,7 @@ class RiskCore:
             case FairLadder():
                 if inputs.see_event(message.event_ticker, message.target_ns, now_ns):
                     inputs.level_known(message.event_ticker, message.level_ns)
+                    self.desk.fair(message, now_ns)
             case Heartbeat():
                 inputs.heartbeats[message.service] = message
             case ClockSample():
@@ -178,16 +179,15 @@ class RiskCore:
         self.inputs.see_event(event_ticker, proposal.target_ns, now_ns)
         self.inputs.level_known(event_ticker, proposal.level_ns)
         answers = self._ask(proposal, now_ns, standing=False)
-        sizing = size_quotes(
-            proposal.quotes, proposal.family, event_ticker, self.own, self.policy.sizing
-        )
-        gates = (*(answer.result for answer in answers), *sizing.gates)
-        verdict = self._verdict(proposal, gates, sizing.quotes, cause, 0)
+        sizing = self.desk.size(proposal, now_ns)
+        results = tuple(answer.result for answer in answers)
+        verdict = self._verdict(proposal, results, sizing, cause, 0)
+        self.desk.given(verdict)
         effects: list[Effect] = [Publish(message=verdict)]
         if verdict.decision == "GO" and verdict.quotes:
             cancel_ns = self._cancel_ns(proposal, now_ns)
             self._standing[event_ticker] = Standing(
-                proposal, verdict.expires_at_ns, cancel_ns, sizing.gates
+                proposal, verdict.expires_at_ns, cancel_ns, sizing
             )
             effects += self._wake(event_ticker, answers, now_ns)
         else:
@@ -214,8 +214,7 @@ class RiskCore:
         if not any(result.refuses for result in results):
             return self._wake(event_ticker, answers, now_ns)
         del self._standing[event_ticker]
-        gates = (*results, *standing.sizing_gates)
-        verdict = self._verdict(standing.proposal, gates, (), cause, index)
+        verdict = self._verdict(standing.proposal, results, standing.sizing, cause, index)
         return [Publish(message=verdict)]
 
     def _ask(self, proposal: Proposal, now_ns: int, *, standing: bool) -> list[Answer]:
@@ -248,12 +247,14 @@ class RiskCore:
     def _verdict(
         self,
         proposal: Proposal,
-        gates: tuple[GateResult, ...],
-        quotes: tuple[SizedQuote, ...],
+        results: tuple[GateResult, ...],
+        sizing: Sizing,
         cause: Cause,
         index: int,
     ) -> Verdict:
+        gates = (*results, *sizing.gates)
         go = not any(gate.refuses for gate in gates)
+        quotes = sizing.quotes if go else ()
         decision: Literal["GO", "NO-GO"] = "GO" if go else "NO-GO"
         self._verdicts[decision] += 1
         cancel_ns = self._cancel_ns(proposal, cause.now_ns)
@@ -270,10 +271,11 @@ class RiskCore:
             family=proposal.family,
             target_ns=proposal.target_ns,
             expires_at_ns=min(proposal.expires_at_ns, cancel_ns, latest_ns),
-            quotes=quotes if go else (),
+            quotes=quotes,
             gates=gates,
             provenance=proposal.provenance,
             config_hash=self.policy_hash,
+            withheld=sizing.withheld,
         )
 
     def _cancel_ns(self, proposal: Proposal, now_ns: int) -> int:

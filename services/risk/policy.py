@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from libs.domain.eastern import NS_PER_S
 from libs.domain.families import UnknownFamilyError, family_named
 from libs.domain.windows import WindowRules
+from services.risk.sizing.policy import SizingPolicy
 
 
 def seconds_ns(seconds: float) -> int:
@@ -102,35 +103,6 @@ class QualityGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 f"catastrophe_bps: expected cusum_h_bps {self.cusum_h_bps:g} or more,"
                 f" got {self.catastrophe_bps:g}"
             )
-
-
-class SizingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of size: money in micro-dollars, counts in 0.01 contract.
-
-    A family without a PAL may lose nothing, so it gets nothing.
-    """
-
-    bankroll_e6: int = 10_000_000_000
-    kelly_fraction_max: float = 0.25
-    kelly_uncertainty: float = 0.0
-    kelly_imbalance: float = 0.0
-    pal_e6: dict[str, int] = field(
-        default_factory=lambda: {"INXU": 1_000_000_000, "NASDAQ100U": 1_000_000_000}
-    )
-    lot_e2: int = 100
-    pilot_count_max_e2: int = 100
-    pilot_rungs_max: int = 2
-    pilot_position_max_e2: int = 1_000
-
-    def __post_init__(self) -> None:
-        _at_least_zero(self)
-        if not 0.0 <= self.kelly_fraction_max <= 1.0 or self.lot_e2 < 1:
-            raise ValueError("kelly_fraction_max: expected 0 to 1; lot_e2: expected 1 or more")
-        if max(self.kelly_uncertainty, self.kelly_imbalance) > 1.0:
-            raise ValueError("kelly_uncertainty, kelly_imbalance: expected at most 1")
-        _families("pal_e6", self.pal_e6)
-        if any(limit_e6 < 0 for limit_e6 in self.pal_e6.values()):
-            raise ValueError("pal_e6: expected limits of 0 or more")
 
 
 class RiskPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -58,7 +58,7 @@ class Truth:
 
     def _check_exposure(self, ticker):
         """I5: what is held and what may still fill of what rests stays within risk's limit."""
-        most_e2 = self.world.sizing.pilot_position_max_e2
+        most_e2 = self.world.sizing.pilot.position_max_e2
         rest = {"bid": 0, "ask": 0}
         for order in self.resting():
             if order.ticker == ticker:

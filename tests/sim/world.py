@@ -26,7 +26,8 @@ from libs.common.messages import (
     encode,
 )
 from libs.common.topology import KILL_SWITCH_KEY, ORDERS_EPOCH, stream_of_subject, subject_of
-from services.risk.policy import RiskPolicy, SizingPolicy
+from services.risk.policy import RiskPolicy
+from services.risk.sizing.policy import PilotPolicy, SizeLadderPolicy, SizingPolicy
 from tests.sim.actors import EVENT, SERIES, TARGET_NS, TICKERS, Outside, S, crowd
 from tests.sim.loop import CURRENT, Process, ProcessKilled, VirtualLoop
 from tests.sim.services import BrokerLife, RiskLife
@@ -58,7 +59,8 @@ class World:
         self.loop = VirtualLoop()
         self.start_ns = TARGET_NS - round(BEFORE_TARGET_S * S)
         self.sizing = SizingPolicy(
-            pilot_count_max_e2=500, pilot_rungs_max=4, pilot_position_max_e2=1_000
+            size_ladder=SizeLadderPolicy(stage="D"),
+            pilot=PilotPolicy(count_max_e2=500, rungs_max=4, position_max_e2=1_000),
         )
         self.risk_policy = RiskPolicy(sizing=self.sizing)
         self.settlement_level_e4 = 68_050_000

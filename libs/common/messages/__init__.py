@@ -60,7 +60,14 @@ from libs.common.messages.status import (
     Reconciliation,
     ServiceState,
 )
-from libs.common.messages.trading import GateResult, Proposal, Quote, SizedQuote, Verdict
+from libs.common.messages.trading import (
+    GateResult,
+    Proposal,
+    Quote,
+    SizedQuote,
+    SizingStep,
+    Verdict,
+)
 
 __all__ = [
     "ANY_MESSAGE",
@@ -106,6 +113,7 @@ __all__ = [
     "Settlement",
     "Side",
     "SizedQuote",
+    "SizingStep",
     "Verdict",
     "decode",
     "derived_id",

@@ -75,11 +75,18 @@ class GateResult(Struct, frozen=True, kw_only=True):
         return not self.ok and not self.advisory
 
 
+class SizingStep(Struct, frozen=True, kw_only=True):
+    """What one step of sizing left of a quote."""
+
+    step: Name
+    left_e2: CountE2
+
+
 class SizedQuote(Struct, frozen=True, kw_only=True):
     """A quote that risk approved, with the count it may have and what limited it.
 
-    `position_e2` is what risk took us to hold (YES positive) when it sized the quote: whoever
-    knows of more fills subtracts them.
+    `steps` go from what was asked to what is left. `position_e2` is what risk took us to hold
+    (YES positive) when it sized the quote: whoever knows of more fills subtracts them.
     """
 
     ticker: Name
@@ -91,6 +98,7 @@ class SizedQuote(Struct, frozen=True, kw_only=True):
     probability: Probability
     ev_per_contract_e6: MoneyE6
     position_e2: SignedCountE2 | None = None
+    steps: tuple[SizingStep, ...] = ()
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):
@@ -98,7 +106,7 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):
 
     Only `services.risk` builds one and it is the only thing that the broker acts on. A
     NO-GO means that nothing may rest for the event. Every quote rests until `expires_at_ns`
-    at most.
+    at most. `withheld` are the quotes that sizing left nothing of, for people alone.
     """
 
     decision: Literal["GO", "NO-GO"]
@@ -112,9 +120,11 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):
     gates: tuple[GateResult, ...]
     provenance: Provenance
     config_hash: Name
+    withheld: tuple[SizedQuote, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        assert all(quote.count_e2 == 0 for quote in self.withheld), "withheld and yet sized"
         assert self.decision == "GO" or not self.quotes, "a NO-GO carries no quotes"
         failed = [gate.gate for gate in self.gates if gate.refuses]
         assert (self.decision == "GO") == (not failed), f"decision against gates: {failed}"

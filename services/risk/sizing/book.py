@@ -81,7 +81,7 @@ class Summary(Struct, frozen=True):
     """What an event adds to the portfolio; `low` and `high` are its outermost outcomes."""
 
     worst_e6: int = 0
-    deviation_e6: float = 0.0
+    deviation: float = 0.0
     low_e6: int = 0
     high_e6: int = 0
 
@@ -190,7 +190,7 @@ class EventBook:
         worst = {key: one.worst_e6 + one.unknown_e6 for key, one in self.open.items()}
         return self.open_loss_e6(atoms, worst) - self.inventory_e6(atoms)
 
-    def deviation_e6(self, atoms: Atoms, masses: Floats | None) -> float:
+    def deviation(self, atoms: Atoms, masses: Floats | None) -> float:
         """Return the most that σ of the event's profit can be, whatever fills.
 
         Without probabilities each market is taken to be as uncertain as can be.
@@ -222,7 +222,7 @@ class EventBook:
         loss_e6 = self.loss_e6(atoms)
         return Summary(
             max(0, int(loss_e6.max())),
-            self.deviation_e6(atoms, masses),
+            self.deviation(atoms, masses),
             max(0, int(loss_e6[0])),
             max(0, int(loss_e6[-1])),
         )

@@ -19,6 +19,7 @@ LOSS_BUDGET = "loss_budget"
 REGIME = "regime"
 SIZE_LADDER = "size_ladder"
 PILOT = "pilot"
+LOT = "lot"
 JOINT = "joint"
 STEPS = (
     ASKED,
@@ -31,6 +32,7 @@ STEPS = (
     REGIME,
     SIZE_LADDER,
     PILOT,
+    LOT,
     JOINT,
 )
 """In the order of the chain."""
@@ -107,19 +109,19 @@ def factor_var_room_e6(
     return max(0, int(_largest_root(square, mixed, fixed - float(limit_e6) ** 2)))
 
 
-def deviation_room_e6(own: str, deviations_e6: Mapping[str, float], rho: float, most: float) -> float:
+def deviation_room(own: str, deviations: Mapping[str, float], rho: float, most: float) -> float:
     """Return the σ that `own` may have so that √(Σσ² + 2ρΣσσ′) of all groups stays at `most`."""
-    rest = [sigma for group, sigma in deviations_e6.items() if group != own]
+    rest = [sigma for group, sigma in deviations.items() if group != own]
     total = sum(rest)
     squares = sum(sigma * sigma for sigma in rest)
     fixed = squares + rho * (total * total - squares)
     return max(0.0, _largest_root(1.0, rho * total, fixed - most * most))
 
 
-def portfolio_deviation_e6(deviations_e6: Mapping[str, float], rho: float) -> float:
+def portfolio_deviation(deviations: Mapping[str, float], rho: float) -> float:
     """Return √(Σσ² + 2ρΣσσ′) over groups."""
-    total = sum(deviations_e6.values())
-    squares = sum(sigma * sigma for sigma in deviations_e6.values())
+    total = sum(deviations.values())
+    squares = sum(sigma * sigma for sigma in deviations.values())
     return sqrt(squares + rho * (total * total - squares))
 
 

@@ -10,13 +10,11 @@ from libs.common.messages import (
     ExchangeSettlement,
     FairLadder,
     Fill,
-    GateResult,
     LadderDefined,
     Message,
     OrderIntent,
     Proposal,
     Quote,
-    SizedQuote,
     Verdict,
 )
 from libs.common.own_orders import OwnOrders
@@ -34,7 +32,7 @@ from services.risk.sizing.portfolio import Portfolio
 from services.risk.sizing.profit import SettledProfit
 from services.risk.sizing.report import Sizing, all_passed, barred, reported
 from services.risk.sizing.reservations import Reservations
-from services.risk.sizing.select import Plan, plan_of
+from services.risk.sizing.select import plan_of
 
 EVENTS_MAX = 1_024
 FEE_UNKNOWN_E4 = 175
@@ -147,7 +145,9 @@ class SizingDesk:
             book = self._book(name, now_ns)
             known = self._known.get(name)
             atoms = known.atoms if known else None
-            self.portfolio.put(name, self._family(name), book.summary(atoms, self._fair_masses(known)))
+            self.portfolio.put(
+                name, self._family(name), book.summary(atoms, self._fair_masses(known))
+            )
             self._ends_ns.pop(name, None)
             if ends_ns := self.reservations.next_end_ns(name):
                 self._ends_ns[name] = ends_ns
@@ -194,7 +194,7 @@ class SizingDesk:
     # Sizes
 
     def size(self, proposal: Proposal, now_ns: int) -> Sizing:
-        """Return what of a proposal may rest, with each step's say; unchanged inputs, same answer."""
+        """Return what of a proposal may rest and why; for unchanged inputs the same again."""
         if not proposal.quotes:
             return all_passed()
         self.refresh(now_ns)
@@ -274,19 +274,15 @@ class SizingDesk:
         candidates = [candidate_of(quote, known.atoms, book, fee) for quote in sound]
         field = Field(known.atoms, masses, book, candidates)
         settled_e6 = self.profit.day_e6(now_ns), self.profit.week_e6(now_ns)
-        rooms = tuple(
-            self.portfolio.room(
-                proposal.event_ticker, proposal.family, settled_e6, self.policy, factor
-            )
-            for factor in (1.0, multiplier)
+        event_ticker, family = proposal.event_ticker, proposal.family
+        rooms = (
+            self.portfolio.room(event_ticker, family, settled_e6, self.policy, 1.0),
+            self.portfolio.room(event_ticker, family, settled_e6, self.policy, multiplier),
         )
-        plan: Plan = plan_of(field, proposal.family, rooms, self.policy, multiplier)
+        plan = plan_of(field, family, rooms, self.policy, multiplier)
         unsound = [quote for quote in ranked if quote not in sound]
         return reported(field, plan, unsound, rooms, self.policy)
 
 
 def _rank(quote: Quote) -> tuple[int, str, str]:
     return (-quote.ev_per_contract_e6, quote.ticker, quote.side)
-
-
-__all__ = ["GateResult", "SizedQuote", "Sizing", "SizingDesk"]

@@ -1,4 +1,4 @@
-"""One proposal's quotes as arrays over the event's outcomes, and each step's ceiling for each alone.
+"""One proposal's quotes over the event's outcomes, and each step's ceiling for each of them alone.
 
 A ceiling is the most of one quote that a step allows when no other quote is granted. It does not
 depend on what was asked. Counts and money are integers; floats only where Kelly and σ are.
@@ -101,7 +101,7 @@ class Field:
         bids = np.array([one.key[1] == "bid" for one in candidates], dtype=np.bool_)
         self.loses: Flags = pays != bids
         self.loss_e6 = book.loss_e6(atoms)
-        self.deviation_e6 = book.deviation_e6(atoms, masses)
+        self.deviation = book.deviation(atoms, masses)
         keys = {one.key for one in candidates}
         beside = {
             key: one.unknown_e6 + (0 if key in keys else one.worst_e6)
@@ -136,7 +136,7 @@ class Field:
         """Return the growth-optimal count of each candidate alone, within Kelly's fraction."""
         wealth_e6 = kelly_wealth_e6(policy, multiplier)
         most = self.within_loss(int(policy.fraction_max * wealth_e6))
-        start = self.gains_e6 + wealth_e6
+        start = self.gains_e6.astype(np.float64) + wealth_e6
         if not self.candidates or float(start.min()) <= 0.0:
             return np.zeros(len(self.candidates), dtype=np.int64)
         edges = np.array([one.edge for one in self.candidates])
@@ -160,7 +160,7 @@ class Field:
         """Return what σ of family and portfolio and the tilts leave."""
         deviations = np.array([one.deviation for one in self.candidates])
         standing = self._column("standing_e2") * deviations
-        left = np.maximum(room.deviation_e6 - (self.deviation_e6 - standing), 0.0)
+        left = np.maximum(room.deviation - (self.deviation - standing), 0.0)
         found = np.full(len(self.candidates), UNLIMITED_E2, dtype=np.int64)
         moving = deviations > 0.0
         capped = np.minimum(left[moving] / deviations[moving], float(UNLIMITED_E2))
@@ -203,9 +203,7 @@ def kelly_wealth_e6(policy: KellyPolicy, multiplier: float) -> float:
 
     A smaller bankroll and a smaller fraction are the same thing.
     """
-    return (
-        policy.bankroll_e6 * (1.0 - policy.uncertainty) * (1.0 - policy.imbalance) * multiplier
-    )
+    return policy.bankroll_e6 * (1.0 - policy.uncertainty) * (1.0 - policy.imbalance) * multiplier
 
 
 def largest_growth(masses: Floats, wealth: Floats, payoffs: Floats, most: Counts) -> Counts:

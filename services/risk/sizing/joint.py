@@ -34,7 +34,7 @@ class _Limits:
                 most_e6[atom] = min(int(most_e6[atom]), limit_e6)
         # A gain that is locked in does not raise the limit.
         self.left_e6 = most_e6 - np.maximum(field.loss_e6, 0)
-        self.left_deviation = room.deviation_e6 - field.deviation_e6
+        self.left_deviation = room.deviation - field.deviation
         self.deviations = np.array([one.deviation for one in field.candidates])
         self.free_e2 = np.array([one.free_e2 for one in field.candidates], dtype=np.int64)
         self.standing_e2 = np.array([one.standing_e2 for one in field.candidates], dtype=np.int64)
@@ -93,7 +93,8 @@ def size_jointly(
         )
     except Unsolved as error:
         return Joint(zero, None, str(error))
-    counts = np.bincount(owners, weights=found.shares * boxes[used], minlength=n)
+    counts = np.zeros(n)
+    np.add.at(counts, owners, found.shares * boxes[used])
     whole_e2 = _lots(counts, policy.lot_e2, ceilings_e2)
     return _checked(limits, whole_e2, policy.lot_e2, found.gap)
 
@@ -101,9 +102,9 @@ def size_jointly(
 def _barred(limits: _Limits) -> Flags:
     """Return which candidates may add nothing: a limit is used up where they lose."""
     spent = (limits.left_e6 <= 0)[:, None] & limits.field.loses
-    barred: Flags = spent.any(axis=0)
+    barred: Flags = np.asarray(spent.any(axis=0))
     if limits.left_deviation <= 0.0:
-        barred |= limits.deviations > 0.0
+        barred[limits.deviations > 0.0] = True
     return barred
 
 
@@ -125,7 +126,7 @@ def _lots(counts: Floats, lot_e2: int, ceilings_e2: Counts) -> Counts:
 
 
 def _checked(limits: _Limits, counts_e2: Counts, lot_e2: int, gap: float) -> Joint:
-    """Return the counts if they keep every limit; else with the last ones a lot smaller, or zero."""
+    """Return the counts if they keep every limit, else the last ones a lot smaller, or zero."""
     for place in reversed(range(len(counts_e2))):
         if limits.hold(counts_e2):
             return Joint(counts_e2, gap)

@@ -57,12 +57,14 @@ def atoms_of(definition: LadderDefined) -> Atoms:
         ladder_id=definition.ladder_id,
         kind=LadderKind(definition.kind),
         rung_of={ticker: rung for rung, ticker in enumerate(definition.tickers)},
-        strikes=tuple(
-            format_level(level) if (level := floor if floor is not None else cap) is not None else ""
-            for floor, cap in levels
-        ),
+        strikes=tuple(_strike(floor_e4, cap_e4) for floor_e4, cap_e4 in levels),
         pays=pays,
     )
+
+
+def _strike(floor_e4: int | None, cap_e4: int | None) -> str:
+    level_e4 = cap_e4 if floor_e4 is None else floor_e4
+    return "" if level_e4 is None else format_level(level_e4)
 
 
 def masses_of(atoms: Atoms, probabilities: Floats, quoted: Mapping[int, float]) -> Floats:
@@ -103,7 +105,8 @@ def _nested(survival: Floats, quoted: Mapping[int, float]) -> Floats:
     # Where the fair ladder sees nothing and the quotes do, the mass is spread evenly.
     scale = np.where(present > 0.0, wanted / np.maximum(present, 1e-300), 0.0)
     even = np.where(present > 0.0, 0.0, wanted / sizes)
-    return masses * np.repeat(scale, sizes) + np.repeat(even, sizes)
+    found: Floats = masses * np.repeat(scale, sizes) + np.repeat(even, sizes)
+    return found
 
 
 def _partition(probabilities: Floats, quoted: Mapping[int, float]) -> Floats:
@@ -119,10 +122,11 @@ def _partition(probabilities: Floats, quoted: Mapping[int, float]) -> Floats:
     others = np.ones(len(masses), dtype=np.bool_)
     others[rungs] = False
     present = float(masses[others].sum())
-    found = np.empty_like(masses)
+    found: Floats = np.empty_like(masses)
     found[rungs] = wanted
     if present > 0.0:
         found[others] = masses[others] * (max(0.0, rest) / present)
     else:
         found[others] = max(0.0, rest) / int(others.sum())
-    return found / found.sum()
+    found /= found.sum()
+    return found

@@ -3,6 +3,7 @@
 Money is micro-dollars, counts are 0.01 contract.
 """
 
+from itertools import pairwise
 from typing import TypeVar
 
 from msgspec import Struct, field
@@ -201,7 +202,7 @@ class SizeLadderPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if name not in self.stages:
                 raise ValueError(f"stage: expected one of {sorted(self.stages)}, got {name!r}")
         rising = [self.stages[name] for name in sorted(self.stages)]
-        for lower, higher in zip(rising, rising[1:], strict=False):
+        for lower, higher in pairwise(rising):
             if higher.count_max_e2 < lower.count_max_e2 or higher.rungs_max < lower.rungs_max:
                 raise ValueError("stages: expected each to allow what the one before it does")
 

@@ -1,7 +1,5 @@
 """What one event may lose beside all others: every limit that reaches over events."""
 
-from collections.abc import Mapping
-
 from msgspec import Struct
 
 from services.risk.sizing.book import Summary
@@ -9,7 +7,7 @@ from services.risk.sizing.chain import (
     FACTOR_VAR,
     FAMILY_LOSS,
     LOSS_BUDGET,
-    deviation_room_e6,
+    deviation_room,
     factor_var_room_e6,
 )
 from services.risk.sizing.policy import SizingPolicy
@@ -31,7 +29,7 @@ class Room(Struct, frozen=True):
     losses_e6: dict[str, int | None]
     low_e6: int | None
     high_e6: int | None
-    deviation_e6: float
+    deviation: float
 
     def tightest_e6(self) -> int:
         """Return the smallest of the losses by step."""
@@ -106,7 +104,7 @@ class Portfolio:
             },
             low_e6=low_e6,
             high_e6=high_e6,
-            deviation_e6=self._deviation_room(
+            deviation=self._deviation_room(
                 event_ticker,
                 group,
                 policy,
@@ -115,20 +113,20 @@ class Portfolio:
             ),
         )
 
-    def deviations_e6(self, policy: SizingPolicy, without: str = "") -> dict[str, float]:
+    def deviations(self, policy: SizingPolicy, without: str = "") -> dict[str, float]:
         """Return σ by group; within a group σ add up, as if all moved together."""
         found: dict[str, float] = {}
         for name, one in self._events.items():
             if name != without:
                 group = policy.portfolio.group_of(one.family)
-                found[group] = found.get(group, 0.0) + one.summary.deviation_e6
+                found[group] = found.get(group, 0.0) + one.summary.deviation
         return found
 
     def _deviation_room(
         self, event_ticker: str, group: str, policy: SizingPolicy, most: float, most_of_group: float
     ) -> float:
-        others = self.deviations_e6(policy, event_ticker)
-        whole = deviation_room_e6(group, others, policy.correlation.rho, most)
+        others = self.deviations(policy, event_ticker)
+        whole = deviation_room(group, others, policy.correlation.rho, most)
         return max(0.0, min(whole, most_of_group) - others.get(group, 0.0))
 
     def _tilts(
@@ -152,5 +150,3 @@ class Portfolio:
 def scaled(limit_e6: int, multiplier: float) -> int:
     """Return a limit times a multiplier of at most 1, cut to whole micro-dollars."""
     return limit_e6 if multiplier == 1.0 else int(limit_e6 * multiplier)
-
-

@@ -76,7 +76,7 @@ class SettledProfit:
 
 
 def _value_e4(settlement: ExchangeSettlement, count_e2: int) -> int:
-    """Return what a YES contract paid; of a scalar result what costs us most if it can't be told."""
+    """Return what a YES contract paid; of a scalar result that says nothing, what costs most."""
     if settlement.result != "scalar":
         return PRICE_ONE_E4 if settlement.result == "yes" else 0
     counts_e2 = settlement.yes_count_e2 + settlement.no_count_e2

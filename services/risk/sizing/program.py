@@ -2,7 +2,7 @@
 
 Maximise Σ q_j·log(w_j + Σ_k G_jk·v_k) over 0 ≤ v ≤ 1 with R·v ≤ 1, where R has no negative entry.
 A feasible primal-dual interior point finds the active set, equality-constrained Newton steps on it
-make the answer exact, and the duality gap, worked out apart from both, decides (docs/adr/0011).
+make the answer exact, and the duality gap, worked out apart from both, decides (docs/adr/0013).
 Pure: equal inputs give equal bits.
 """
 
@@ -76,9 +76,7 @@ class _Problem:
         )
 
 
-def solve(
-    masses: Floats, wealth: Floats, gains: Floats, rows: Floats, reach: Floats
-) -> Solution:
+def solve(masses: Floats, wealth: Floats, gains: Floats, rows: Floats, reach: Floats) -> Solution:
     """Return the optimal shares of the ceilings; raises Unsolved without a certificate.
 
     `masses` and `wealth` have shape (atoms,), `gains` (atoms, n), `rows` (m, n). `reach` in
@@ -146,9 +144,7 @@ def _interior(problem: _Problem) -> Solution:
         matrix = (stacked.T * weights) @ stacked
         matrix.ravel()[:: n + 1] += ratio[:n] + ratio[n : 2 * n] + problem.bend
         push = (centring * tightness) / slack
-        move = np.linalg.solve(
-            matrix, slope + push[:n] - push[n : 2 * n] - push[2 * n :] @ rows
-        )
+        move = np.linalg.solve(matrix, slope + push[:n] - push[n : 2 * n] - push[2 * n :] @ rows)
         change[:n], change[n : 2 * n], change[2 * n :] = move, -move, -(rows @ move)
         repricing = push - prices - ratio * change
         length = BACK / max(BACK, float((-change / slack).max()))

@@ -6,15 +6,15 @@ import numpy as np
 from msgspec import Struct
 
 from libs.common.messages import GateResult, Quote, SizedQuote, SizingStep
-from libs.domain.money import MONEY_ONE_E6
+from libs.domain.money import COUNT_ONE_E2, MONEY_ONE_E6
 from services.risk.sizing.chain import (
-    ASKED,
     CORRELATION_VAR,
     FACTOR_VAR,
     FAMILY_LOSS,
     JOINT,
     KELLY,
     LOSS_BUDGET,
+    LOT,
     PAL,
     PILOT,
     REGIME,
@@ -39,6 +39,7 @@ REASONS = {
     REGIME: "regime",
     SIZE_LADDER: "size_ladder",
     PILOT: "pilot_clamp",
+    LOT: "below_one_lot",
     JOINT: "joint_limits",
 }
 NOT_SOLVED = "joint_not_solved"
@@ -86,8 +87,7 @@ def reported(
             sized.append(quote)
         else:
             withheld.append(quote)
-            # What asks less than a lot is the smallest clamp's matter.
-            dropped[PILOT if quote.limited_by == ASKED else quote.limited_by].append(quote.ticker)
+            dropped[quote.limited_by].append(quote.ticker)
     sized.sort(key=lambda quote: (quote.ticker, quote.side))
     measured = _measured(field, plan, sized, rooms, policy)
     gates = [GateResult(gate=PMF, ok=True, measured=1.0, unit="mass")]
@@ -128,9 +128,9 @@ def _measured(
         counts_e2 * field.cost_e4
     )
     room = rooms[0]
-    deviation = room.deviation_e6 * policy.correlation.z
+    deviation = room.deviation * policy.correlation.z
     deviations = np.array([one.deviation for one in field.candidates])
-    uncertain = (field.deviation_e6 + float(counts_e2 @ deviations)) * policy.correlation.z
+    uncertain = (field.deviation + float(counts_e2 @ deviations)) * policy.correlation.z
     stage = max((quote.count_e2 for quote in sized), default=0)
     rungs = len({quote.ticker for quote in sized})
     fraction = max(field.fractions(policy.kelly), default=None)
@@ -143,8 +143,9 @@ def _measured(
         CORRELATION_VAR: (uncertain / MONEY_ONE_E6, deviation / MONEY_ONE_E6, "dollars"),
         LOSS_BUDGET: (worst, _limit(room.losses_e6[LOSS_BUDGET]), "dollars"),
         REGIME: (plan.multiplier, 1.0, "multiplier"),
-        SIZE_LADDER: (stage / 100, None, "contracts"),
+        SIZE_LADDER: (stage / COUNT_ONE_E2, None, "contracts"),
         PILOT: (float(rungs), float(policy.pilot.rungs_max), "rungs"),
+        LOT: (None, policy.lot_e2 / COUNT_ONE_E2, "contracts"),
         JOINT: (plan.joint.gap, GAP_MAX, "gap"),
     }
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 from services.risk.sizing.chain import (
     ASKED,
     JOINT,
+    LOT,
     PILOT,
     REGIME,
     SIZE_LADDER,
@@ -29,12 +30,16 @@ class Plan(Struct, frozen=True, eq=False):
     multiplier: float
 
     def limited_by(self, candidate: int) -> str:
-        """Return the step that set the count of a candidate: the last one that lowered it."""
+        """Return the step that set the count of a candidate: the last one that lowered it.
+
+        That what was left is cut to whole lots is told only if nothing else lowered it.
+        """
         if self.dropped[candidate]:
             return self.dropped[candidate]
-        column = self.left_e2[:, candidate]
-        lowered = np.flatnonzero(column[1:] < column[:-1])
-        return STEPS[int(lowered[-1]) + 1] if len(lowered) else ASKED
+        column = self.left_e2[:, candidate].tolist()
+        lowered = [STEPS[at] for at in range(1, len(STEPS)) if column[at] < column[at - 1]]
+        telling = [step for step in lowered if step != LOT] or lowered or [ASKED]
+        return telling[-1]
 
 
 def plan_of(
@@ -60,9 +65,10 @@ def plan_of(
         PILOT: _pilot_ceilings(field, policy),
     }
     left = [asked_e2]
-    for step in STEPS[1:-1]:
+    for step in STEPS[1 : STEPS.index(LOT)]:
         left.append(np.minimum(left[-1], ceilings[step]))
     lots_e2 = left[-1] - left[-1] % policy.lot_e2
+    left.append(lots_e2)
     policy_e2 = np.minimum.reduce(list(ceilings.values()))
     policy_e2 = np.minimum(policy_e2, regime_policy_e2)
     dropped = _dropped(field, lots_e2, policy, family)
@@ -79,9 +85,7 @@ def _pilot_ceilings(field: Field, policy: SizingPolicy) -> Counts:
     return np.clip(pilot.position_max_e2 - held_e2, 0, pilot.count_max_e2)
 
 
-def _dropped(
-    field: Field, lots_e2: Counts, policy: SizingPolicy, family: str
-) -> tuple[str, ...]:
+def _dropped(field: Field, lots_e2: Counts, policy: SizingPolicy, family: str) -> tuple[str, ...]:
     """Return for each candidate, best first, which step leaves it out beside better ones.
 
     Rungs are taken in the order of expected value; of one market and side only the best counts.
@@ -105,5 +109,3 @@ def _dropped(
                 keys.add(candidate.key)
         found.append(step)
     return tuple(found)
-
-

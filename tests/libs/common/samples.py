@@ -129,6 +129,10 @@ SAMPLES: tuple[m.Message, ...] = (
                 probability=0.4375,
                 ev_per_contract_e6=32_500,
                 position_e2=-200,
+                steps=(
+                    m.SizingStep(step="asked", left_e2=1_000),
+                    m.SizingStep(step="pilot", left_e2=100),
+                ),
             ),
         ),
         gates=(
@@ -145,6 +149,20 @@ SAMPLES: tuple[m.Message, ...] = (
         ),
         provenance="live",
         config_hash="0011223344556677",
+        withheld=(
+            m.SizedQuote(
+                ticker=HIGH,
+                side="bid",
+                price_e4=4_300,
+                count_e2=0,
+                asked_count_e2=1_000,
+                limited_by="kelly",
+                probability=0.4375,
+                ev_per_contract_e6=-1,
+                position_e2=-200,
+                steps=(m.SizingStep(step="asked", left_e2=1_000),),
+            ),
+        ),
     ),
     m.BrokerEpoch(**envelope("broker"), epoch=3, broker="broker-1", account="account-1"),
     m.OrderIntent(

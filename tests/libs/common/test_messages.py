@@ -17,8 +17,9 @@ from tests.libs.common.samples import KILL_SWITCH, SAMPLES
 GOLDEN = Path(__file__).parent / "golden"
 BY_TAG = {m.tag_of(type(sample)): sample for sample in SAMPLES}
 (VERDICT,) = [sample for sample in SAMPLES if isinstance(sample, m.Verdict)]
+WITHOUT_STEPS = tuple(msgspec.structs.replace(quote, steps=()) for quote in VERDICT.quotes)
 WITHOUT_POSITIONS = tuple(
-    msgspec.structs.replace(quote, position_e2=None) for quote in VERDICT.quotes
+    msgspec.structs.replace(quote, position_e2=None) for quote in WITHOUT_STEPS
 )
 ALL_DECIDE = tuple(msgspec.structs.replace(gate, advisory=False) for gate in VERDICT.gates)
 ALL_BYTES = [m.encode(sample) for sample in SAMPLES]
@@ -49,8 +50,15 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
         ("feed_status.1.before_failures", {"failures": 0}),
         ("monitor_result.1.before_alerted", {"alerted_ns": 0}),
         ("order_intent.1.before_groups", {"order_group_id": ""}),
-        ("verdict.1.before_positions", {"quotes": WITHOUT_POSITIONS, "gates": ALL_DECIDE}),
-        ("verdict.1.before_advisory", {"gates": ALL_DECIDE}),
+        (
+            "verdict.1.before_positions",
+            {"quotes": WITHOUT_POSITIONS, "gates": ALL_DECIDE, "withheld": ()},
+        ),
+        (
+            "verdict.1.before_advisory",
+            {"quotes": WITHOUT_STEPS, "gates": ALL_DECIDE, "withheld": ()},
+        ),
+        ("verdict.1.before_steps", {"quotes": WITHOUT_STEPS, "withheld": ()}),
     ],
 )
 def test_a_message_from_before_a_field_was_added_has_its_default(before, default) -> None:

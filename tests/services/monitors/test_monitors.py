@@ -273,12 +273,12 @@ def test_events_that_are_over_are_let_go_but_not_their_open_orders() -> None:
     watched.look(TARGET + 48 * 3600 * S)
     own = watched.core._orders.own
     assert set(own._orders) == {"a12", "b12", "c"}
-    assert set(own._event_of.values()) == {EVENT}
+    assert set(own._tickers) == {EVENT}
     assert watched.state("unknown_orders", TARGET + 48 * 3600 * S) == "ALERT"
     watched.told(order("expired", "c"))
     watched.look(TARGET + 49 * 3600 * S)
     assert not own._orders
-    assert not own._event_of
+    assert not own._tickers
     assert not own._changed_ns
 
 

@@ -228,6 +228,7 @@ class Bench:
         self.send(clock_sample(now_ns))
         self.send(exchange_status(now_ns))
         self.send(snapshot(now_ns))
+        self.send(fair(now_ns))
         self.switch(now_ns)
 
     def switch(self, now_ns, engaged: bool | None = False) -> list[Effect]:

@@ -66,9 +66,12 @@ async def test_recovery_counts_orders_and_fills_once(hub):
     app = RiskApp(CONFIG)
     context = Context(app, risk_bus(hub), ManualClock(NOW), CONFIG)
     await app.recover(context)
-    assert app.core.own.position(TICKERS[1]).count_e2 == 600
-    assert len(app.core.own.unknown_orders()) == 1
-    assert (app.core.own.last_sequence("ORDERS"), app.core.own.last_sequence("FILLS")) == (1, 1)
+    assert app.core.desk.own.position(TICKERS[1]).count_e2 == 600
+    assert len(app.core.desk.own.unknown_orders()) == 1
+    assert (
+        app.core.desk.own.last_sequence("ORDERS"),
+        app.core.desk.own.last_sequence("FILLS"),
+    ) == (1, 1)
 
 
 async def test_a_proposal_through_the_shell_is_answered_on_the_bus(hub):

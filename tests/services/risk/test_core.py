@@ -35,9 +35,18 @@ GATE_NAMES = [
     "kill_switch",
     "heartbeat",
     "exchange",
+    "pmf",
     "kelly",
     "pal",
+    "factor_var",
+    "family_loss",
+    "correlation_var",
+    "loss_budget",
+    "regime",
+    "size_ladder",
     "pilot",
+    "lot",
+    "joint",
 ]
 
 
@@ -73,6 +82,7 @@ def test_a_core_that_knows_nothing_says_no_with_every_reason():
         "kill_switch",
         "heartbeat",
         "exchange",
+        "pmf",
     ]
 
 
@@ -266,7 +276,7 @@ def test_a_redelivered_fill_is_counted_once():
     bench.send(fill(500))
     bench.sequences["FILLS"] = 0
     bench.send(fill(500))
-    assert bench.core.own.position(TICKERS[1]).count_e2 == 500
+    assert bench.core.desk.own.position(TICKERS[1]).count_e2 == 500
 
 
 def test_the_policy_is_named_in_each_verdict():

@@ -7,9 +7,21 @@ import pytest
 from libs.common.config import ConfigError, load_config
 from libs.common.policy_files import policy_files
 from libs.common.topology import Service
+from libs.domain.macro_days import MacroEvent
 from libs.domain.windows import WindowRules
 from services.risk.config import RiskConfig
-from services.risk.policy import GatePolicy, RiskPolicy, SizingPolicy
+from services.risk.policy import GatePolicy, RiskPolicy
+from services.risk.sizing.policy import (
+    CorrelationPolicy,
+    KellyPolicy,
+    PalPolicy,
+    PilotPolicy,
+    PortfolioPolicy,
+    RegimePolicy,
+    SizeLadderPolicy,
+    SizingPolicy,
+    Stage,
+)
 
 SHIPPED = policy_files(Service.RISK)
 PLUMBING = """
@@ -63,18 +75,62 @@ def test_the_windows_are_those_of_the_specification(plumbing):
     )
 
 
+def dollars(amount: int) -> int:
+    return amount * 1_000_000
+
+
 def test_the_sizes_are_those_of_the_specification(plumbing):
-    sizing = load_config([*SHIPPED, plumbing], RiskConfig).policy.sizing
-    assert sizing == SizingPolicy(
-        bankroll_e6=10_000_000_000,
-        kelly_fraction_max=0.25,
-        kelly_uncertainty=0.0,
-        kelly_imbalance=0.0,
-        pal_e6={"INXU": 1_000_000_000, "NASDAQ100U": 1_000_000_000},
+    """domain.md §3, Sizing; stages B to D, the factor VaR limit, ages are ours."""
+    assert load_config([*SHIPPED, plumbing], RiskConfig).policy.sizing == SizingPolicy(
+        kelly=KellyPolicy(
+            bankroll_e6=dollars(10_000), fraction_max=0.25, uncertainty=0.0, imbalance=0.0
+        ),
+        pal=PalPolicy(
+            family_e6={
+                "INXU": dollars(1_000),
+                "NASDAQ100U": dollars(1_000),
+                "INX": dollars(1_200),
+                "NASDAQ100": dollars(1_200),
+                "CPI": dollars(3_000),
+            },
+            strikes_e6={},
+        ),
+        portfolio=PortfolioPolicy(
+            factor_var_max_e6=dollars(3_200),
+            factor_vols={"INFLATION": 1.2, "RATES": 1.0, "EMPLOYMENT": 0.9, "WEATHER": 1.1},
+            factor_betas={
+                "CPI": {"INFLATION": 1.1, "RATES": 0.2},
+                "TENY": {"RATES": 1.2},
+                "CLAIMS": {"EMPLOYMENT": 0.8, "INFLATION": 0.3},
+                "WEATHER": {"WEATHER": 1.0},
+            },
+            groups={"INXU": "SPX", "INX": "SPX", "NASDAQ100U": "NDX", "NASDAQ100": "NDX"},
+            group_loss_max_e6={"SPX": dollars(7_500), "NDX": dollars(7_500)},
+            loss_day_max_e6=dollars(2_000),
+            loss_week_max_e6=dollars(6_000),
+        ),
+        correlation=CorrelationPolicy(
+            z=2.05,
+            rho=0.82,
+            portfolio_var_max_e6=dollars(3_200),
+            family_var_max_e6=dollars(2_200),
+            tilt_max_e6=dollars(1_400),
+        ),
+        regimes=RegimePolicy(multipliers={MacroEvent.FOMC: 0.5, MacroEvent.CPI: 0.8}),
+        size_ladder=SizeLadderPolicy(
+            stage="A",
+            family_stage={},
+            stages={
+                "A": Stage(count_max_e2=100, rungs_max=1),
+                "B": Stage(count_max_e2=200, rungs_max=2),
+                "C": Stage(count_max_e2=1_000, rungs_max=4),
+                "D": Stage(count_max_e2=10_000, rungs_max=8),
+            },
+        ),
+        pilot=PilotPolicy(active=True, count_max_e2=100, rungs_max=2, position_max_e2=1_000),
         lot_e2=100,
-        pilot_count_max_e2=100,
-        pilot_rungs_max=2,
-        pilot_position_max_e2=1_000,
+        pmf_age_s_max=10.0,
+        reservation_grace_s=5.0,
     )
 
 
@@ -96,8 +152,29 @@ def test_what_is_shipped_is_also_the_default(plumbing):
         ("policy: {index_ops: {cpi_opens: '06:00Z'}}", "cpi_opens.*HH:MM"),
         ("policy: {gates: {level_age_s_max: -1.0}}", "level_age_s_max"),
         ("policy: {gates: {skew: 1.0}}", "skew"),
-        ("policy: {sizing: {pal_e6: {INXU: -1}}}", "pal_e6"),
-        ("policy: {sizing: {kelly_fraction_max: 2.0}}", "kelly_fraction_max"),
+        ("policy: {sizing: {pal: {family_e6: {INXU: -1}}}}", "family_e6"),
+        ("policy: {sizing: {pal: {family_e6: {ABC: 1}}}}", "family_e6.*ABC"),
+        ("policy: {sizing: {pal: {strikes_e6: {TENY: {'4.1': 1}}}}}", "strikes_e6.*TENY"),
+        ("policy: {sizing: {kelly: {fraction_max: 2.0}}}", "fraction_max"),
+        ("policy: {sizing: {kelly: {bankroll_e6: 0}}}", "bankroll_e6"),
+        ("policy: {sizing: {portfolio: {factor_betas: {CPI: {OIL: 1.0}}}}}", "factor_betas.*OIL"),
+        ("policy: {sizing: {portfolio: {groups: {CPI: MACRO}}}}", "groups.*MACRO"),
+        ("policy: {sizing: {portfolio: {loss_week_max_e6: 1}}}", "loss_week_max_e6"),
+        ("policy: {sizing: {correlation: {rho: 1.5}}}", "rho"),
+        ("policy: {sizing: {correlation: {z: 0.0}}}", "z"),
+        ("policy: {sizing: {regimes: {multipliers: {FOMC: 2.0}}}}", "multipliers"),
+        ("policy: {sizing: {regimes: {multipliers: {JOBS: 0.5}}}}", "multipliers"),
+        ("policy: {sizing: {size_ladder: {stage: E}}}", "stage"),
+        (
+            "policy: {sizing: {size_ladder: {stages: {A: {count_max_e2: 50, rungs_max: 1}}}}}",
+            "stages.A.*one lot",
+        ),
+        (
+            "policy: {sizing: {size_ladder: {stages: {C: {count_max_e2: 100, rungs_max: 1}}}}}",
+            "stages.*each",
+        ),
+        ("policy: {sizing: {pilot: {count_max_e2: 99}}}", "pilot.*one lot"),
+        ("policy: {sizing: {lot_e2: 0}}", "lot_e2"),
         ("kill_switch_every_s: 4.0", "kill_switch_every_s"),
     ],
 )

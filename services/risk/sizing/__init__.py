@@ -1,0 +1,1 @@
+"""Sizes: how much of each proposed quote may rest (docs/sizing.md)."""
