@@ -15,6 +15,8 @@ CONNECT_TIMEOUT_S = 5.0
 PING_INTERVAL_S = 3
 PINGS_OUTSTANDING_MAX = 2
 RECONNECT_WAIT_S = 0.25
+CANCELLATIONS_MAX = 20
+CANCELLATION_WAIT_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -70,12 +72,14 @@ async def connect_client(
             skip_subject_validation=True,  # our subjects come from the topology
         )
     )
-    await asyncio.wait((connecting, refused), timeout=timeout_s, return_when="FIRST_COMPLETED")
-    if connecting.done() and connecting.exception() is None:
-        return client
-    connecting.cancel()
-    await asyncio.gather(connecting, return_exceptions=True)
-    await client.close()
+    try:
+        await asyncio.wait((connecting, refused), timeout=timeout_s, return_when="FIRST_COMPLETED")
+        if connecting.done() and connecting.exception() is None:
+            return client
+    except asyncio.CancelledError:
+        await _abandon(connecting, client)
+        raise
+    await _abandon(connecting, client)
     if refused.done():
         raise BusUnavailable(
             f"NATS at {url}: expected it to accept user {service.value!r}, it refused the name or"
@@ -86,6 +90,22 @@ async def connect_client(
         f"NATS at {url}: expected a server within {timeout_s:g} s, got {reason};"
         " start it, or mend nats_url"
     )
+
+
+async def _abandon(connecting: asyncio.Future[None], client: Client) -> None:
+    """End an attempt to connect, and with it all that could keep the process from ending.
+
+    nats-py waits with `wait_for`, which on 3.11 forgets a cancellation that comes together with
+    a refused connection; its loop then tries on for ever. Hence more than one cancellation.
+    """
+    for _ in range(CANCELLATIONS_MAX):
+        connecting.cancel()
+        done, _pending = await asyncio.wait((connecting,), timeout=CANCELLATION_WAIT_S)
+        if done:
+            break
+    if connecting.done() and not connecting.cancelled():
+        connecting.exception()  # seen: the outcome is told by who asked
+    await client.close()
 
 
 def is_refusal(error: Exception) -> bool:

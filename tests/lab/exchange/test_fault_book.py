@@ -240,7 +240,7 @@ def test_a_scenario_file(tmp_path: Path) -> None:
         ("- drop", ["[0]", "expected object"]),
         ("- {fault: drop}\n- {fault: drop, ms: 3}", ["[1].ms", "unknown"]),
         ("- {fault: delay}", ["[0].ms", "found none"]),
-        ("- {fault: delay, ms: 0}", ["[0]", "ms: expected 1 to 600000, given 0"]),
+        ("- {fault: delay, ms: 0}", ["'[0].ms': expected 1 to 600000, given 0"]),
         ("- {fault: delay, ms: long}", ["[0].ms", "'long'"]),
         ("- {fault: answer, status: 404}", ["[0].status", "404"]),
         ("- {fault: drop, where: {channels: [trade]}}", ["[0].where.channels", "unknown"]),

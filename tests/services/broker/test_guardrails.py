@@ -41,13 +41,13 @@ def test_the_file_holds_the_defaults():
     ("key", "value", "expected"),
     [
         ("exchange_rest_urls", "x", "exchange_rest_urls.*unknown"),
-        ("key_id", " ", "key_id: expected the id"),
-        ("policy", {"cancel_buffer_s": 1.0}, "cancel_buffer_s: expected 2.0 or more"),
-        ("policy", {"absence_reads": 1}, "absence_reads: expected 2 or more"),
-        ("policy", {"retry_s": 0}, "retry_s: expected above 0"),
-        ("lease_every_s", 9.0, "lease_every_s: expected at most a third"),
-        ("kill_switch_every_s", 9.0, "kill_switch_every_s: expected at most half"),
-        ("answer_timeout_s", 0, "answer_timeout_s: expected above 0"),
+        ("key_id", " ", "key 'key_id': expected the id"),
+        ("policy", {"cancel_buffer_s": 1.0}, "key 'policy.cancel_buffer_s': expected 2.0 or more"),
+        ("policy", {"absence_reads": 1}, "key 'policy.absence_reads': expected 2 or more"),
+        ("policy", {"retry_s": 0}, "key 'policy.retry_s': expected above 0"),
+        ("lease_every_s", 9.0, "key 'lease_every_s': expected at most a third"),
+        ("kill_switch_every_s", 9.0, "key 'kill_switch_every_s': expected at most half"),
+        ("answer_timeout_s", 0, "key 'answer_timeout_s': expected above 0"),
     ],
 )
 def test_a_value_that_can_not_be_is_refused(tmp_path, key, value, expected):
