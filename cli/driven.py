@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.errors import OperatingError
 from libs.common.config import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def backtest_index(
     out: Annotated[
         Path | None, typer.Option(help="New folder for ledger and reports; default: under var/.")
     ] = None,
+    capture: Annotated[
+        Path | None, typer.Option(help="Keep what feeds was told as a capture, for alpha replay.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Trade every hourly window that the bars cover, through the live cores, in virtual time.
@@ -57,10 +61,12 @@ def backtest_index(
     from cli.run_directory import home
     from lab.backtest.run import run_backtest
     from lab.backtest.spans import find_spans
+    from lab.capture.errors import CaptureError
     from lab.drive.config import load_drive
     from lab.drive.cores import load_calibrations
     from lab.market.bars import BarsError
     from services.pricer.calibration import CalibrationError
+    from services.reporting.ledger import LedgerError
 
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     directory = (out or home() / "backtest" / stamp).resolve()
@@ -79,8 +85,14 @@ def backtest_index(
             f"--bars: expected at least one hourly window to trade, found none ({why})"
         )
     progress = Progress(len(found.spans))
-    result = run_backtest(found, config, calibrations, directory, seed, progress)
-    progress.end()
+    try:
+        result = run_backtest(found, config, calibrations, directory, seed, progress, capture)
+    except CaptureError as error:
+        raise ConfigError(f"--capture: {error}") from None
+    except LedgerError as error:
+        raise OperatingError(str(error)) from None
+    finally:
+        progress.end()
     _tell(result, as_json=as_json)
     raise typer.Exit(0 if result.agree else EXIT_DISAGREE)
 

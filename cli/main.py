@@ -223,6 +223,26 @@ def export(
     export_streams(names, parse_day(day), out, run, Console(), as_json=as_json)
 
 
+@app.command()
+def replay(
+    capture: Annotated[
+        Path, typer.Argument(help="A capture, or Parquet bars (a file or a folder).")
+    ],
+    speed: Annotated[str, typer.Option(help="Times real time, or max.")] = "max",
+    bus: Annotated[str, typer.Option(help="memory, or nats: a server of its own.")] = "memory",
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Drive the live cores from a capture, and print the digest of everything they wanted done.
+
+    The same capture and seed give the same digest, at any speed and over either bus. Exit code
+    0: replayed. 2: a capture or arguments that can't be used, named. 3: no NATS server.
+    """
+    from cli.replay import replay as run
+
+    run(capture, speed, bus, seed, Console(), as_json=as_json)
+
+
 @app.command("live-smoke")
 def live_smoke(
     key_id: Annotated[str, typer.Option(help="The id that the exchange shows for the key.")],

@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ from msgspec import Struct
 from lab.backtest.pnl import StrategyPnl, strategy_pnl
 from lab.backtest.spans import Bars, Span
 from lab.backtest.world import Progress, World
+from lab.capture.feeds import FEEDS_KIND, records_of
+from lab.capture.format import CaptureWriter, Head
 from lab.drive.account import OURS
 from lab.drive.config import DriveConfig
 from lab.drive.ledger import open_ledger
 from lab.drive.stays import Resting
 from libs.common.clock import NS_PER_S
+from libs.common.effects import Event
 from libs.domain.windows import CANCEL_BUFFER_NS
 from services.pricer.calibration import Calibration
 from services.reporting.account_books import account_books
@@ -76,16 +81,21 @@ def run_backtest(
     directory: Path,
     seed: int,
     progress: Progress,
+    capture: Path | None = None,
 ) -> BacktestResult:
-    """Trade every span, then close the books. Raises LedgerError."""
+    """Trade every span, then close the books; `capture` keeps what feeds was told.
+
+    Raises LedgerError, CaptureError.
+    """
     began_s = time.monotonic()
     directory.mkdir(parents=True, exist_ok=True)
     ledger = open_ledger(directory / "ledger", config.reporting)
     try:
         start_ns = bars.spans[0].start_ns - NS_PER_S
         world = World(config, calibrations, ledger, start_ns=start_ns, seed=seed)
-        for span in bars.spans:
-            world.run(span, progress)
+        with _capturing(world, bars, capture):
+            for span in bars.spans:
+                world.run(span, progress)
         world.close()
         stays = list(world.account.stays.ended)
         write_resting(stays, directory / RESTING_FILE)
@@ -122,6 +132,25 @@ def run_backtest(
         directory=str(directory),
         reports=reports,
     )
+
+
+@contextmanager
+def _capturing(world: World, bars: Bars, path: Path | None) -> Iterator[None]:
+    """Keep every input of feeds in a capture meanwhile, if one is wanted. Raises CaptureError."""
+    if path is None:
+        yield
+        return
+    about = {"bars": ", ".join(sorted({span.source for span in bars.spans}))}
+    head = Head(kind=FEEDS_KIND, provenance="replay", about=about)
+    with CaptureWriter(path, head) as writer:
+
+        def record(event: Event) -> None:
+            for one in records_of(event):
+                writer.add(one)
+
+        world.market.record = record
+        yield
+        world.market.record = None
 
 
 def write_resting(stays: list[Resting], path: Path) -> None:

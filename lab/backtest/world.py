@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from lab.backtest.spans import Span
 from lab.drive.account import OURS, ExchangeAccount
-from lab.drive.carrier import MemoryCarrier, lab_streams
+from lab.drive.carrier import MakeCarrier, memory_carrier
 from lab.drive.config import DriveConfig
 from lab.drive.cores import Upkeep, live_cores
 from lab.drive.effects import EffectLog
@@ -27,7 +27,6 @@ from lab.market.flow import Flow, open_accounts
 from lab.market.listing import hourly_ladders
 from lab.market.path import IndexPath
 from libs.common.clock import NS_PER_S
-from libs.common.memory_bus import MemoryHub
 from libs.common.topology import Service
 from services.pricer.calibration import Calibration
 from services.reporting.ledger import Ledger
@@ -48,17 +47,18 @@ class World:
         *,
         start_ns: int,
         seed: int,
+        carrier: MakeCarrier = memory_carrier,
     ) -> None:
         self._lab = config.lab
         self._seed = seed
         self.schedule = schedule = Schedule(start_ns)
         self.effects = EffectLog()
         self.engine = Engine(seed)
-        hub = MemoryHub(lambda: schedule.now_ns, lab_streams())
+        self.carrier = carrier(lambda: schedule.now_ns)
         latency = config.lab.latency
         self.services = services = Services(
             schedule,
-            MemoryCarrier(hub),
+            self.carrier,
             self.effects,
             live_cores(config, calibrations),
             round(latency.hop_s * NS_PER_S),
@@ -100,8 +100,8 @@ class World:
         self.account.take(event)
         self.market.take(event)
 
-    def run(self, span: Span, progress: Progress) -> None:
-        """Trade one span, to the settlement of its last target."""
+    def run(self, span: Span, progress: Progress, every_ns: int = PROGRESS_NS) -> None:
+        """Trade one span, to the settlement of its last target; tell of it every so often."""
         schedule = self.schedule
         schedule.run_until(span.start_ns)
         self._stop_ns = span.targets_ns[-1] + round(self._lab.settle_s * NS_PER_S)
@@ -115,7 +115,7 @@ class World:
             schedule.at(at_ns, self._list, target_ns)
         self._step()
         while schedule.now_ns < self._stop_ns:
-            schedule.run_until(min(self._stop_ns, schedule.now_ns + PROGRESS_NS))
+            schedule.run_until(min(self._stop_ns, schedule.now_ns + every_ns))
             progress(span, schedule.now_ns)
 
     def _list(self, target_ns: int) -> None:

@@ -56,6 +56,8 @@ class ExchangeAccount:
         self.stays = Stays(engine)
         self._stop_ns = 0
         self.calls = 0
+        self.expect: Callable[[str], None] = _ignore
+        """Told of the market in which an order of ours is about to arrive."""
 
     # What happens at the exchange
 
@@ -179,6 +181,7 @@ class ExchangeAccount:
             expiration_ns=effect.expiration_ns,
             group_id=effect.order_group_id or None,
         )
+        self.expect(effect.ticker)
         placed = self._engine.place(OURS, order, self._schedule.now_ns)
         if isinstance(placed, x.Placed):
             self.stays.begin(placed.order_id)
@@ -375,3 +378,7 @@ class ExchangeAccount:
                 payouts=payouts if sent else (),
             )
         )
+
+
+def _ignore(ticker: str) -> None:
+    del ticker

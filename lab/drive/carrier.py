@@ -4,6 +4,7 @@ The order of everything is the schedule's, whatever carries it, so a run over NA
 run in memory does.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -53,6 +54,15 @@ class MemoryCarrier:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+MakeCarrier = Callable[[Callable[[], int]], Carrier]
+"""Make a run's bus, given what tells the run's time."""
+
+
+def memory_carrier(now_ns: Callable[[], int]) -> Carrier:
+    """Return a bus in memory, with a server of its own."""
+    return MemoryCarrier(MemoryHub(now_ns, lab_streams()))
 
 
 def lab_streams() -> tuple[Stream, ...]:

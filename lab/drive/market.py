@@ -7,6 +7,7 @@ core at the times at which the real ones would have come.
 import random
 from collections.abc import Callable
 
+from lab.drive.account import OURS
 from lab.drive.latency import Latency, Line
 from lab.drive.schedule import Schedule
 from lab.exchange import model as x
@@ -55,7 +56,9 @@ class MarketData:
         self._engine = engine
         self._schedule = schedule
         self._config = config
-        self._dispatch = dispatch
+        self._to_core = dispatch
+        self.record: Dispatch | None = None
+        """Told of every input of feeds, before the core is."""
         self._books = Line(latency.frame_s, latency.jitter, dice)
         self._bars = Line(latency.index_s, latency.jitter, dice)
         self._watched: set[str] = set()
@@ -78,6 +81,11 @@ class MarketData:
         self._discover_again()
         self._alive()
         self._status()
+
+    def _dispatch(self, event: Event) -> None:
+        if self.record is not None:
+            self.record(event)
+        self._to_core(event)
 
     # The index
 
@@ -122,7 +130,7 @@ class MarketData:
                     seq=self._number,
                     clock=event.clock,
                     at_ns=event.at_ns,
-                    client_order_id=None,
+                    client_order_id=event.client_order_id if event.account == OURS else None,
                 )
             )
 

@@ -4,6 +4,8 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
+NEVER_NS = 2**63
+
 
 class Schedule:
     """A clock that jumps from one due call to the next; nothing waits and nothing is lost."""
@@ -17,6 +19,11 @@ class Schedule:
         """Ask for a call at a time; what lies in the past happens now."""
         self._asked += 1
         heapq.heappush(self._due, (max(at_ns, self.now_ns), self._asked, call, arguments))
+
+    @property
+    def next_ns(self) -> int:
+        """Return when something is due next; far ahead when nothing is."""
+        return self._due[0][0] if self._due else NEVER_NS
 
     def run_until(self, until_ns: int) -> None:
         """Do all that is due by then, and whatever that asks for; the clock then shows that time.
