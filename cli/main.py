@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import driven, fills, kill_switch, research, sim
+from cli import driven, fills, kill_switch, override, research, sim
 from cli.errors import OperatingError
 from libs.common.config import ConfigError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(sim.commands, name="sim")
 app.add_typer(kill_switch.commands, name="kill-switch")
+app.add_typer(override.commands, name="override")
 app.add_typer(research.calibrate, name="calibrate")
 app.add_typer(research.score, name="score")
 app.add_typer(driven.backtest, name="backtest")

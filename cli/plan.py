@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from cli.keys import write_exchange_key
+from cli.keys import operator_key_of, write_exchange_key, write_operator_key
 from cli.processes import (
     Addresses,
     Plan,
@@ -137,7 +137,11 @@ def make_plan(
         # A simulated market proves nothing about its own age: any calibration will do.
         "pricer": {"policy": {"calibration_age_days_max": None}},
         # Simulated money may climb the size ladder; the pilot's clamp holds all the same.
-        "risk": {"mode": "sim", "policy": {"sizing": {"size_ladder": {"stage": "B"}}}},
+        "risk": {
+            "mode": "sim",
+            "operator_key": _operator_key(run),
+            "policy": {"sizing": {"size_ladder": {"stage": "B"}}},
+        },
         "broker": _broker(addresses, key_id, key_file),
     }
     own = merge(own, overrides)
@@ -170,6 +174,12 @@ def _write_keys(run: RunDirectory) -> tuple[str, Path]:
     key_id = str(uuid.uuid4())
     write_exchange_key(run, key_id, key_file)
     return key_id, key_file
+
+
+def _operator_key(run: RunDirectory) -> str:
+    """Return the public half of the run's own operator key, made once."""
+    key_file = run.secrets / "operator.pem"
+    return operator_key_of(key_file) if key_file.exists() else write_operator_key(key_file)
 
 
 def _exchange(

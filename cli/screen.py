@@ -16,7 +16,7 @@ from libs.domain.eastern import eastern_datetime
 
 RUNGS_MIN, RUNGS_MAX = 3, 11
 FILLS_SHOWN = 8
-GATES_ROOM = 10
+GATES_ROOM = 22
 BESIDE_COLUMNS = 118
 """From this width on two ladders fit side by side."""
 FRAME_LINES = 4
@@ -149,6 +149,7 @@ def _why(gate: GateResult) -> str:
     measured = _amount(gate.measured, gate.unit)
     limit = "" if gate.limit is None else f"{gate.limit:g} {gate.unit}"
     reason = "" if gate.ok else ": ".join(part for part in (gate.reason, gate.detail) if part)
+    reason += " (advice)" if gate.advisory else ""
     figures = f"{measured} (limit {limit})" if measured and limit else measured
     return "  ".join(part for part in (gate.gate, figures, reason) if part)
 
@@ -167,14 +168,19 @@ def _gates(event: EventView, now_ns: int, *, each: bool) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(decision, style="bold green" if decision == "GO" else "bold red")
     gates = event.verdict.gates if event.verdict else ()
-    refused = [gate for gate in gates if not gate.ok]
+    refused = [gate for gate in gates if gate.refuses]
+    advice = [gate.gate for gate in gates if gate.advisory]
     if not each:
         for gate in refused:
             text.append(f"  {_why(gate)}", style="red")
-        text.append(f"  {len(gates) - len(refused)} of {len(gates)} gates ok", style="green")
+        well = len(gates) - len(refused) - len(advice)
+        text.append(f"  {well} of {len(gates)} gates ok", style="green")
+        if advice:
+            text.append(f"  advice: no of {', '.join(advice)}", style="yellow")
         return text
     for gate in gates:
-        text.append(f"\n{'✓' if gate.ok else '✗'} {_why(gate)}", style="" if gate.ok else "red")
+        mark, style = ("✓", "") if gate.ok else ("!", "yellow") if gate.advisory else ("✗", "red")
+        text.append(f"\n{mark} {_why(gate)}", style=style)
     return text
 
 
@@ -284,7 +290,8 @@ def plain_lines(view: SessionView, now_ns: int) -> Iterator[str]:
             if count_e2
         )
         verdict = event.verdict
-        reasons = [gate.reason for gate in verdict.gates if not gate.ok] if verdict else []
+        reasons = [gate.reason for gate in verdict.gates if gate.refuses] if verdict else []
+        advice = sum(gate.advisory for gate in verdict.gates) if verdict else 0
         settled = view.settled_pnl_e6(event)
         pnl = (
             f"settled {dollars(settled)}"
@@ -297,5 +304,6 @@ def plain_lines(view: SessionView, now_ns: int) -> Iterator[str]:
             f"level {level(tick.level_e4) if tick else '–'} "
             f"{_decision(event, now_ns)}"
             f"{' (' + ', '.join(reasons) + ')' if reasons else ''} "
+            f"{f'advice {advice} ' if advice else ''}"
             f"quotes [{quotes}] filled {contracts(event.contracts_e2)} {pnl}"
         )

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
+from cli.decisions import risk_state, show_decisions
 from cli.errors import OperatingError
 from cli.health import all_ready, health_of
 from cli.outside import Given, prepare
@@ -139,7 +140,9 @@ def status(console: Console, *, as_json: bool) -> int:
     rows = _rows(known, health)
     well = all_ready(health) and all(row["health"] != "gone" for row in rows)
     if as_json:
-        console.print_json(data={"running": True, "well": well, "processes": rows})
+        decided = risk_state(known)
+        data = {"running": True, "well": well, "processes": rows, "risk": decided}
+        console.print_json(data=data)
         return 0 if well else EXIT_DEGRADED
     console.print(str(known.run.root), highlight=False, soft_wrap=True)
     table = Table()
@@ -156,6 +159,7 @@ def status(console: Console, *, as_json: bool) -> int:
             os.path.relpath(row["log"], known.run.root),
         )
     console.print(table)
+    show_decisions(console, risk_state(known))
     return 0 if well else EXIT_DEGRADED
 
 

@@ -51,6 +51,9 @@ class Metrics:
         self.gate_advised_total = self._counter(
             "gate_advised", "a gate's no that does not decide in this mode", "gate", "reason"
         )
+        self.overrides_total = self._counter(
+            "overrides", "operators' overrides, by what became of them", "kind", "outcome"
+        )
 
         # broker
         self.orders_total = self._counter("orders", "orders that reached a state", "state")

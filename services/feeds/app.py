@@ -85,6 +85,7 @@ class FeedsApp(AppBase):
                 group.create_task(kalshi.run_alive())
                 group.create_task(kalshi.run_discovery())
                 group.create_task(kalshi.run_status())
+                group.create_task(kalshi.run_fee_facts())
         finally:
             await client.close()
 

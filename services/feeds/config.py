@@ -26,6 +26,7 @@ class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
     discovery_every_s: float = 30.0
     discovery_ahead_s: float = 7_200.0
     exchange_status_every_s: float = 10.0
+    fee_facts_every_s: float = 60.0
     raw_bytes_max: int = 2_000_000_000
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from libs.common.messages import (
     ClockSample,
     ExchangeStatus,
     FeedStatus,
+    FeeRules,
     IndexTick,
     derived_id,
     envelope,
@@ -29,6 +30,7 @@ from services.feeds.events import (
     ExchangeStatusRead,
     FeedAlive,
     FeedFailed,
+    FeeFactsRead,
     IndexBar,
     LaddersListed,
     LadderSpec,
@@ -51,6 +53,7 @@ bad first level would shut the feed for good."""
 RESYNC_EVERY_NS = NS_PER_S
 RESYNC_STALE_NS = 5 * NS_PER_S
 """A book that is still in doubt after this is asked for again, whatever was lost on the way."""
+FACTS_HASH_LENGTH = 16
 WATCH_TIMER = "watch"
 
 
@@ -125,6 +128,8 @@ class FeedsCore:
                 return self._exchange_status(event)
             case SkewMeasured():
                 return self._skew(event)
+            case FeeFactsRead():
+                return [Publish(message=_fee_rules(event))]
             case _:
                 raise AssertionError(f"feeds does not know {type(event).__name__}")
 
@@ -358,6 +363,19 @@ class FeedsCore:
             uncertainty_ns=event.uncertainty_ns,
         )
         return [Publish(message=sample)]
+
+
+def _fee_rules(read: FeeFactsRead) -> FeeRules:
+    facts = (read.fee_type, repr(read.fee_multiplier), read.contract_terms_url)
+    cause = Cause.first("fee_facts", f"{read.series_ticker}|{read.now_ns}", read.now_ns)
+    return FeeRules(
+        **envelope(cause, SOURCE),
+        series_ticker=read.series_ticker,
+        fee_type=read.fee_type,
+        fee_multiplier=read.fee_multiplier,
+        contract_terms_url=read.contract_terms_url,
+        facts_hash=derived_id(read.series_ticker, *facts)[:FACTS_HASH_LENGTH],
+    )
 
 
 def _resync(

@@ -87,6 +87,15 @@ class SkewMeasured(Event, frozen=True, kw_only=True):
     uncertainty_ns: int
 
 
+class FeeFactsRead(Event, frozen=True, kw_only=True):
+    """What the exchange publishes of a series' fees and rules."""
+
+    series_ticker: str
+    fee_type: str
+    fee_multiplier: float
+    contract_terms_url: str
+
+
 class WatchBooks(Effect, frozen=True, kw_only=True):
     """Subscribe to the books of these markets."""
 

@@ -34,6 +34,7 @@ from services.feeds.events import (
     ExchangeStatusRead,
     FeedAlive,
     FeedFailed,
+    FeeFactsRead,
     LaddersListed,
     LadderSpec,
     SkewMeasured,
@@ -166,6 +167,28 @@ class KalshiFeed:
                     wait_s = min(wait_s, DISCOVERY_RETRY_S)
                 else:
                     self._list(events)
+            await self._clock.sleep(wait_s)
+
+    async def run_fee_facts(self) -> None:
+        """Read what is published of our series' fees and rules, soon again if that failed."""
+        while True:
+            wait_s = self._config.fee_facts_every_s
+            for name in self._config.series:
+                try:
+                    series = await self._client.series(name)
+                except KalshiError as error:
+                    self._log.warning("fee facts unread", series=name, why=str(error))
+                    wait_s = min(wait_s, DISCOVERY_RETRY_S)
+                else:
+                    self._dispatch(
+                        FeeFactsRead(
+                            now_ns=self._clock.now_ns(),
+                            series_ticker=name,
+                            fee_type=series.fee_type,
+                            fee_multiplier=series.fee_multiplier,
+                            contract_terms_url=series.contract_terms_url,
+                        )
+                    )
             await self._clock.sleep(wait_s)
 
     async def run_status(self) -> None:

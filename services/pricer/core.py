@@ -265,6 +265,7 @@ class PricerCore:
             books_ns=state.snapshot.recv_ns if state.snapshot else 0,
             calibration_id=calibration.id_for(definition.family) if calibration else "",
             calibration_fitted_ns=calibration.fitted_ns if calibration else 0,
+            calibration_data_end_ns=calibration.data_end_ns if calibration else 0,
             # The least real of its inputs; without any, nothing may call it live.
             provenance=max(inputs, key=_PROVENANCE_ORDER.index, default="synthetic"),
         )

@@ -139,7 +139,7 @@ def _decisions(sections: dict[str, Any]) -> str:
         ("event", "event_ticker", str), ("decision", "decision", str),
         ("verdicts", "verdicts", str)))  # fmt: skip
     gates = _table("Gates that said NO-GO", _rows(sections["gates"]), (
-        ("gate", "gate", str), ("reason", "reason", str),
+        ("gate", "gate", str), ("reason", "reason", str), ("weight", "weight", str),
         ("verdicts", "verdicts", str)))  # fmt: skip
     hashes = ", ".join(str(row["config_hash"]) for row in _rows(sections["config_hashes"]))
     return f"{verdicts}\n{gates}\nRisk configuration: {hashes or 'none seen'}.\n"
@@ -159,6 +159,12 @@ def _running(sections: dict[str, Any]) -> str:
             ("at", "ts_pub_ns", _when), ("epoch", "epoch", str), ("broker", "broker", str))),
         _table("Monitors not OK", _rows(sections["alerts"]), (
             ("monitor", "monitor", str), ("state", "state", str), ("messages", "messages", str))),
+        _table("Panic latch", _rows(sections["panic"]), (
+            ("day", "day", str), ("latched (–: lifted)", "latched_ns", _when),
+            ("by", "monitors", str))),
+        _table("Overrides", _rows(sections["overrides"]), (
+            ("kind", "kind", str), ("scope", "scope", str), ("value", "value", str),
+            ("by", "by", str), ("reason", "reason", str), ("until", "expires_ns", _when))),
         _table("Dead letters", _rows(sections["dead_letters"]), (
             ("stream", "of_stream", str), ("reason", "reason", str),
             ("messages", "messages", str))),

@@ -103,11 +103,12 @@ ORDER BY client_order_id LIMIT {ROWS_MAX}""",
 FROM messages FINAL WHERE {_VERDICT} AND {payload_ours}
 GROUP BY event_ticker, decision ORDER BY event_ticker, decision""",
         "gates": f"""SELECT JSONExtractString(asked, 'gate') AS gate,
-    JSONExtractString(asked, 'reason') AS reason, count() AS verdicts
+    JSONExtractString(asked, 'reason') AS reason,
+    if(JSONExtractBool(asked, 'advisory'), 'advice', 'decides') AS weight, count() AS verdicts
 FROM (SELECT arrayJoin(JSONExtractArrayRaw(payload, 'gates')) AS asked FROM messages FINAL
     WHERE {_VERDICT} AND {payload_ours})
-WHERE NOT JSONExtractBool(asked, 'ok') GROUP BY gate, reason
-ORDER BY verdicts DESC, gate, reason LIMIT 100""",
+WHERE NOT JSONExtractBool(asked, 'ok') GROUP BY gate, reason, weight
+ORDER BY weight DESC, verdicts DESC, gate, reason LIMIT 100""",
         "config_hashes": f"""SELECT JSONExtractString(payload, 'config_hash') AS config_hash,
     count() AS verdicts FROM messages FINAL
 WHERE {_VERDICT} AND {payload_ours}
@@ -164,6 +165,18 @@ WHERE ts_pub_ns <= {last_ns} ORDER BY seq LIMIT 100""",
 FROM messages FINAL WHERE stream = 'STATUS' AND type = '{m.tag_of(m.MonitorResult)}' AND {during}
     AND JSONExtractString(payload, 'state') != 'OK'
 GROUP BY monitor, state ORDER BY monitor, state""",
+        "overrides": f"""SELECT JSONExtractString(payload, 'kind') AS kind,
+    JSONExtractString(payload, 'scope') AS scope, JSONExtractString(payload, 'value') AS value,
+    JSONExtractString(payload, 'by') AS by, JSONExtractString(payload, 'reason') AS reason,
+    JSONExtract(payload, 'issued_ns', 'Int64') AS issued_ns,
+    JSONExtract(payload, 'expires_ns', 'Int64') AS expires_ns
+FROM messages FINAL WHERE stream = 'STATUS' AND type = '{m.tag_of(m.Override)}' AND {during}
+ORDER BY issued_ns LIMIT 100""",
+        "panic": f"""SELECT JSONExtractString(payload, 'day') AS day,
+    JSONExtract(payload, 'latched_ns', 'Int64') AS latched_ns,
+    arrayStringConcat(JSONExtract(payload, 'monitors', 'Array(String)'), ', ') AS monitors
+FROM messages FINAL WHERE stream = 'STATUS' AND type = '{m.tag_of(m.PanicLatch)}' AND {during}
+ORDER BY seq LIMIT 100""",
         "dead_letters": f"""SELECT JSONExtractString(payload, 'stream') AS of_stream,
     JSONExtractString(payload, 'reason') AS reason, count() AS messages
 FROM messages FINAL WHERE stream = 'DEAD' AND {during}

@@ -1,19 +1,23 @@
-"""Risk's wiring: proposals, ladders, orders, fills and status in; verdicts out.
+"""Risk's wiring: proposals, ladders, orders, fills, status and overrides in; verdicts out.
 
 Its one adapter reads the kill switch, often; what it can't read is engaged.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from libs.common import kill_switch
+from libs.common.admin import AddServicer
 from libs.common.bus import Bus
-from libs.common.messages import Message, Verdict
+from libs.common.effects import Effect
+from libs.common.messages import Message, Override, Verdict
 from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
 from libs.common.topology import Service, stream_named
+from services.risk.admin import RiskAdmin
 from services.risk.config import RiskConfig
 from services.risk.core import RiskCore
-from services.risk.events import KillSwitchRead
+from services.risk.events import KillSwitchRead, OverrideAnswered, OverrideOffered
 
 READ_TIMEOUT_S = 1.0
 PAUSE_MIN_S = 0.01
@@ -27,14 +31,18 @@ class RiskApp(AppBase):
     service = Service.RISK
 
     def __init__(self, config: RiskConfig) -> None:
-        self.core = RiskCore(config.policy, config.mode)
+        self.core = RiskCore(config.policy, config.mode, config.operator_key)
         self._every_s = config.kill_switch_every_s
+        self._admin = RiskAdmin(self.core)
+        self._context: Context | None = None
+        self._refusal = ""
 
     async def recover(self, context: Context) -> None:
         """Fold our late verdicts, orders and fills; the durables bring all else anew.
 
         Verdicts first: an intent shows which of them the broker acts on.
         """
+        self._context = context
         desk = self.core.desk
 
         def reserve(message: Message, _sequence: int) -> None:
@@ -48,17 +56,45 @@ class RiskApp(AppBase):
         for stream in ("ORDERS", "FILLS"):
 
             def fold(message: Message, sequence: int, stream: str = stream) -> None:
-                desk.apply(message, stream, sequence)
+                self.core.fold_own(message, stream, sequence)
 
             await context.read_back(stream, fold)
 
     async def run(self, context: Context) -> None:
         """Read the kill switch until cancelled."""
+        self._admin.attach(self.offer, context.now_ns)
         while True:
             engaged = await read_kill_switch(context.bus)
             context.dispatch(KillSwitchRead(now_ns=context.now_ns(), engaged=engaged))
             await context.clock.sleep(self._every_s)
             await asyncio.sleep(PAUSE_MIN_S)
+
+    async def offer(self, override: Override) -> str:
+        """Let the core judge an override; return its refusal once what it published is stored."""
+        assert self._context is not None, "operators are answered after recovery"
+        now_ns = self._context.now_ns()
+        published = self._context.dispatch(OverrideOffered(now_ns=now_ns, override=override))
+        refusal = self._refusal
+        await asyncio.gather(*published)
+        return refusal
+
+    def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
+        if not isinstance(effect, OverrideAnswered):
+            super().perform(effect, after)
+            return
+        assert self._context is not None, "effects come after recovery"
+        override, self._refusal = effect.override, effect.refusal
+        outcome = effect.refusal or "in_force"
+        self._context.metrics.overrides_total.labels(override.kind, outcome).inc()
+        self._context.log.warning(
+            "override",
+            kind=override.kind,
+            scope=override.scope,
+            value=override.value,
+            by=override.by,
+            reason=override.reason,
+            outcome=outcome,
+        )
 
     def observe(self, message: Message, metrics: Metrics) -> None:
         if isinstance(message, Verdict):
@@ -70,6 +106,9 @@ class RiskApp(AppBase):
 
     def detail(self) -> str:
         return self.core.summary()
+
+    def admin_services(self) -> Sequence[AddServicer]:
+        return (self._admin.add_to,)
 
 
 async def read_kill_switch(bus: Bus) -> bool | None:

@@ -5,6 +5,7 @@ from msgspec import field
 from libs.common.config import ServiceConfig
 from services.risk.gates.contract import Mode
 from services.risk.policy import RiskPolicy
+from services.risk.signatures import public_key
 
 
 class RiskConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,9 +16,12 @@ class RiskConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
     policy: RiskPolicy = field(default_factory=RiskPolicy)
     mode: Mode = "live"
+    operator_key: str = ""
     kill_switch_every_s: float = 0.5
 
     def __post_init__(self) -> None:
+        if self.operator_key:
+            public_key(self.operator_key)
         limit_s = self.policy.gates.kill_switch_age_s_max
         if not 0.0 < self.kill_switch_every_s <= limit_s / 2:
             raise ValueError(

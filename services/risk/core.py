@@ -8,23 +8,23 @@ that passes the gates is a GO without quotes: in both cases nothing rests.
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from libs.common.config import config_hash
 from libs.common.effects import Effect, Event, Publish, Received, SetTimer, TimerFired
 from libs.common.messages import (
     Cause,
-    ClockSample,
     ExchangeSettlement,
-    ExchangeStatus,
     FairLadder,
     Fill,
     GateResult,
-    Heartbeat,
     LadderDefined,
-    LadderSnapshot,
     Message,
+    MonitorResult,
     OrderIntent,
     OrderUpdate,
+    Override,
+    PanicLatch,
     Proposal,
     Verdict,
     derived_id,
@@ -34,15 +34,19 @@ from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_HOUR
 from libs.domain.families import UnknownFamilyError
 from libs.domain.windows import WindowError
-from services.risk.events import KillSwitchRead
+from services.risk.events import KillSwitchRead, OverrideAnswered, OverrideOffered
 from services.risk.gates import ask_all
 from services.risk.gates.contract import Answer, Mode, Question
+from services.risk.gates.ev_honesty import is_capped
 from services.risk.gates.window import quoting_window
+from services.risk.held import Held
+from services.risk.inputs import Inputs
+from services.risk.overrides import Overrides
+from services.risk.panic import Panic
 from services.risk.policy import RiskPolicy, seconds_ns
 from services.risk.sizing.desk import SizingDesk
 from services.risk.sizing.report import Sizing
 
-EVENTS_MAX = 1_024
 TIMER = "recheck:"
 
 
@@ -55,118 +59,99 @@ class Standing(Struct, frozen=True):
     sizing: Sizing
 
 
-class Inputs:
-    """The newest of everything that gates look at, per event or for all."""
-
-    def __init__(self) -> None:
-        self.tickers: dict[str, tuple[str, ...]] = {}
-        self.targets_ns: dict[str, int] = {}
-        self.levels_ns: dict[str, int] = {}
-        self.books: dict[str, LadderSnapshot] = {}
-        self.heartbeats: dict[str, Heartbeat] = {}
-        self.clock_samples: dict[str, ClockSample] = {}
-        self.exchange: ExchangeStatus | None = None
-        self.kill_switch: KillSwitchRead | None = None
-
-    def level_known(self, event_ticker: str, level_ns: int) -> None:
-        """Remember the newest receive time of a level behind an event's prices; 0 is none."""
-        if level_ns > self.levels_ns.get(event_ticker, 0):
-            self.levels_ns[event_ticker] = level_ns
-
-    def see_event(self, event_ticker: str, target_ns: int, now_ns: int) -> bool:
-        """Make room for an event, forget past ones; return False when there is no room."""
-        if event_ticker not in self.targets_ns:
-            past = [name for name, at in self.targets_ns.items() if at < now_ns - NS_PER_HOUR]
-            for name in past:
-                for table in (self.targets_ns, self.tickers, self.levels_ns, self.books):
-                    table.pop(name, None)
-            if len(self.targets_ns) >= EVENTS_MAX:
-                return False
-        self.targets_ns[event_ticker] = target_ns
-        return True
-
-    def gap_tickers(self, event_ticker: str, quoted: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the quoted markets whose book has a gap; all of them if rungs are unknown."""
-        snapshot = self.books.get(event_ticker)
-        if snapshot is None or not snapshot.stale:
-            return ()
-        tickers = self.tickers.get(event_ticker)
-        if tickers is None or max(snapshot.stale) >= len(tickers):
-            return quoted
-        broken = {tickers[rung] for rung in snapshot.stale}
-        return tuple(ticker for ticker in quoted if ticker in broken)
-
-
 class RiskCore:
     """Judge every proposal, and watch over each GO until it expires."""
 
-    def __init__(self, policy: RiskPolicy, mode: Mode = "live") -> None:
+    def __init__(self, policy: RiskPolicy, mode: Mode = "live", operator_key: str = "") -> None:
         self.policy = policy
         self.mode = mode
         self.policy_hash = config_hash(policy)
         self.desk = SizingDesk(policy.sizing)
+        self.held = Held(self.desk.own)
         self.inputs = Inputs()
+        self.panic = Panic(policy.gates)
+        self.overrides = Overrides(operator_key, seconds_ns(policy.gates.override_s_max))
+        self.newest: dict[str, Verdict] = {}
+        """The newest verdict of each event that is not past."""
         self._standing: dict[str, Standing] = {}
         self._timers_ns: dict[str, int] = {}
         self._verdicts = {"GO": 0, "NO-GO": 0}
 
     def handle(self, event: Event) -> list[Effect]:
         """Fold one event; return verdicts and when to look again."""
-        if isinstance(event, KillSwitchRead):
-            return self._on_kill_switch(event)
-        if isinstance(event, TimerFired) and event.key.startswith(TIMER):
-            event_ticker = event.key.removeprefix(TIMER)
-            self._timers_ns.pop(event_ticker, None)
-            cause = Cause.first("timer", f"{event.key}@{event.at_ns}", event.now_ns)
-            return self._recheck(event_ticker, cause, 0)
-        if not isinstance(event, Received):
-            return []
-        cause = Cause.of(event.message, event.now_ns)
-        if isinstance(event.message, Proposal):
-            return self._judge(event.message, cause)
-        if isinstance(event.message, OrderIntent | OrderUpdate | Fill | ExchangeSettlement):
-            self.desk.apply(event.message, event.stream, event.sequence)
-            return []
-        return self._observe(event.message, cause)
+        match event:
+            case KillSwitchRead():
+                return self._on_kill_switch(event)
+            case OverrideOffered():
+                return self._on_override(event)
+            case TimerFired() if event.key.startswith(TIMER):
+                event_ticker = event.key.removeprefix(TIMER)
+                self._timers_ns.pop(event_ticker, None)
+                cause = Cause.first("timer", f"{event.key}@{event.at_ns}", event.now_ns)
+                return self._recheck(event_ticker, cause, 0)
+            case Received():
+                cause = Cause.of(event.message, event.now_ns)
+                if isinstance(event.message, Proposal):
+                    return self._judge(event.message, cause)
+                if self.fold_own(event.message, event.stream, event.sequence):
+                    return []
+                return self._observe(event.message, cause)
+            case _:
+                return []
+
+    def fold_own(self, message: Message, stream: str, sequence: int) -> bool:
+        """Fold what is about our own orders; return False for anything else."""
+        if not isinstance(message, OrderIntent | OrderUpdate | Fill | ExchangeSettlement):
+            return False
+        self.desk.apply(message, stream, sequence)
+        self.held.fold(message)
+        return True
 
     def summary(self) -> str:
         """Return one line for the heartbeat."""
+        refused = sum(self.overrides.refused.values())
         return (
             f"GO {self._verdicts['GO']}, NO-GO {self._verdicts['NO-GO']}, "
             f"standing {len(self._standing)}, unknown orders {len(self.desk.own.unknown_orders())}"
+            + (f", overrides refused {refused}" if refused else "")
         )
 
     def _observe(self, message: Message, cause: Cause) -> list[Effect]:
         """Fold an input of the gates; look again at what it could end."""
-        inputs, now_ns = self.inputs, cause.now_ns
         match message:
+            case MonitorResult():
+                latch = self.panic.hear(message, cause)
+                return [] if latch is None else [Publish(message=latch), *self._recheck_all(cause)]
+            case PanicLatch():
+                self.panic.fold(message)
+                return self._recheck_all(cause)
+            case Override():
+                self.overrides.read_back(message, cause.now_ns)
+                return []
             case LadderDefined():
-                if inputs.see_event(message.event_ticker, message.target_ns, now_ns):
-                    inputs.tickers[message.event_ticker] = message.tickers
-                    self.desk.define(message, now_ns)
-            case LadderSnapshot():
-                known = inputs.books.get(message.event_ticker)
-                if known is not None and message.recv_ns < known.recv_ns:
-                    return []
-                if inputs.see_event(message.event_ticker, message.target_ns, now_ns):
-                    inputs.books[message.event_ticker] = message
-                if message.stale:
-                    return self._recheck(message.event_ticker, cause, 0)
+                self.desk.define(message, cause.now_ns)
             case FairLadder():
-                if inputs.see_event(message.event_ticker, message.target_ns, now_ns):
-                    inputs.level_known(message.event_ticker, message.level_ns)
-                    self.desk.fair(message, now_ns)
-            case Heartbeat():
-                inputs.heartbeats[message.service] = message
-            case ClockSample():
-                inputs.clock_samples[message.reference] = message
-                return self._recheck_all(cause)
-            case ExchangeStatus():
-                inputs.exchange = message
-                return self._recheck_all(cause)
+                self.desk.fair(message, cause.now_ns)
             case _:
                 pass
-        return []
+        concerned = self.inputs.fold(message, cause)
+        if concerned is None:
+            return []
+        return self._recheck(concerned, cause, 0) if concerned else self._recheck_all(cause)
+
+    def _on_override(self, offered: OverrideOffered) -> list[Effect]:
+        """Publish an override that is in force from now on, and what it changes at once."""
+        override, now_ns = offered.override, offered.now_ns
+        cause = Cause.first("override", f"{override.nonce}|{now_ns}", now_ns)
+        refusal = self.overrides.offer(override, now_ns)
+        effects: list[Effect] = [OverrideAnswered(override=override, refusal=refusal)]
+        if refusal:
+            return effects
+        words = envelope(cause, "risk", derived_id("override", override.nonce))
+        effects.append(Publish(message=replace(override, **words)))
+        if override.kind == "lift_panic":
+            effects.append(Publish(message=self.panic.lift(cause)))
+        return effects
 
     def _on_kill_switch(self, event: KillSwitchRead) -> list[Effect]:
         self.inputs.kill_switch = event
@@ -179,7 +164,7 @@ class RiskCore:
         self.inputs.see_event(event_ticker, proposal.target_ns, now_ns)
         self.inputs.level_known(event_ticker, proposal.level_ns)
         answers = self._ask(proposal, now_ns, standing=False)
-        sizing = self.desk.size(proposal, now_ns)
+        sizing = self.desk.size(self._uncapped(proposal), now_ns)
         results = tuple(answer.result for answer in answers)
         verdict = self._verdict(proposal, results, sizing, cause, 0)
         self.desk.given(verdict)
@@ -193,6 +178,18 @@ class RiskCore:
         else:
             self._standing.pop(event_ticker, None)
         return effects
+
+    def _uncapped(self, proposal: Proposal) -> Proposal:
+        """Return it without quotes in bins that fell short; with real money alone these count."""
+        evidence = self.inputs.evidence.get(proposal.series_ticker)
+        if self.mode != "live" or evidence is None:
+            return proposal
+        left = tuple(
+            quote
+            for quote in proposal.quotes
+            if not is_capped(quote.probability, evidence.bins, self.policy.quality_gates)
+        )
+        return proposal if len(left) == len(proposal.quotes) else replace(proposal, quotes=left)
 
     def _recheck_all(self, cause: Cause) -> list[Effect]:
         effects: list[Effect] = []
@@ -227,9 +224,12 @@ class RiskCore:
             level_ns = inputs.levels_ns.get(event_ticker)
         elif books_ns is not None:
             books_ns = min(books_ns, proposal.books_ns)
+        series_ticker = proposal.series_ticker
+        held_e6 = self.held.pnl_e6(inputs.exits_e4)
         question = Question(
             now_ns=now_ns,
             family=proposal.family,
+            series_ticker=series_ticker,
             target_ns=proposal.target_ns,
             proposal_expires_ns=proposal.expires_at_ns,
             standing=standing,
@@ -241,6 +241,20 @@ class RiskCore:
             heartbeats=inputs.heartbeats,
             clock_samples=inputs.clock_samples,
             exchange=inputs.exchange,
+            calibration_data_end_ns=proposal.calibration_data_end_ns,
+            ev_min_e6=min((one.ev_per_contract_e6 for one in proposal.quotes), default=None),
+            probabilities=tuple(one.probability for one in proposal.quotes),
+            config_hash=self.policy_hash,
+            readiness=inputs.readiness.get(series_ticker),
+            evidence=inputs.evidence.get(series_ticker),
+            ledger_ns=inputs.ledger_ns,
+            monitors_ns=self.panic.heard_ns,
+            panic_latched_by=self.panic.latched_by(now_ns),
+            panic_alerting=self.panic.alerting(now_ns),
+            day_pnl_e6=self.desk.profit.day_e6(now_ns) + held_e6,
+            week_pnl_e6=self.desk.profit.week_e6(now_ns) + held_e6,
+            fee_rules=inputs.fee_rules.get(series_ticker),
+            acknowledged_hashes=self.overrides.acknowledged_hashes(series_ticker, now_ns),
         )
         return ask_all(question, self.policy, self.mode)
 
@@ -262,7 +276,7 @@ class RiskCore:
         # A proposal that is judged anew after a restart may be judged differently: the bus must
         # not drop that as the first verdict sent twice.
         content = decision, *(f"{quote.ticker}|{quote.side}|{quote.count_e2}" for quote in quotes)
-        return Verdict(
+        verdict = Verdict(
             **envelope(cause, "risk", derived_id(cause.id, index, *content)),
             decision=decision,
             proposal_id=proposal.id,
@@ -277,6 +291,13 @@ class RiskCore:
             config_hash=self.policy_hash,
             withheld=sizing.withheld,
         )
+        self.newest = {
+            name: one
+            for name, one in self.newest.items()
+            if one.target_ns > cause.now_ns - NS_PER_HOUR
+        }
+        self.newest[proposal.event_ticker] = verdict
+        return verdict
 
     def _cancel_ns(self, proposal: Proposal, now_ns: int) -> int:
         """Return when nothing of an event may rest any more: its window's end, less the buffer."""

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from libs.domain.eastern import NS_PER_S
-from libs.domain.families import UnknownFamilyError, family_named
+from libs.domain.families import UnknownFamilyError, family_named, family_of_series
 from libs.domain.windows import WindowRules
 from services.risk.sizing.policy import SizingPolicy
+
+DAY_NS = 86_400 * NS_PER_S
+WEEK_S = 604_800
 
 
 def seconds_ns(seconds: float) -> int:
@@ -52,9 +55,30 @@ class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     heartbeat_age_s_max: float = 300.0
     exchange_status_age_s_max: float = 60.0
     verdict_ttl_s_max: float = 10.0
+    calibration_age_days_max: float = 14.0
+    ledger_age_s_max: float = 7_200.0
+    monitors_age_s_max: float = 7_200.0
+    panic_monitors_min: int = 3
+    panic_within_s: float = 1_800.0
+    panic_ignores: tuple[str, ...] = ("kill_switch",)
+    override_s_max: float = 604_800.0
+    fee_rules: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    fee_rules_age_s_max: float = 3_600.0
 
     def __post_init__(self) -> None:
         _at_least_zero(self)
+        if self.panic_monitors_min < 1:
+            raise ValueError("panic_monitors_min: expected 1 or more, got 0")
+        if self.override_s_max > WEEK_S:
+            raise ValueError(
+                f"override_s_max: expected at most {WEEK_S}, for so long the status stream keeps"
+                f" them, got {self.override_s_max:g}"
+            )
+        for series_ticker in self.fee_rules:
+            try:
+                family_of_series(series_ticker)
+            except UnknownFamilyError as error:
+                raise ValueError(f"fee_rules: {error}") from None
 
 
 class QualityGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,7 +132,7 @@ class QualityGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class RiskPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides a verdict; its hash is in each one."""
 
-    gates: GatePolicy = GatePolicy()
+    gates: GatePolicy = field(default_factory=GatePolicy)
     index_ops: WindowRules = WindowRules()
     quality_gates: QualityGates = field(default_factory=QualityGates)
     sizing: SizingPolicy = field(default_factory=SizingPolicy)

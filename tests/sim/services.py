@@ -221,6 +221,7 @@ class RiskLife(Life):
     def make_app(self, process):
         del process
         self.app_config = RiskConfig(
+            mode="sim",
             service="risk",
             **SIMULATED,
             instance=self.name,

@@ -36,7 +36,8 @@ class Proposal(Message, frozen=True, kw_only=True, tag="proposal.1"):
     """The whole quote set that the pricer wants for one event now; empty is a normal value.
 
     `level_ns` is when the index level behind it was known, `books_ns` when the ladder was
-    last heard of; `reasons` say why quotes are missing.
+    last heard of; `reasons` say why quotes are missing. A calibration's age counts from
+    `calibration_data_end_ns`, its newest observation: a fresh fit of old data is old.
     """
 
     event_ticker: Name
@@ -52,6 +53,7 @@ class Proposal(Message, frozen=True, kw_only=True, tag="proposal.1"):
     calibration_id: Text
     calibration_fitted_ns: Nanoseconds
     provenance: Provenance
+    calibration_data_end_ns: Nanoseconds = 0
 
 
 class GateResult(Struct, frozen=True, kw_only=True):

@@ -3,13 +3,23 @@
 from msgspec.structs import replace
 
 from services.risk.gates import (
+    calibration,
     clock,
+    drawdown,
+    ev_honesty,
     exchange,
+    fee_rules,
     freeze,
     freshness_index,
     freshness_ladder,
     heartbeat,
     kill_switch,
+    ledger,
+    monitors,
+    panic,
+    quality,
+    readiness,
+    sequential_ev,
     window,
 )
 from services.risk.gates.contract import Answer, Gate, Mode, Question
@@ -20,10 +30,20 @@ GATES: tuple[Gate, ...] = (
     freeze,
     freshness_index,
     freshness_ladder,
+    calibration,
     clock,
     kill_switch,
     heartbeat,
     exchange,
+    panic,
+    drawdown,
+    fee_rules,
+    sequential_ev,
+    quality,
+    ev_honesty,
+    readiness,
+    ledger,
+    monitors,
 )
 
 

@@ -10,8 +10,17 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from libs.common.messages import ClockSample, ExchangeStatus, GateResult, Heartbeat
+from libs.common.messages import (
+    ClockSample,
+    ExchangeStatus,
+    FeeRules,
+    GateResult,
+    Heartbeat,
+    SeriesReadiness,
+    SettledEvidence,
+)
 from libs.domain.eastern import NS_PER_S as NS_PER_S
+from libs.domain.eastern import utc_text
 from services.risk.policy import RiskPolicy
 
 Mode = Literal["sim", "paper", "dry", "live"]
@@ -42,11 +51,14 @@ class Question(Struct, frozen=True, kw_only=True):
     """What is asked about one event now; None stands for an input that has not come.
 
     `standing` says that a GO is out and is being looked at again, not that one is asked for.
-    `gap_tickers` are quoted markets whose book has a gap.
+    `gap_tickers` are quoted markets whose book has a gap; `ev_min_e6` and `probabilities` are of
+    the proposed quotes. `panic_latched_by` are the monitors that latched this day, and
+    `panic_alerting` those that alerted of late.
     """
 
     now_ns: int
     family: str
+    series_ticker: str
     target_ns: int
     proposal_expires_ns: int
     standing: bool
@@ -58,6 +70,20 @@ class Question(Struct, frozen=True, kw_only=True):
     heartbeats: Mapping[str, Heartbeat]
     clock_samples: Mapping[str, ClockSample]
     exchange: ExchangeStatus | None
+    calibration_data_end_ns: int
+    ev_min_e6: int | None
+    probabilities: tuple[float, ...]
+    config_hash: str
+    readiness: SeriesReadiness | None
+    evidence: SettledEvidence | None
+    ledger_ns: int | None
+    monitors_ns: int | None
+    panic_latched_by: tuple[str, ...]
+    panic_alerting: tuple[str, ...]
+    day_pnl_e6: int
+    week_pnl_e6: int
+    fee_rules: FeeRules | None
+    acknowledged_hashes: frozenset[str]
 
 
 class Answer(Struct, frozen=True):
@@ -86,3 +112,26 @@ class Gate(Protocol):
 def seconds(span_ns: int) -> float:
     """Return a span in seconds, for people and gauges."""
     return span_ns / NS_PER_S
+
+
+def aged(gate: str, reason: str, now_ns: int, said_ns: int, limit_ns: int) -> Answer:
+    """Return the answer of a gate that holds the age of one word to one limit."""
+    ok = now_ns - said_ns <= limit_ns
+    result = GateResult(
+        gate=gate,
+        ok=ok,
+        reason="" if ok else reason,
+        measured=seconds(now_ns - said_ns),
+        limit=seconds(limit_ns),
+        unit="s",
+    )
+    return Answer(result, said_ns + limit_ns + 1)
+
+
+def expired(evidence: SettledEvidence | None, now_ns: int) -> str | None:
+    """Return why settled evidence proves nothing now, None when it does."""
+    if evidence is None:
+        return "reporting has sent no settled evidence"
+    if now_ns >= evidence.expires_ns:
+        return f"the evidence expired at {utc_text(evidence.expires_ns)}"
+    return None

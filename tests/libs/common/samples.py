@@ -109,6 +109,7 @@ SAMPLES: tuple[m.Message, ...] = (
         calibration_id="cal-1",
         calibration_fitted_ns=NOON - 86_400_000_000_000,
         provenance="synthetic",
+        calibration_data_end_ns=NOON - 90_000_000_000_000,
     ),
     m.Verdict(
         **envelope("risk"),

@@ -49,6 +49,7 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
     [
         ("feed_status.1.before_failures", {"failures": 0}),
         ("monitor_result.1.before_alerted", {"alerted_ns": 0}),
+        ("proposal.1.before_data_end", {"calibration_data_end_ns": 0}),
         ("order_intent.1.before_groups", {"order_group_id": ""}),
         (
             "verdict.1.before_positions",

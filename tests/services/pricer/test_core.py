@@ -51,6 +51,7 @@ def test_a_tick_in_the_window_gives_one_proposal_and_one_fair_ladder():
     assert (proposal.level_ns, proposal.books_ns) == (NOW, NOW - S // 10)
     assert proposal.calibration_id == calibration().id_for("INXU") == fair.calibration_id
     assert proposal.calibration_fitted_ns == calibration().fitted_ns
+    assert proposal.calibration_data_end_ns == calibration().data_end_ns
     assert proposal.provenance == "synthetic"
     assert proposal.cause_id == proposal.correlation_id == f"tick-I:SPX-{NOW}"
     assert fair.level_ns == NOW

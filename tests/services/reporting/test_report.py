@@ -70,7 +70,12 @@ def test_report_of_the_hand_made_session(ledger: Ledger) -> None:
         -100_000,
     ]
     assert records(report, "gates") == [
-        {"gate": "freshness", "reason": "polygon_ws_stale", "verdicts": 1}
+        {
+            "gate": "freshness",
+            "reason": "polygon_ws_stale",
+            "weight": "decides",
+            "verdicts": 1,
+        }
     ]
     assert {row["decision"]: row["verdicts"] for row in records(report, "decisions")} == {
         "GO": 1,
@@ -124,7 +129,7 @@ def test_markdown_says_what_it_is_and_what_it_cannot_say(ledger: Ledger, tmp_pat
     assert "expected at quote time: $0.18550000" in text
     assert "No edge can be concluded from 4 fills of 1 settled events" in text
     assert "| TICKS | undecodable: a\\|b | 1 |" in text
-    assert "| freshness | polygon_ws_stale | 1 |" in text
+    assert "| freshness | polygon_ws_stale | decides | 1 |" in text
 
 
 def test_disagreements_are_named(ledger: Ledger) -> None:

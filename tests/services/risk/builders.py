@@ -5,31 +5,41 @@ from typing import Any
 from libs.common.effects import Effect, Publish, Received
 from libs.common.messages import (
     ClockSample,
+    EvBin,
     ExchangeStatus,
     FairLadder,
+    FeeRules,
     Fill,
     Heartbeat,
     LadderDefined,
     LadderSnapshot,
+    LedgerStatus,
     Message,
+    MonitorResult,
     OrderIntent,
     OrderUpdate,
     PriceRange,
     Proposal,
     Quote,
+    SeriesReadiness,
+    SettledEvidence,
     Verdict,
 )
 from libs.common.topology import SERVICES
 from services.risk.core import RiskCore
 from services.risk.events import KillSwitchRead
 from services.risk.gates.contract import Question
-from services.risk.policy import RiskPolicy
+from services.risk.policy import GatePolicy, RiskPolicy
 
 S = 1_000_000_000
 MINUTE = 60 * S
+DAY = 86_400 * S
 TARGET = 1_722_873_600 * S  # 2024-08-05 12:00 in New York
 NOW = TARGET - 10 * MINUTE
 EVENT = "KXINXU-24AUG05H1200"
+HASH = "0011223344556677"
+ACKNOWLEDGED = "8899aabbccddeeff"
+POLICY = RiskPolicy(gates=GatePolicy(fee_rules={"KXINXU": (ACKNOWLEDGED,)}))
 TICKERS = tuple(f"{EVENT}-T{strike}.9999" for strike in (5209, 5219, 5229))
 
 
@@ -71,7 +81,8 @@ def proposal(now_ns=NOW, quotes=None, **changes) -> Proposal:
         "level_ns": now_ns,
         "books_ns": now_ns,
         "calibration_id": "INXU-1",
-        "calibration_fitted_ns": 1,
+        "calibration_fitted_ns": now_ns,
+        "calibration_data_end_ns": now_ns - DAY,
         "provenance": "synthetic",
     }
     return Proposal(**(fields | changes))
@@ -193,6 +204,68 @@ def fill(
     )
 
 
+def monitor(name="freshness", state="OK", now_ns=NOW, scope="all", alerted_ns=0) -> MonitorResult:
+    return MonitorResult(
+        **envelope(f"monitor-{name}-{now_ns}-{state}", now_ns),
+        monitor=name,
+        scope=scope,
+        state=state,
+        value=0.0,
+        threshold=1.0,
+        since_ns=now_ns,
+        evidence="",
+        alerted_ns=alerted_ns,
+    )
+
+
+def ledger(now_ns=NOW) -> LedgerStatus:
+    return LedgerStatus(**envelope(f"ledger-{now_ns}", now_ns), watermarks={}, rows=1)
+
+
+def fee_rules(now_ns=NOW, facts_hash=ACKNOWLEDGED) -> FeeRules:
+    return FeeRules(
+        **envelope(f"rules-{now_ns}-{facts_hash}", now_ns),
+        series_ticker="KXINXU",
+        fee_type="quadratic",
+        fee_multiplier=0.5,
+        contract_terms_url="about:blank",
+        facts_hash=facts_hash,
+    )
+
+
+def readiness(now_ns=NOW, config_hash=HASH, **changes) -> SeriesReadiness:
+    fields = envelope(f"readiness-{now_ns}", now_ns) | {
+        "series_ticker": "KXINXU",
+        "go": True,
+        "reasons": (),
+        "targets_from_ns": now_ns,
+        "targets_until_ns": now_ns + DAY,
+        "config_hash": config_hash,
+        "expires_ns": now_ns + DAY,
+    }
+    return SeriesReadiness(**(fields | changes))
+
+
+METRICS = {
+    "crps_advantage": 0.01,
+    "brier_advantage": 0.0,
+    "non_monotone": 0.0,
+    "negative_ev": 0.0,
+    "tz": 0.0,
+}
+
+
+def evidence(now_ns=NOW, **changes) -> SettledEvidence:
+    fields = envelope(f"evidence-{now_ns}", now_ns) | {
+        "series_ticker": "KXINXU",
+        "metrics": METRICS,
+        "deltas_bps": (1.0,) * 12,
+        "bins": (EvBin(lower=0.0, upper=1.0, contracts_e2=5_000, gap_e6=0),),
+        "expires_ns": now_ns + DAY,
+    }
+    return SettledEvidence(**(fields | changes))
+
+
 def question(**changes) -> Question:
     """Everything in order ten minutes before the target."""
     fields: dict[str, Any] = {
@@ -209,6 +282,21 @@ def question(**changes) -> Question:
         "heartbeats": {str(service): heartbeat(str(service)) for service in SERVICES},
         "clock_samples": {"exchange": clock_sample()},
         "exchange": exchange_status(),
+        "series_ticker": "KXINXU",
+        "calibration_data_end_ns": NOW - DAY,
+        "ev_min_e6": 50_000,
+        "probabilities": (0.5,),
+        "config_hash": HASH,
+        "readiness": readiness(),
+        "evidence": evidence(),
+        "ledger_ns": NOW,
+        "monitors_ns": NOW,
+        "panic_latched_by": (),
+        "panic_alerting": (),
+        "day_pnl_e6": 0,
+        "week_pnl_e6": 0,
+        "fee_rules": fee_rules(),
+        "acknowledged_hashes": frozenset(),
     }
     return Question(**(fields | changes))
 
@@ -216,8 +304,8 @@ def question(**changes) -> Question:
 class Bench:
     """A core that knows everything it needs, so that only what a test changes is amiss."""
 
-    def __init__(self, policy=None, now_ns=NOW):
-        self.core = RiskCore(policy or RiskPolicy())
+    def __init__(self, policy=None, now_ns=NOW, mode="live", operator_key=""):
+        self.core = RiskCore(policy or POLICY, mode, operator_key)
         self.sequences: dict[str, int] = {}
         self.send(definition(now_ns))
         self.refresh(now_ns)
@@ -229,6 +317,11 @@ class Bench:
         self.send(exchange_status(now_ns))
         self.send(snapshot(now_ns))
         self.send(fair(now_ns))
+        self.send(monitor(now_ns=now_ns))
+        self.send(ledger(now_ns))
+        self.send(fee_rules(now_ns))
+        self.send(readiness(now_ns, self.core.policy_hash))
+        self.send(evidence(now_ns))
         self.switch(now_ns)
 
     def switch(self, now_ns, engaged: bool | None = False) -> list[Effect]:

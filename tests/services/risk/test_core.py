@@ -1,15 +1,17 @@
 """Risk's core with plain events: a verdict for each proposal, and a watch over each GO."""
 
 import pytest
+from msgspec.structs import replace
 
 from libs.common.effects import Received, SetTimer, TimerFired
 from libs.common.messages import encode
 from services.risk.core import RiskCore
-from services.risk.policy import GatePolicy, RiskPolicy
+from services.risk.policy import RiskPolicy
 from tests.services.risk.builders import (
     EVENT,
     MINUTE,
     NOW,
+    POLICY,
     TARGET,
     TICKERS,
     Bench,
@@ -31,10 +33,20 @@ GATE_NAMES = [
     "freeze",
     "freshness_index",
     "freshness_ladder",
+    "calibration",
     "clock",
     "kill_switch",
     "heartbeat",
     "exchange",
+    "panic",
+    "drawdown",
+    "fee_rules",
+    "sequential_ev",
+    "quality",
+    "ev_honesty",
+    "readiness",
+    "ledger",
+    "monitors",
     "pmf",
     "kelly",
     "pal",
@@ -82,6 +94,14 @@ def test_a_core_that_knows_nothing_says_no_with_every_reason():
         "kill_switch",
         "heartbeat",
         "exchange",
+        "panic",
+        "fee_rules",
+        "sequential_ev",
+        "quality",
+        "ev_honesty",
+        "readiness",
+        "ledger",
+        "monitors",
         "pmf",
     ]
 
@@ -281,7 +301,7 @@ def test_a_redelivered_fill_is_counted_once():
 
 def test_the_policy_is_named_in_each_verdict():
     one = verdicts(Bench().send(proposal()))[0].config_hash
-    tighter = RiskPolicy(gates=GatePolicy(skew_s_max=1.0))
+    tighter = replace(POLICY, gates=replace(POLICY.gates, skew_s_max=1.0))
     other = verdicts(Bench(tighter).send(proposal()))[0].config_hash
     assert one == verdicts(Bench().send(proposal()))[0].config_hash
     assert one != other

@@ -1,10 +1,14 @@
 """Every gate at and around its limit, with its input missing, and failing alone."""
 
+from datetime import date
+
 import pytest
 
+from libs.domain.eastern import eastern_ns
 from services.risk.gates import (
     GATES,
     ask_all,
+    freeze,
     freshness_index,
     freshness_ladder,
     kill_switch,
@@ -13,21 +17,23 @@ from services.risk.gates import (
 from services.risk.gates import clock as clock_gate
 from services.risk.gates import exchange as exchange_gate
 from services.risk.gates import heartbeat as heartbeat_gate
-from services.risk.policy import RiskPolicy
 from tests.services.risk.builders import (
     MINUTE,
     NOW,
+    POLICY,
     TARGET,
     S,
     clock_sample,
+    evidence,
     exchange_status,
     heartbeat,
     question,
 )
 
-POLICY = RiskPolicy()
-NEVER_TURN = {"freeze"}  # of an index family: no figure ahead
+NEVER_TURN = {"freeze", "panic", "drawdown"}
+"""An index family has no figure ahead; the other two turn by what is heard alone."""
 MS = 1_000_000
+HOUR = 60 * MINUTE
 
 
 def ask(gate, **changes):
@@ -41,10 +47,20 @@ def test_with_everything_in_order_all_say_yes():
         "freeze",
         "freshness_index",
         "freshness_ladder",
+        "calibration",
         "clock",
         "kill_switch",
         "heartbeat",
         "exchange",
+        "panic",
+        "drawdown",
+        "fee_rules",
+        "sequential_ev",
+        "quality",
+        "ev_honesty",
+        "readiness",
+        "ledger",
+        "monitors",
     ]
     assert all(answer.result.ok for answer in answers)
 
@@ -63,6 +79,15 @@ ALONE = [
     ("kill_switch", {"kill_switch_engaged": True}),
     ("heartbeat", {"heartbeats": {}}),
     ("exchange", {"exchange": None}),
+    ("calibration", {"calibration_data_end_ns": 0}),
+    ("panic", {"panic_latched_by": ("clock_skew", "freshness", "ladder_gap")}),
+    ("drawdown", {"day_pnl_e6": -2_000_000_001}),
+    ("fee_rules", {"fee_rules": None}),
+    ("sequential_ev", {"evidence": evidence(deltas_bps=(-60.0,))}),
+    ("quality", {"evidence": evidence(metrics={})}),
+    ("ev_honesty", {"evidence": evidence(bins=())}),
+    ("readiness", {"readiness": None}),
+    ("ledger", {"ledger_ns": None}),
 ]
 
 
@@ -74,7 +99,7 @@ def test_each_gate_fails_alone_and_all_report(name, changes):
     assert all(result.reason for result in results if not result.ok)
 
 
-def test_with_nothing_known_every_gate_but_the_window_says_no():
+def test_with_nothing_known_every_gate_says_no_that_needs_to_be_told():
     nothing = question(
         level_ns=None,
         books_ns=None,
@@ -83,9 +108,17 @@ def test_with_nothing_known_every_gate_but_the_window_says_no():
         heartbeats={},
         clock_samples={},
         exchange=None,
+        calibration_data_end_ns=0,
+        fee_rules=None,
+        evidence=None,
+        readiness=None,
+        ledger_ns=None,
+        monitors_ns=None,
     )
-    results = [answer.result for answer in ask_all(nothing, POLICY, "live")]
-    assert [result.ok for result in results] == [True, True] + [False] * 6
+    answers = ask_all(nothing, POLICY, "live")
+    yes = [answer.result.gate for answer in answers if answer.result.ok]
+    assert yes == ["window", "freeze", "drawdown"]  # known from the calendar and our own fills
+    assert not [answer.result.gate for answer in answers if answer.result.advisory]
 
 
 @pytest.mark.parametrize(
@@ -248,3 +281,44 @@ def test_an_answer_turns_exactly_when_it_says(gate):
     after = question(standing=True, now_ns=answer.turns_ns, proposal_expires_ns=expires)
     assert gate.ask(before, POLICY).result.ok
     assert not gate.ask(after, POLICY).result.ok
+
+
+CLAIMS = eastern_ns(date(2025, 11, 6), 6)
+"""The window of a Thursday's claims opens; frozen since 18:00 on Wednesday."""
+
+
+@pytest.mark.parametrize(
+    ("family", "now_ns", "frozen", "opened"),
+    [
+        ("CLAIMS", CLAIMS - 12 * HOUR - 1, False, False),
+        ("CLAIMS", CLAIMS - 12 * HOUR, True, False),
+        ("CLAIMS", CLAIMS - 1, True, False),
+        ("CLAIMS", CLAIMS, False, True),
+        ("CLAIMS", CLAIMS + 145 * MINUTE - 2 * S - 1, False, True),
+        ("CLAIMS", CLAIMS + 145 * MINUTE - 2 * S, False, False),
+        ("TENY", eastern_ns(date(2025, 10, 27), 13, 30) - 1, False, False),
+        ("TENY", eastern_ns(date(2025, 10, 27), 13, 30), True, False),
+        ("TENY", eastern_ns(date(2025, 10, 27), 14, 30), False, True),
+        ("TENY", eastern_ns(date(2025, 10, 27), 15, 25), False, False),
+        ("CPI", eastern_ns(date(2025, 12, 17), 6), True, False),
+        ("CPI", eastern_ns(date(2025, 12, 18), 6), False, True),
+        ("CPI", eastern_ns(date(2025, 12, 18), 8, 20), False, False),
+        ("CPI", eastern_ns(date(2027, 3, 10), 6), True, False),  # no calendar: nobody knows
+        ("WEATHER", 1_762_192_800 * S - 1, True, False),  # 2025-11-03 18:00Z
+        ("WEATHER", 1_762_192_800 * S, False, True),
+        ("GAS", CLAIMS, True, False),  # no rule
+        ("NOVEL", CLAIMS, True, False),
+    ],
+)
+def test_freeze_and_window_of_every_family(family, now_ns, frozen, opened):
+    changes = {"family": family, "now_ns": now_ns, "target_ns": now_ns + 24 * HOUR}
+    result = ask(freeze, **changes)
+    assert (result.ok, result.reason) == (not frozen, "freeze_window" if frozen else "")
+    result = ask(window, **changes)
+    assert (result.ok, result.reason) == (opened, "" if opened else "outside_window")
+
+
+def test_a_freeze_to_come_wakes_the_gate():
+    now_ns = CLAIMS - 13 * HOUR
+    answer = freeze.ask(question(family="CLAIMS", now_ns=now_ns), POLICY)
+    assert (answer.result.ok, answer.turns_ns) == (True, CLAIMS - 12 * HOUR)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.config import ConfigError, load_config
+from libs.common.config import ConfigError, config_hash, load_config
 from libs.common.policy_files import policy_files
 from libs.common.topology import Service
 from libs.domain.macro_days import MacroEvent
 from libs.domain.windows import WindowRules
 from services.risk.config import RiskConfig
-from services.risk.policy import GatePolicy, RiskPolicy
+from services.risk.policy import GatePolicy, QualityGates, RiskPolicy
 from services.risk.sizing.policy import (
     CorrelationPolicy,
     KellyPolicy,
@@ -24,6 +24,10 @@ from services.risk.sizing.policy import (
 )
 
 SHIPPED = policy_files(Service.RISK)
+SIMULATED_FEES = {
+    "KXINXU": ("b06324b0b4a4eb64", "80978ccdfb45f35b"),
+    "KXNASDAQ100U": ("3fc3614442a6f154", "f4d3f02d2d769137"),
+}
 PLUMBING = """
 service: risk
 nats_url: nats://127.0.0.1:4222
@@ -53,6 +57,44 @@ def test_the_gates_are_those_of_the_specification(plumbing):
         heartbeat_age_s_max=300.0,
         exchange_status_age_s_max=60.0,
         verdict_ttl_s_max=10.0,
+        calibration_age_days_max=14.0,
+        ledger_age_s_max=2 * 3_600.0,
+        monitors_age_s_max=2 * 3_600.0,
+        panic_monitors_min=3,
+        panic_within_s=30 * 60.0,
+        panic_ignores=("kill_switch",),
+        override_s_max=7 * 86_400.0,
+        fee_rules=SIMULATED_FEES,
+        fee_rules_age_s_max=3_600.0,
+    )
+
+
+def test_the_quality_is_that_of_the_specification(plumbing):
+    """domain.md §3, quality, sequential EV, EV honesty."""
+    assert load_config([*SHIPPED, plumbing], RiskConfig).policy.quality_gates == QualityGates(
+        crps_advantage_min={
+            "default": 0.01,
+            "CPI": 0.02,
+            "CLAIMS": 0.015,
+            "TENY": 0.01,
+            "WEATHER": 0.005,
+        },
+        brier_advantage_min={
+            "default": 0.0,
+            "CPI": 0.0,
+            "CLAIMS": -0.001,
+            "TENY": -0.001,
+            "WEATHER": -0.002,
+        },
+        non_monotone_max=0,
+        negative_ev_max=0,
+        tz_max=0,
+        par_vs_dgs10_bps_max=5.0,
+        cusum_h_bps=10.0,
+        cusum_k_bps=1.0,
+        cusum_trades_min=12,
+        catastrophe_bps=50.0,
+        ev_gap_e6_max=100_000,
     )
 
 
@@ -135,7 +177,21 @@ def test_the_sizes_are_those_of_the_specification(plumbing):
 
 
 def test_what_is_shipped_is_also_the_default(plumbing):
-    assert load_config([*SHIPPED, plumbing], RiskConfig).policy == RiskPolicy()
+    shipped = load_config([*SHIPPED, plumbing], RiskConfig).policy
+    assert shipped == RiskPolicy(gates=GatePolicy(fee_rules=SIMULATED_FEES))
+
+
+def test_every_policy_file_is_in_the_hash_of_a_verdict(plumbing, tmp_path):
+    shipped = load_config([*SHIPPED, plumbing], RiskConfig).policy
+    over = tmp_path / "over.yaml"
+    for text in (
+        "policy: {gates: {skew_s_max: 1.4}}",
+        "policy: {index_ops: {hourly_lead_s: 899}}",
+        "policy: {quality_gates: {cusum_k_bps: 0.9}}",
+    ):
+        over.write_text(text)
+        other = load_config([*SHIPPED, plumbing, over], RiskConfig).policy
+        assert config_hash(other) != config_hash(shipped)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +231,14 @@ def test_what_is_shipped_is_also_the_default(plumbing):
         ),
         ("policy: {sizing: {pilot: {count_max_e2: 99}}}", "pilot.*one lot"),
         ("policy: {sizing: {lot_e2: 0}}", "lot_e2"),
+        ("policy: {gates: {panic_monitors_min: 0}}", "panic_monitors_min"),
+        ("policy: {gates: {override_s_max: 604801.0}}", "override_s_max"),
+        ("policy: {gates: {fee_rules: {KXNOVEL: [x]}}}", "policy.gates.fee_rules.*KXNOVEL"),
+        ("policy: {quality_gates: {crps_advantage_min: {NOVEL: 1.0}}}", "crps.*NOVEL"),
+        ("policy: {quality_gates: {catastrophe_bps: 9.0}}", "catastrophe_bps.*cusum_h_bps"),
+        ("policy: {quality_gates: {ev_gap_e6_max: -1}}", "ev_gap_e6_max"),
+        ("operator_key: abc", "operator_key.*64 hex digits"),
+        ("mode: real", "mode"),
         ("kill_switch_every_s: 4.0", "kill_switch_every_s"),
     ],
 )
