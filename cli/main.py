@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli import config as config_commands
 from cli import driven, fills, kill_switch, override, research, sim
 from cli.errors import OperatingError
 from libs.common.config import ConfigError
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(sim.commands, name="sim")
 app.add_typer(kill_switch.commands, name="kill-switch")
+app.add_typer(config_commands.commands, name="config")
 app.add_typer(override.commands, name="override")
 app.add_typer(research.calibrate, name="calibrate")
 app.add_typer(research.score, name="score")
