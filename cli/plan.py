@@ -23,6 +23,7 @@ from lab.market.bars import BarsError
 from lab.market.config import PathConfig, build_path
 from lab.market.listing import hourly_ladders
 from lab.market.path import IndexPath
+from lab.simulated import SIMULATED
 from libs.common.clock import NS_PER_S, ClockSpec
 from libs.common.config import ConfigError, merge
 from libs.domain.calendar import CalendarError
@@ -134,17 +135,10 @@ def make_plan(
     )
     own = {
         "feeds": _feeds(run, window, addresses),
-        # A simulated market proves nothing about its own age: any calibration will do.
-        "pricer": {"policy": {"calibration_age_days_max": None}},
-        # Simulated money may climb the size ladder; the pilot's clamp holds all the same.
-        "risk": {
-            "mode": "sim",
-            "operator_key": _operator_key(run),
-            "policy": {"sizing": {"size_ladder": {"stage": "B"}}},
-        },
+        "risk": {"operator_key": _operator_key(run)},
         "broker": _broker(addresses, key_id, key_file),
     }
-    own = merge(own, overrides)
+    own = merge(merge(SIMULATED, own), overrides)
     return Plan(
         run=run,
         target_ns=window.target_ns,

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from lab.drive.latency import Latency
+from lab.simulated import SIMULATED
 from libs.common.config import ServiceConfig, load_config, merge
 from libs.common.messages import Provenance
 from libs.common.policy_files import CONFIGS, policy_files
@@ -74,8 +75,8 @@ def load_drive(
             raw_directory="",
             provenance=provenance,
         ),
-        pricer=load(Service.PRICER, PricerConfig, policy={"calibration_age_days_max": None}),
-        risk=load(Service.RISK, RiskConfig, mode="sim"),
+        pricer=load(Service.PRICER, PricerConfig, **SIMULATED[Service.PRICER]),
+        risk=load(Service.RISK, RiskConfig, **SIMULATED[Service.RISK]),
         broker=load(Service.BROKER, BrokerConfig, **outside, key_id="none", key_file=""),
         reporting=load(Service.REPORTING, ReportingConfig),
     )
