@@ -103,8 +103,9 @@ def _nested(survival: Floats, quoted: Mapping[int, float]) -> Floats:
     sizes = np.diff(starts, append=len(masses))
     present = np.add.reduceat(masses, starts)
     # Where the fair ladder sees nothing and the quotes do, the mass is spread evenly.
-    scale = np.where(present > 0.0, wanted / np.maximum(present, 1e-300), 0.0)
-    even = np.where(present > 0.0, 0.0, wanted / sizes)
+    seen = present > MASS_TOLERANCE
+    scale = np.where(seen, wanted / np.maximum(present, MASS_TOLERANCE), 0.0)
+    even = np.where(seen, 0.0, wanted / sizes)
     found: Floats = masses * np.repeat(scale, sizes) + np.repeat(even, sizes)
     return found
 
@@ -124,7 +125,7 @@ def _partition(probabilities: Floats, quoted: Mapping[int, float]) -> Floats:
     present = float(masses[others].sum())
     found: Floats = np.empty_like(masses)
     found[rungs] = wanted
-    if present > 0.0:
+    if present > MASS_TOLERANCE:
         found[others] = masses[others] * (max(0.0, rest) / present)
     else:
         found[others] = max(0.0, rest) / int(others.sum())

@@ -84,7 +84,8 @@ def solve(masses: Floats, wealth: Floats, gains: Floats, rows: Floats, reach: Fl
     """
     if not (np.isfinite(gains).all() and np.isfinite(rows).all() and float(wealth.min()) > 0.0):
         raise Unsolved("the problem is not finite, or nothing is left to lose")
-    rows = binding_rows(rows)
+    # Bits depend on the layout too: rows one after another, always.
+    gains, rows = np.ascontiguousarray(gains), np.ascontiguousarray(binding_rows(rows))
     problem = _Problem(masses, wealth, gains, rows, reach)
     if not len(rows):
         whole = np.ones(gains.shape[1])
