@@ -31,6 +31,8 @@ from services.risk.sizing.reservations import Key, directed_e2
 Counts = NDArray[np.int64]
 UNLIMITED_E2 = 10**13
 ROOT_STEPS = 40
+EDGE_MIN = 1e-6
+"""An edge of 0.01 contract below this, in micro-dollars, is the rounding of floats."""
 WHOLE = 1e-6
 """A float count within this of the next whole one is that one."""
 
@@ -140,7 +142,7 @@ class Field:
         if not self.candidates or float(start.min()) <= 0.0:
             return np.zeros(len(self.candidates), dtype=np.int64)
         edges = np.array([one.edge for one in self.candidates])
-        most[edges <= 0.0] = 0
+        most[edges <= EDGE_MIN] = 0
         return largest_growth(self.masses, start, self.payoffs(), most)
 
     def within_pal(self, family: str, policy: SizingPolicy, multiplier: float) -> Counts:

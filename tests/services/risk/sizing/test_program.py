@@ -83,11 +83,7 @@ def value(masses, wealth, gains, shares):
 @given(problem=problems())
 def test_no_feasible_point_is_better_than_the_certificate_says(problem):
     masses, wealth, gains, rows, reach, dice = problem
-    try:
-        found = solve(masses, wealth, gains, rows, reach)
-    except Unsolved as error:
-        assert "steepest edge" in str(error)
-        return
+    found = solve(masses, wealth, gains, rows, reach)
     assert found.gap <= GAP_MAX
     assert found.shares.min() >= 0.0
     assert found.shares.max() <= 1.0
@@ -108,8 +104,5 @@ def test_no_feasible_point_is_better_than_the_certificate_says(problem):
 @given(problem=problems())
 def test_equal_inputs_give_equal_bits(problem):
     arguments = problem[:5]
-    try:
-        first = solve(*arguments)
-    except Unsolved:
-        return
+    first = solve(*arguments)
     assert first.shares.tobytes() == solve(*[part.copy() for part in arguments]).shares.tobytes()
