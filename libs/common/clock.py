@@ -19,6 +19,10 @@ class Clock(Protocol):
         """Return the present time."""
         ...
 
+    def steady_ns(self) -> int:
+        """Return how far this clock ran since some moment, unmoved by whoever sets it."""
+        ...
+
     async def sleep_until(self, at_ns: int) -> None:
         """Return once `now_ns() >= at_ns`; at once if that is past."""
         ...
@@ -62,6 +66,9 @@ class SystemClock:
     def now_ns(self) -> int:
         return time.time_ns()
 
+    def steady_ns(self) -> int:
+        return time.monotonic_ns()
+
     async def sleep_until(self, at_ns: int) -> None:
         while (left_ns := at_ns - time.time_ns()) > 0:
             await asyncio.sleep(min(left_ns / NS_PER_S, LOOK_AGAIN_S))
@@ -82,6 +89,9 @@ class ScaledClock:
         elapsed_ns = time.time_ns() - self.wall_anchor_ns
         return self.virtual_anchor_ns + int(elapsed_ns * self.rate)
 
+    def steady_ns(self) -> int:
+        return int(time.monotonic_ns() * self.rate)
+
     async def sleep_until(self, at_ns: int) -> None:
         while (left_ns := at_ns - self.now_ns()) > 0:
             await asyncio.sleep(min(left_ns / self.rate / NS_PER_S, LOOK_AGAIN_S))
@@ -101,6 +111,9 @@ class ManualClock:
         self._count = 0
 
     def now_ns(self) -> int:
+        return self._now_ns
+
+    def steady_ns(self) -> int:
         return self._now_ns
 
     async def sleep_until(self, at_ns: int) -> None:

@@ -52,6 +52,8 @@ PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 10.0
 DRAIN_TIMEOUT_S = 15.0
 READ_BATCH = 1_000
+CLOCK_SET_NS = NS_PER_S // 10
+"""A clock that moved by more than this against a steady one was set; by less it was corrected."""
 
 
 class App(Protocol):
@@ -92,6 +94,10 @@ class App(Protocol):
         """Leave the outside world tidy before the connection is let go."""
         ...
 
+    def clock_set(self, by_ns: int) -> Event | None:
+        """Return what the core is told when this machine's clock was set, None for nothing."""
+        ...
+
     def observe(self, message: Message, metrics: Metrics) -> None:
         """Count what is about to be published."""
         ...
@@ -112,6 +118,9 @@ class AppBase:
 
     async def drain(self, context: "Context") -> None:
         """Leave nothing behind."""
+
+    def clock_set(self, by_ns: int) -> Event | None:
+        return None
 
     def observe(self, message: Message, metrics: Metrics) -> None:
         """Count nothing."""
@@ -146,6 +155,7 @@ class Context:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timers: dict[str, asyncio.Task[Any]] = {}
         self._core_failed = False
+        self._ahead_ns = clock.now_ns() - clock.steady_ns()
         self.standing_by = False
         self.tell_standby: Callable[[bool], Awaitable[None]] | None = None
 
@@ -179,6 +189,8 @@ class Context:
         """
         if self._core_failed:
             return []
+        if (by_ns := self._set_by_ns()) and (told := self.app.clock_set(by_ns)) is not None:
+            self.dispatch(told)
         started = time.perf_counter()
         try:
             effects = self.app.core.handle(event)
@@ -189,6 +201,18 @@ class Context:
             return []
         self.metrics.handle_s.observe(time.perf_counter() - started)
         return self._perform(effects)
+
+    def _set_by_ns(self) -> int:
+        """Return by how much the clock was set since the last event, 0 if it only ran."""
+        before_ns, now_ns, after_ns = (
+            self.clock.steady_ns(),
+            self.clock.now_ns(),
+            self.clock.steady_ns(),
+        )
+        if after_ns - before_ns > CLOCK_SET_NS // 2:
+            return 0  # we were interrupted between the two clocks: the next event tells
+        by_ns, self._ahead_ns = now_ns - after_ns - self._ahead_ns, now_ns - after_ns
+        return by_ns if abs(by_ns) > CLOCK_SET_NS else 0
 
     def demand_sound(self) -> None:
         """Raise `Fatal` once the core has failed: what it did not handle is not acknowledged."""

@@ -317,6 +317,9 @@ class BrokerApp(AppBase):
 
     # What it shows
 
+    def clock_set(self, by_ns: int) -> e.ClockSet:
+        return e.ClockSet(now_ns=self.now_ns(), by_ns=by_ns)
+
     def detail(self) -> str:
         state = self.core.state
         open_orders = state.open_orders()

@@ -62,6 +62,7 @@ class BrokerCore:
             e.GroupsRead: lambda event: self._groups.read(dict(event.groups)),
             e.GroupResetAsked: self._on_group_reset,
             e.KillSwitchChanged: self._on_kill_switch,
+            e.ClockSet: self._on_clock_set,
             e.CancelAllAsked: self._on_cancel_all,
             e.DrainAsked: self._on_drain,
         }
@@ -239,6 +240,14 @@ class BrokerCore:
         self._sweeping.clear()
 
     # Time
+
+    def _on_clock_set(self, event: e.ClockSet) -> None:
+        """Let waits that are under way last as long as they would have: what was dated before a
+        step forward would else look long past, and two reads far apart that were not.
+        """
+        if event.by_ns > 0:
+            for order in self.state.orders.values():
+                order.wait_longer(event.by_ns)
 
     def _on_clock_set_back(self) -> None:
         """Void what was allowed until a time that nobody can tell any more."""

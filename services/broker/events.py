@@ -195,6 +195,12 @@ class KillSwitchChanged(Event, frozen=True, kw_only=True):
     by: str
 
 
+class ClockSet(Event, frozen=True, kw_only=True):
+    """Somebody set this machine's clock between the event before and now; above 0: forward."""
+
+    by_ns: int
+
+
 class CancelAllAsked(Event, frozen=True, kw_only=True):
     """An operator wants nothing to rest for an event ("" for all) until the next verdict."""
 

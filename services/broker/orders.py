@@ -126,6 +126,13 @@ class Order:
             self.retry_ns = min(self.retry_ns, now_ns)
             self.missing_reads = self.missing_since_ns = 0
 
+    def wait_longer(self, by_ns: int) -> None:
+        """Date all that waits are counted from later: the clock was set forward."""
+        self.settled_ns += by_ns
+        self.lost_ns += by_ns if self.lost_ns else 0
+        self.missing_since_ns += by_ns if self.missing_since_ns else 0
+        self.retry_ns += by_ns if self.retry_ns else 0
+
     def saw_filled(self, filled_e2: int, now_ns: int, reason: str) -> None:
         """Take a total of fills that someone reports; a smaller one is old news."""
         if filled_e2 <= self.filled_e2:

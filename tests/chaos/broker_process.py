@@ -64,6 +64,9 @@ class WrongClock:
     def now_ns(self):
         return self._clock.now_ns() + self._offset_ns
 
+    def steady_ns(self):
+        return self._clock.steady_ns()
+
     async def sleep_until(self, at_ns):
         while (left_ns := at_ns - self.now_ns()) > 0:
             await asyncio.sleep(min(left_ns / self.rate / NS_PER_S, 0.5))

@@ -132,7 +132,10 @@ class SimClock:
         self._process = process
 
     def now_ns(self):
-        return self._start_ns + round(self._loop.time() * NS_PER_S) + self._process.offset_ns
+        return self.steady_ns() + self._process.offset_ns
+
+    def steady_ns(self):
+        return self._start_ns + round(self._loop.time() * NS_PER_S)
 
     async def sleep_until(self, at_ns):
         while (left_ns := at_ns - self.now_ns()) > 0:

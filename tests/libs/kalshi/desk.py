@@ -39,6 +39,9 @@ class OffClock:
     def now_ns(self) -> int:
         return self._clock.now_ns() + self.ahead_ns
 
+    def steady_ns(self) -> int:
+        return self._clock.steady_ns()
+
     async def sleep_until(self, at_ns: int) -> None:
         await self._clock.sleep_until(at_ns - self.ahead_ns)
 

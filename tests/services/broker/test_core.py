@@ -500,6 +500,13 @@ class TestRefusedVerdicts:
         assert rig.resting() == RESTING
 
 
+def empty_read(rig):
+    """Return a read of the event's orders, begun now, that shows none."""
+    return e.OrdersRead(
+        now_ns=rig.now_ns, event_ticker=EVENT, started_ns=rig.now_ns, complete=True, orders=()
+    )
+
+
 class TestAClockThatIsSet:
     def test_a_lost_order_is_resolved_soon_after_the_clock_was_set_back(self):
         rig = Rig()
@@ -509,6 +516,24 @@ class TestAClockThatIsSet:
             rig.answer("dropped")
         rig.now_ns -= 300 * S
         rig.settle_down(20)
+        assert set(rig.states().values()) == {"rejected"}
+
+    @pytest.mark.parametrize("by_s", [2, 300])
+    def test_a_step_forward_does_not_make_one_moment_into_two(self, by_s):
+        """A request is lost and may still land; reads 1.3 and 1.8 s later miss it, and between
+        them the clock steps. By the clock they are far apart and late enough.
+        """
+        rig = Rig()
+        rig.verdict(GO[0])
+        rig.answer("dropped")
+        rig.now_ns += round(1.3 * S)
+        rig.send(empty_read(rig))
+        rig.now_ns += round(0.5 * S) + by_s * S
+        rig.send(e.ClockSet(now_ns=rig.now_ns, by_ns=by_s * S))
+        rig.send(empty_read(rig))
+        assert set(rig.states().values()) == {"unknown"}
+        rig.now_ns += 2 * S
+        rig.send(empty_read(rig))
         assert set(rig.states().values()) == {"rejected"}
 
     def test_a_read_under_way_while_the_clock_is_set_back_says_nothing(self):
