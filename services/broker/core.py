@@ -59,7 +59,7 @@ class BrokerCore:
             e.EverythingCancelled: self._on_everything_cancelled,
             e.GroupAnswer: self._groups.answered,
             e.GroupSeen: self._groups.seen,
-            e.GroupsRead: lambda event: self._groups.read(dict(event.groups)),
+            e.GroupsRead: self._on_groups_read,
             e.GroupResetAsked: self._on_group_reset,
             e.KillSwitchChanged: self._on_kill_switch,
             e.ClockSet: self._on_clock_set,
@@ -204,6 +204,9 @@ class BrokerCore:
             if (known := self.state.events.get(event_ticker)) is not None:
                 known.verdict = None
                 self._desk.touched[event_ticker] = None
+
+    def _on_groups_read(self, event: e.GroupsRead) -> None:
+        self._groups.read(event, at_start=self.phase == "resolving")
 
     def _on_group_reset(self, event: e.GroupResetAsked) -> None:
         if (known := self.state.events.get(event.event_ticker)) is not None:

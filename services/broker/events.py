@@ -36,6 +36,14 @@ class ExchangeOrder(Struct, frozen=True, kw_only=True):
     changed_ns: int = 0
 
 
+class ExchangeGroup(Struct, frozen=True, kw_only=True):
+    """An order group as a read shows it; `is_armed` as long as it cancels by itself."""
+
+    order_group_id: str
+    limit_e2: int
+    is_armed: bool
+
+
 class ExchangeFill(Struct, frozen=True, kw_only=True):
     """A fill of our account; REST does not say the client order id."""
 
@@ -176,9 +184,10 @@ class GroupSeen(Event, frozen=True, kw_only=True):
 
 
 class GroupsRead(Event, frozen=True, kw_only=True):
-    """All order groups of the account, (id, limit_e2)."""
+    """All order groups of the account, by a read begun at `started_ns`, after one of the fills."""
 
-    groups: tuple[tuple[str, int], ...]
+    started_ns: int
+    groups: tuple[ExchangeGroup, ...]
 
 
 class GroupResetAsked(Event, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from services.broker.events import (
     AmendOrder,
     CancelTarget,
     ExchangeFill,
+    ExchangeGroup,
     ExchangeOrder,
     ExchangePayout,
     Outcome,
@@ -256,10 +257,17 @@ class Exchange:
         found = await self._read(at.ORDERS, lambda: self.client.orders(status="resting"))
         return tuple(map(order_shown, found))
 
-    async def groups(self) -> tuple[tuple[str, int], ...]:
-        """Return the account's order groups with their limits. Raises KalshiError."""
+    async def groups(self) -> tuple[ExchangeGroup, ...]:
+        """Return the account's order groups. Raises KalshiError."""
         found = await self._read(at.ORDER_GROUPS, self.client.order_groups)
-        return tuple((one.id, one.contracts_limit_e2 or 0) for one in found)
+        return tuple(
+            ExchangeGroup(
+                order_group_id=one.id,
+                limit_e2=one.contracts_limit_e2 or 0,
+                is_armed=one.is_auto_cancel_enabled,
+            )
+            for one in found
+        )
 
     async def fills(self, since_ns: int | None) -> list[ExchangeFill]:
         """Return the account's fills since a time, oldest first. Raises KalshiError."""

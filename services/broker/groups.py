@@ -5,18 +5,34 @@ of the group's orders and takes no new ones until a reset (kalshi-api.md §2.4).
 without its group. Groups have no names: which one is an event's stands in its intents, and a
 group that no intent names is deleted at the start.
 
-No read of the exchange tells that a group is triggered. A frame does, and so does a refusal: a
-broker that forgot it in a restart is told again by its first order.
+No read of the exchange tells that a group is triggered: a frame does, and a refusal. After a
+restart, or when a frame may be lost, the groups are read all the same: whether each is there, with
+our limit and armed; and our own fills tell whether the limit was hit. What somebody else triggered
+meanwhile we learn by the first refusal.
 """
 
-from collections.abc import Mapping
+from collections import deque
 
+from libs.common.clock import NS_PER_S
 from libs.common.effects import Effect
 from services.broker.desk import Desk
-from services.broker.events import CreateGroup, DeleteGroup, GroupAnswer, GroupSeen, ResetGroup
+from services.broker.events import (
+    CreateGroup,
+    DeleteGroup,
+    ExchangeGroup,
+    GroupAnswer,
+    GroupSeen,
+    GroupsRead,
+    ResetGroup,
+)
 from services.broker.policy import to_ns
 from services.broker.state import EventState
 
+WINDOW_NS = 15 * NS_PER_S
+"""The exchange's rolling window (kalshi-api.md §2.4)."""
+SETTLED_NS = 5 * NS_PER_S
+"""What rests or is filled so long after a group was stopped shows that it was reset since: longer
+than clocks may differ and fills of the same moment take to be booked."""
 NAMED_IN_REFUSAL = "group"
 """The codes of a refusal that is about the order's group hold this word."""
 
@@ -84,16 +100,17 @@ class Groups:
         self._desk.touched[event.event_ticker] = None
         done = answer.outcome == "accepted"
         if answer.call == "delete" and answer.outcome in ("accepted", "refused"):
-            event.group_id, event.group_triggered_ns = "", 0
+            self._gone(event)
         elif not done:
             event.group_retry_ns = self._desk.now_ns + to_ns(self._desk.policy.group_retry_s)
             if answer.outcome in ("refused", "unknown"):
                 text = f"{answer.call} for {event.event_ticker}: {answer.outcome} {answer.code}"
                 self._desk.alert("group_refused", text)
         elif answer.call == "create":
-            event.group_id, event.group_triggered_ns = answer.order_group_id, 0
+            event.group_id = answer.order_group_id
+            self._takes_orders(event)
         else:
-            event.group_triggered_ns = 0
+            self._takes_orders(event)
 
     def seen(self, news: GroupSeen) -> None:
         """Take a frame about a group."""
@@ -103,29 +120,73 @@ class Groups:
             if news.change == "triggered":
                 self.triggered(event)
             elif news.change == "reset":
-                event.group_triggered_ns = 0
+                self._takes_orders(event)
             elif news.change == "deleted":
-                event.group_id, event.group_triggered_ns = "", 0
+                self._gone(event)
             self._desk.touched[event.event_ticker] = None
 
-    def triggered(self, event: EventState) -> None:
+    def _takes_orders(self, event: EventState) -> None:
+        event.group_triggered_ns, event.group_since_ns = 0, self._desk.now_ns
+
+    def _gone(self, event: EventState) -> None:
+        event.group_id, event.group_triggered_ns = "", 0
+        self._desk.touched[event.event_ticker] = None
+
+    def triggered(self, event: EventState, why: str = "") -> None:
         """Stop the event: the exchange has cancelled its orders and takes no new ones."""
         if event.group_triggered_ns == 0:
             event.group_triggered_ns = self._desk.now_ns
-            text = f"{event.event_ticker}: more than {self._desk.policy.group_limit_e2} (count_e2)"
-            self._desk.alert("group_triggered", f"{text} filled within 15 s")
+            limit = f"more than {self._desk.policy.group_limit_e2} (count_e2) filled within 15 s"
+            self._desk.alert("group_triggered", f"{event.event_ticker}: {why or limit}")
+            self._desk.touched[event.event_ticker] = None
 
-    def read(self, limits_e2: Mapping[str, int]) -> None:
-        """Compare with all groups of the account, at the start: what no event needs is deleted."""
+    def read(self, event: GroupsRead, *, at_start: bool) -> None:
+        """Compare with all groups of the account. At the start what no event needs is deleted;
+        later one that we don't know may be a creation of ours that is not answered yet.
+        """
         if not self.demanded:
             return
+        shown = {one.order_group_id: one for one in event.groups}
         kept: set[str] = set()
-        for event in self._desk.state.events.values():
-            over = event.is_over(self._desk.now_ns)
-            if over or limits_e2.get(event.group_id) != self._desk.policy.group_limit_e2:
-                event.group_id = ""
+        unfit: list[str] = []
+        for book in self._desk.state.events.values():
+            news = book.group_busy or book.group_since_ns > event.started_ns
+            if not book.group_id or (news and not at_start):
+                continue
+            group = shown.get(book.group_id)
+            over = at_start and book.is_over(self._desk.now_ns)
+            changed = group is not None and group.limit_e2 != self._desk.policy.group_limit_e2
+            if group is None or over or (changed and not book.group_triggered_ns):
+                unfit += [book.group_id] if group is not None else []
+                self._gone(book)
             else:
-                kept.add(event.group_id)
-        for group_id in limits_e2:
-            if group_id not in kept:
-                self._desk.effects.append(DeleteGroup(event_ticker="", order_group_id=group_id))
+                kept.add(book.group_id)
+                self._check(book, group)
+        gone = [name for name in shown if name not in kept] if at_start else unfit
+        for group_id in gone:
+            self._desk.effects.append(DeleteGroup(event_ticker="", order_group_id=group_id))
+
+    def _check(self, event: EventState, group: ExchangeGroup) -> None:
+        if not group.is_armed:
+            self.triggered(event, "its order group does not cancel by itself any more")
+        hit_ns = self._hit_ns(event.group_id)
+        orders = self._desk.state.orders.values()
+        rested_ns = [one.rested_ns for one in orders if one.order_group_id == event.group_id]
+        if hit_ns and max(event.group_since_ns, *rested_ns) <= hit_ns + SETTLED_NS:
+            self.triggered(event)
+
+    def _hit_ns(self, group_id: str) -> int:
+        """Return when our fills last hit the group's limit, 0 if they did not or it was reset."""
+        window: deque[tuple[int, int]] = deque()
+        total_e2 = hit_ns = 0
+        for at_ns, count_e2 in sorted(self._desk.state.group_fills[group_id]):
+            if hit_ns and at_ns > hit_ns + SETTLED_NS:  # later: it was reset, and counts anew
+                window.clear()
+                total_e2 = hit_ns = 0
+            window.append((at_ns, count_e2))
+            total_e2 += count_e2
+            while window[0][0] <= at_ns - WINDOW_NS:
+                total_e2 -= window.popleft()[1]
+            if total_e2 >= self._desk.policy.group_limit_e2:
+                hit_ns = hit_ns or at_ns
+        return hit_ns

@@ -47,6 +47,8 @@ class Order:
     cancel_asked: bool = False
     settled_ns: int = 0
     """When the last write's answer came or its outcome was lost, or the state last changed."""
+    rested_ns: int = 0
+    """When something last said that it rests."""
     lost_ns: int = 0
     missing_since_ns: int = 0
     missing_reads: int = 0
@@ -232,6 +234,7 @@ class Order:
         return answer.remaining_e2 > 0
 
     def _rests(self, now_ns: int, reason: str) -> None:
+        self.rested_ns = now_ns
         self.apply(Trigger.REST_PART if self.filled_e2 else Trigger.REST, now_ns, reason)
 
     # What the exchange shows
@@ -325,6 +328,8 @@ class Order:
         self.filled_e2 = max(self.filled_e2, update.filled_count_e2)
         self.exchange_ns = max(self.exchange_ns, update.exchange_ns)
         self.settled_ns = max(self.settled_ns, update.ts_pub_ns)
+        if self.state in _PLAIN:
+            self.rested_ns = max(self.rested_ns, update.ts_pub_ns)
         self.updates += 1
         if (self.price_e4, self.count_e2) == (self.amend_price_e4, self.amend_total_e2):
             self.amend_price_e4 = self.amend_total_e2 = None

@@ -148,14 +148,10 @@ async def reconcile(
             )
         )
 
-    async def read_groups() -> None:
-        groups = await exchange.groups()
-        context.dispatch(e.GroupsRead(now_ns=context.now_ns(), groups=groups))
-
     await insist(exchange.learn_limits)
     await insist(read_past)
     await insist(watch.read_account)
-    await insist(read_groups)
+    await insist(watch.read_groups)
     for event in list(core.state.events.values()):
         if event.open:
             await insist(partial(read_event, event.event_ticker))

@@ -35,6 +35,8 @@ class EventState:
     paid: set[str] = field(default_factory=set)
     group_id: str = ""
     """The order group of its orders, "" while it has none."""
+    group_since_ns: int = 0
+    """When we heard that it is there or was reset: a read begun before may not show that."""
     group_busy: bool = False
     group_retry_ns: int = 0
     group_triggered_ns: int = 0
@@ -81,6 +83,8 @@ class State:
         """When the exchange last ended or refused a quote that we had not asked it to end."""
         self.retry_ns: dict[Key, int] = {}
         self.generations: defaultdict[tuple[str, Key], int] = defaultdict(int)
+        self.group_fills: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        """When, by the exchange's time, how much was filled of each order group."""
         self.payouts: set[str] = set()
         self.orphans: dict[str, tuple[ExchangeFill, int]] = {}
         self.foreign_fills: defaultdict[str, int] = defaultdict(int)
@@ -202,6 +206,7 @@ class State:
         event.filled_tickers.add(message.ticker)
         if order is not None:
             order.fills_e2 += message.count_e2
+            self.group_fills[order.order_group_id].append((message.exchange_ns, message.count_e2))
             self.note_short(order)
         else:
             self.foreign_fills[message.order_id] += message.count_e2

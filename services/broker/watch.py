@@ -23,7 +23,8 @@ from libs.kalshi.ws_session import StreamSession
 from services.broker import events as e
 from services.broker.exchange import Exchange, fill_shown, order_shown
 
-CHANNELS = ("fill", "user_orders", "market_positions", "order_group_updates")
+GROUPS = "order_group_updates"
+CHANNELS = ("fill", "user_orders", "market_positions", GROUPS)
 FEED = "broker.account"
 
 
@@ -45,6 +46,8 @@ class AccountWatch:
         self._signer = signer
         self._poll_s = poll_s
         self._wake = asyncio.Event()
+        self._groups_unsure = False
+        """Whether something was said of order groups that we may not have heard."""
         self.fills_since_ns: int | None = None
         """From when on fills are read; moves on with each read that worked."""
         self.overlap_ns = 0
@@ -75,6 +78,8 @@ class AccountWatch:
             self._wake.clear()
             try:
                 await self.read_account()
+                if self._groups_unsure:
+                    await self.read_groups()
             except KalshiError as error:
                 self._context.log.warning("account unread", why=str(error))
 
@@ -107,6 +112,20 @@ class AccountWatch:
             e.BalanceRead(now_ns=context.now_ns(), started_ns=started_ns, balance_e6=balance_e6)
         )
 
+    async def read_groups(self) -> None:
+        """Read the order groups, once the fills are read. Raises KalshiError."""
+        context = self._context
+        started_ns = context.now_ns()
+        self._groups_unsure = False
+        try:
+            groups = await self._exchange.groups()
+        except KalshiError:
+            self._groups_unsure = True
+            raise
+        context.dispatch(
+            e.GroupsRead(now_ns=context.now_ns(), started_ns=started_ns, groups=groups)
+        )
+
     async def read_fills(self) -> None:
         """Read new fills, with an overlap; new by the exchange's clock, for ours may be set.
 
@@ -117,6 +136,11 @@ class AccountWatch:
             context.dispatch(e.FillSeen(now_ns=context.now_ns(), fill=fill))
             since_ns = max(0, fill.exchange_ns - self.overlap_ns)
             self.fills_since_ns = max(self.fills_since_ns or 0, since_ns)
+
+    def _doubt_groups(self, doubtful: bool) -> None:
+        if doubtful:
+            self._groups_unsure = True
+            self._wake.set()
 
     async def _headers(self) -> dict[str, str]:
         signing_ms = self._exchange.client.signing_ms
@@ -135,9 +159,12 @@ class AccountWatch:
                 context.dispatch(
                     e.GroupSeen(now_ns=now_ns, order_group_id=group_id, change=event.event_type)
                 )
+                self._doubt_groups(event.event_type == "limit_updated")
             elif isinstance(event, Subscribed | Gap):
+                self._doubt_groups(event.channel == GROUPS)
                 self._wake.set()
             elif isinstance(event, BadFrame):
+                self._doubt_groups(True)
                 context.metrics.bad_frames_total.labels(FEED, "unreadable").inc()
                 context.log.warning("bad frame", why=event.reason, shown=event.shown)
                 self._wake.set()

@@ -166,14 +166,14 @@ class ModelExchange:
         self.group_frames.append((group_id, "triggered"))
 
     def _brake(self, group_id):
-        """Stop a group of which more than its limit was filled in the last 15 s."""
+        """Stop a group of which its limit was filled in the last 15 s."""
         since_ns = max(self.now_ns - WINDOW_NS, self.reset_ns.get(group_id, 0))
         matched_e2 = sum(
             trade.count_e2
             for trade in self.trades
             if trade.at_ns > since_ns and self.orders[trade.order_id].group_id == group_id
         )
-        if matched_e2 > self.group_limits.get(group_id, matched_e2):
+        if matched_e2 >= self.group_limits.get(group_id, matched_e2 + 1):
             self.trigger_group(group_id)
 
     def _end_group(self, group_id):

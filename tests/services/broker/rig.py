@@ -102,11 +102,18 @@ class Rig:
         self.epoch += 1
         self.send(e.EpochTaken(now_ns=self.now_ns, epoch=self.epoch))
         self.poll()
-        groups = tuple(self.exchange.group_limits.items())
-        self.send(e.GroupsRead(now_ns=self.now_ns, groups=groups))
+        self.read_groups()
         if self.last_verdict is not None:
             self.deliver_verdict(self.last_verdict)
         self.send(e.RecoveryDone(now_ns=self.now_ns))
+
+    def read_groups(self, disarmed=()):
+        """Read the order groups, as after the fills."""
+        groups = tuple(
+            e.ExchangeGroup(order_group_id=name, limit_e2=limit, is_armed=name not in disarmed)
+            for name, limit in self.exchange.group_limits.items()
+        )
+        self.send(e.GroupsRead(now_ns=self.now_ns, started_ns=self.now_ns, groups=groups))
 
     def send(self, event, keep=None):
         """Let the core handle an event; keep only the first effects if it crashes after them."""

@@ -3,6 +3,7 @@
 import grpc
 import pytest
 
+from lab.exchange.faults import Disconnect, FrameWhere, Gap
 from proto import broker_pb2 as pb
 from proto import broker_pb2_grpc
 from services.broker import events as e
@@ -98,15 +99,89 @@ class TestCore:
         rig.settle_down(2)
         assert not rig.exchange.triggered
 
-    def test_a_restart_learns_of_the_trigger_by_its_first_order(self):
+    @pytest.mark.parametrize("after", ["a restart", "a gap"])
+    def test_that_the_limit_was_hit_is_known_before_the_first_refusal(self, after):
+        """Nobody tells of the trigger; our own fills, as read, do."""
+        rig = quoting()
+        rig.fill("X1", 500, tell=after == "a gap")
+        if after == "a restart":
+            rig.start()
+        else:
+            rig.read_groups()
+        assert "group_triggered" in rig.alerts
+        rig.settle_down(5)
+        tried = len(rig.exchange.placed_ids)
+        for _ in range(3):
+            rig.verdict(*GO)
+            rig.settle_down(5)
+        assert len(rig.exchange.placed_ids) == tried
+        assert rig.resting() == {}
+        rig.send(e.GroupResetAsked(now_ns=rig.now_ns, event_ticker=EVENT))
+        rig.answer_all()
+        rig.read_groups()
+        rig.verdict(*GO)
+        rig.settle_down(8)
+        assert rig.resting() == RESTING
+
+    @pytest.mark.parametrize(("first_e2", "later_s"), [(399, 1), (390, 16)])
+    def test_fills_that_did_not_hit_the_limit_within_15_s_stop_nothing(self, first_e2, later_s):
+        rig = quoting()
+        rig.fill("X1", first_e2)
+        rig.advance(later_s)
+        if later_s > 15:
+            rig.fill("X1", 100)
+        assert not rig.exchange.triggered
+        rig.read_groups()
+        rig.start()
+        assert "group_triggered" not in rig.alerts
+
+    def test_a_group_that_was_reset_and_used_since_is_not_stopped_again(self):
         rig = quoting()
         rig.fill("X1", 500)
-        rig.start()
-        rig.advance(2)
+        rig.send(e.GroupSeen(now_ns=rig.now_ns, order_group_id="G1", change="triggered"))
+        rig.settle_down(10)
+        rig.send(e.GroupResetAsked(now_ns=rig.now_ns, event_ticker=EVENT))
+        rig.answer_all()
         rig.verdict(*GO)
         rig.settle_down(5)
+        assert rig.resting() == RESTING
+        rig.alerts.clear()
+        rig.start()
+        rig.read_groups()
+        rig.answer_all()
+        assert "group_triggered" not in rig.alerts
+        assert rig.resting() == RESTING
+
+    def test_a_group_that_does_not_cancel_by_itself_any_more_stops_the_event(self):
+        rig = quoting()
+        rig.read_groups(disarmed=("G1",))
+        rig.answer_all()
         assert "group_triggered" in rig.alerts
         assert rig.resting() == {}
+
+    def test_one_whose_limit_somebody_changed_is_replaced(self):
+        rig = quoting()
+        rig.exchange.group_limits["G1"] = 100_000
+        rig.read_groups()
+        rig.settle_down(5)
+        assert rig.exchange.group_limits == {"G2": 400}
+        rig.poll()
+        rig.settle_down(5)
+        rig.verdict(*GO)
+        rig.answer_all()
+        assert rig.resting() == RESTING
+
+    def test_one_that_is_being_made_is_no_stray(self):
+        rig = Rig(Policy(group_limit_e2=400))
+        rig.verdict(*GO)
+        (ask,) = rig.writes
+        made = rig.perform(ask)
+        rig.read_groups()
+        for reply in rig.replies(rig.writes.pop(0), made, "ok"):
+            rig.send(reply)
+        rig.answer_all()
+        assert rig.exchange.group_limits == {"G1": 400}
+        assert rig.resting() == RESTING
 
     def test_it_goes_with_its_event(self):
         rig = quoting()
@@ -160,6 +235,30 @@ async def test_the_exchange_stops_an_event_and_an_operator_lets_it_go_on(tmp_pat
         await running.clock.sleep(2.0)  # a verdict this fresh has not seen the fill
         running.give(*GO)
         await until(lambda: running.resting() == RESTING, "both quotes at rest again")
+        await running.stop_broker()
+
+
+@pytest.mark.parametrize("lost", [Gap, Disconnect])
+async def test_a_trigger_that_nobody_told_of_is_found_by_reading(tmp_path, lost):
+    """Its frame is lost; the next one shows the gap, or the next socket has heard nothing."""
+    async with stack(tmp_path) as running:
+        running.changes = {"policy": Policy(group_limit_e2=300), "poll_s": 60.0}
+        await running.start_broker()
+        await until(lambda: running.app._watch.is_connected, "the socket")
+        running.give(*GO)
+        await until(lambda: running.resting() == RESTING, "both quotes at rest")
+        injector = running.server._injector
+        injector.add([lost(where=FrameWhere(channels=("order_group_updates",)))])
+        running.trade(A, "ask", 4_500, 400)
+        await until(lambda: injector.book.injected, "the loss")
+        injector.clear()
+        if lost is Gap:
+            running.server.engine.groups.create(KEY_ID, 100)
+        placed = len(running.intents("place"))
+        await until(lambda: "stopped by their order group" in running.app.detail(), "the stop")
+        running.give(*GO)
+        await running.clock.sleep(0.5)
+        assert len(running.intents("place")) == placed, "known before any refusal"
         await running.stop_broker()
 
 
