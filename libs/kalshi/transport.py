@@ -3,10 +3,12 @@
 aiohttp, because it costs a quarter of httpx's processor time per call (docs/adr/0003).
 """
 
+import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 from yarl import URL
 
@@ -42,6 +44,36 @@ class Timeouts(Struct, frozen=True, kw_only=True):
 
     connect_s: float = 2.0
     total_s: float = 5.0
+    leave_s: float = 1.0
+    """A POST or PUT that did not leave us within this is not sent any more: what it was allowed
+    by may have ended while the process stood still."""
+
+
+class HeldUp(aiohttp.ClientError):
+    """A request stood still in us for too long; none of its bytes has left."""
+
+
+def _punctual(leave_s: float) -> type[aiohttp.ClientRequest]:
+    """Return a request that looks at the time in the very call that hands its bytes to the socket.
+
+    aiohttp does that in a turn of the loop after the one in which `send` was called, or later.
+    """
+
+    class Punctual(aiohttp.ClientRequest):
+        def __init__(self, *arguments: Any, **words: Any) -> None:
+            super().__init__(*arguments, **words)
+            self._leave_until_s = time.monotonic() + leave_s
+
+        async def write_bytes(
+            self, writer: AbstractStreamWriter, conn: Any, content_length: int | None = None
+        ) -> None:
+            if self.method in ("POST", "PUT") and time.monotonic() > self._leave_until_s:
+                conn.protocol.set_exception(HeldUp())
+                conn.close()
+                return
+            await super().write_bytes(writer, conn, content_length)
+
+    return Punctual
 
 
 class AiohttpTransport:
@@ -51,6 +83,7 @@ class AiohttpTransport:
         limits = timeouts or Timeouts()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=30.0),
+            request_class=_punctual(limits.leave_s),
             timeout=aiohttp.ClientTimeout(
                 total=limits.total_s, connect=limits.connect_s, sock_connect=limits.connect_s
             ),
@@ -80,6 +113,8 @@ class AiohttpTransport:
                 return Answer(response.status, content, response.headers.get("Date", ""))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSentError(call, f"no connection: {_reason(error)}") from error
+        except HeldUp as error:
+            raise NotSentError(call, "held up in this process, not sent any more") from error
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise NotSentError(call, f"no HTTP address: {_reason(error)}") from error
         except TimeoutError as error:

@@ -169,7 +169,11 @@ class BrokerApp(AppBase):
         """
         config = self.config
         transport = AiohttpTransport(
-            Timeouts(connect_s=config.connect_timeout_s, total_s=config.answer_timeout_s)
+            Timeouts(
+                connect_s=config.connect_timeout_s,
+                total_s=config.answer_timeout_s,
+                leave_s=config.leave_timeout_s,
+            )
         )
         return ReadOnlyTransport(transport) if config.mode == "dry" else transport
 

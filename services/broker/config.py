@@ -3,6 +3,7 @@
 from msgspec import field
 
 from libs.common.config import ServiceConfig
+from services.broker.lease import HELD_SHARE
 from services.broker.modes import Mode
 from services.broker.policy import Policy
 
@@ -30,6 +31,7 @@ class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     fills_overlap_s: float = 60.0
     connect_timeout_s: float = 2.0
     answer_timeout_s: float = 5.0
+    leave_timeout_s: float = 1.0
     kill_switch_every_s: float = 0.08
     kill_switch_age_s_max: float = 3.0
     kill_switch_read_s_max: float = 1.0
@@ -54,6 +56,11 @@ class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(
                 f"lease_every_s: expected at most a third of lease_ttl_s, given"
                 f" {self.lease_every_s}"
+            )
+        if not 0 < self.leave_timeout_s < self.lease_ttl_s * (1 - HELD_SHARE):
+            raise ValueError(
+                "leave_timeout_s: expected less than a fifth of lease_ttl_s, so that nothing leaves"
+                f" when the lease is over, given {self.leave_timeout_s}"
             )
         if not self.key_id.strip():
             raise ValueError("key_id: expected the id that the exchange shows for the key")

@@ -15,6 +15,8 @@ from libs.common.logs import Logger
 from libs.common.topology import LEASE_KEY
 
 BUCKET = "lease"
+HELD_SHARE = 0.8
+"""For so much of its time to live after a renewal the lease is surely ours."""
 
 
 class Holder(Struct, frozen=True):
@@ -46,7 +48,7 @@ class Lease:
     @property
     def held(self) -> bool:
         """Tell whether the lease is surely ours now: renewed well within its time to live."""
-        return asyncio.get_running_loop().time() - self._renewed_s < 0.8 * self._ttl_s
+        return asyncio.get_running_loop().time() - self._renewed_s < HELD_SHARE * self._ttl_s
 
     async def take(self, stand_by: Callable[[bool], Awaitable[None]]) -> None:
         """Wait until the lease is free, or was our predecessor's in this very place, and take it.

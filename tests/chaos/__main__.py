@@ -20,6 +20,7 @@ KILLS = 24
 SCENARIOS = {
     "1": s.sigkill,
     "2": s.sigstop,
+    "2-late": s.woken_late,
     "3": s.nats_killed,
     "5": s.cut_off,
     "6": s.repeated,

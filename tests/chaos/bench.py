@@ -72,6 +72,8 @@ class Bench:
         self.engaged = []
         """When the kill switch was on: [from_ns, to_ns or None]."""
         self.acknowledged = []
+        self.late = set()
+        """Client order ids of requests that a stopped broker sent when it woke up."""
         self.clock_file = directory / "clock"
         self.exchange = None
 

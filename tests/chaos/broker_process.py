@@ -26,6 +26,8 @@ POINTS = (
     "before_ack",
 )
 """The seven of reliability.md, scenario 1."""
+PAUSE = "paused_before_send"
+"""Here it stops itself (SIGSTOP) instead: the gate is passed, the request signed and not sent."""
 CLOCK_EVERY_S = 0.05
 MID_HTTP_S = 0.0005
 
@@ -122,6 +124,8 @@ class PointedTransport:
     async def send(self, method, url, headers, body):
         if not (method == "POST" and url.endswith("/events/orders")):
             return await self._transport.send(method, url, headers, body)
+        if self._points.due(PAUSE):
+            os.kill(os.getpid(), signal.SIGSTOP)
         if self._points.due("mid_http"):
             asyncio.get_running_loop().call_later(MID_HTTP_S, os.kill, os.getpid(), signal.SIGKILL)
         answer = await self._transport.send(method, url, headers, body)

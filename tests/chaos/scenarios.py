@@ -8,16 +8,20 @@ import asyncio
 import signal
 import time
 
-from libs.common.messages import encode
+import psutil
+
+from libs.common.messages import OrderIntent, encode
 from libs.common.topology import Service, subject_of
 from proto import broker_pb2 as pb
 from tests.chaos.bench import TICKERS
-from tests.chaos.broker_process import POINTS
+from tests.chaos.broker_process import PAUSE, POINTS
 from tests.chaos.checks import DEADLINE_NS, check, check_replay
 from tests.libs.common.bus.cutting_proxy import cutting_proxy
 from tests.services.broker.rig import S, quote
 
 LEASE_TTL_S = 10.0
+LATE_S = 4.0
+"""An order that a stopped broker sent when it woke up rests no longer: `poll_s` is 3 s."""
 PRICES = {"bid": (3_700, 4_000, 4_300), "ask": (5_700, 6_000, 6_300)}
 
 
@@ -121,6 +125,52 @@ async def sigstop(bench, dice):
     assert code == 3, f"I4 the deposed broker ended with {code}"
     await finish(bench, 1)
     return took_s
+
+
+async def woken_late(bench, dice, stopped_s=(13.0, 25.0)):
+    """2: the leader is stopped between gate and socket; it wakes after the takeover and sends."""
+    bench.start(0, point=PAUSE, count=dice.choice((0, 1, 4)))
+    await bench.ready(0)
+    await bench.release(0)
+    bench.start(1)
+    await bench.give(*some_quotes(dice, 10))
+    first = psutil.Process(bench.brokers[0].pid)
+    await bench.until(lambda: first.status() == psutil.STATUS_STOPPED, "the leader to stop")
+    began_s = time.monotonic()
+    bench.faults["SIGSTOP before the socket"] += 1
+    await bench.ready(1, LEASE_TTL_S + 5.0)
+    wake_s = began_s + dice.uniform(*stopped_s)
+    while time.monotonic() < wake_s:
+        await bench.give(*some_quotes(dice, 10))
+        await asyncio.sleep(0.5)
+    known = {one.client_order_id for one in bench.books().orders.values()}
+    first.send_signal(signal.SIGCONT)
+    code = await bench.ended(0)
+    assert code == 3, f"I4 the deposed broker ended with {code}"
+    mine = await _intended(bench, epoch=1)
+    late = [one for one in bench.books().orders.values() if one.client_order_id in mine - known]
+    assert len(late) <= 1, f"I4 {len(late)} orders of a deposed broker landed"
+    bench.late = {one.client_order_id for one in late}
+    bench.faults["request that landed late"] += len(late)
+    await bench.until(lambda: not set(_open_ids(bench)) & bench.late, "the end of it", LATE_S)
+    ended = [one for one in bench.books().orders.values() if one.client_order_id in bench.late]
+    rested_s = max(((one.ended_ns - one.accepted_ns) / S for one in ended), default=0.0)
+    assert rested_s <= LATE_S, f"I5 it rested for {rested_s:.1f} s"
+    await finish(bench, 1)
+    return rested_s
+
+
+async def _intended(bench, epoch):
+    """Return the client ids of the orders that were meant to be placed in an epoch."""
+    return {
+        one.client_order_id
+        for one in await bench.log("ORDERS")
+        if isinstance(one, OrderIntent) and one.action == "place" and one.epoch == epoch
+    }
+
+
+def _open_ids(bench):
+    return [one.client_order_id for one in bench.resting()]
 
 
 async def nats_killed(bench, dice, kills=5):

@@ -207,6 +207,30 @@ async def test_no_listener_means_nothing_was_sent(unused_tcp_port: int) -> None:
     await client.close()
 
 
+async def test_an_order_that_stood_still_in_the_process_does_not_leave_it() -> None:
+    """Between `send` and the socket aiohttp takes a turn of the loop: a process that is stopped
+    there wakes up with orders of another time. What takes risk away leaves all the same.
+    """
+    state = Exchange()
+    state.says(200, {"order_id": "o1", "reduced_by": "1.00", "ts_ms": 1})
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", state.handle)
+    async with TestServer(app) as server:
+        transport = AiohttpTransport(Timeouts(leave_s=0.0))
+        url = str(server.make_url(PREFIX))
+        client = KalshiClient(url, transport, SystemClock(), PlainSigner())
+        for _ in range(2):
+            with pytest.raises(NotSentError, match="held up"):
+                await client.create_order(an_order())
+        with pytest.raises(NotSentError, match="held up"):
+            await client.reset_order_group("g1")
+        await client.cancel_order("o1")
+        with pytest.raises(UnreadableError):
+            await client.cancel_orders(["o1"])
+        assert [method for method, _, _ in state.requests] == ["DELETE", "DELETE"]
+        await client.close()
+
+
 async def test_a_read_is_signed_again_once_with_the_exchanges_time(
     exchange: tuple[Exchange, KalshiClient],
 ) -> None:

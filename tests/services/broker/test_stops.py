@@ -114,7 +114,7 @@ class NoLease(MemoryBus):
 async def test_a_broker_that_can_not_renew_its_lease_cancels_everything_and_ends(tmp_path):
     async with stack(tmp_path) as running:
         running.make_bus = lambda service: NoLease(running.hub, service)
-        running.changes = {"lease_ttl_s": 1.0, "lease_every_s": 0.2}
+        running.changes = {"lease_ttl_s": 1.0, "lease_every_s": 0.2, "leave_timeout_s": 0.15}
         await running.start_broker()
         running.give(*GO)
         await until(lambda: len(running.resting()) == 2, "both quotes at rest")
