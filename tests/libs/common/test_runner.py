@@ -102,9 +102,6 @@ class ScriptedApp(AppBase):
         self._fail("perform")
         self.performed.append((effect.name, [future.done() for future in after]))
 
-    def clock_set(self, by_ns: int) -> Event | None:
-        return Kick(now_ns=0, name=f"set by {by_ns // S} s")
-
     def detail(self) -> str:
         return "all quiet"
 
@@ -113,18 +110,9 @@ class ScriptedApp(AppBase):
             raise ValueError(f"broken in {place}")
 
 
-class SetClock(ManualClock):
-    """A clock that somebody sets."""
-
-    ahead_ns = 0
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self.ahead_ns
-
-
 class Rig:
     def __init__(self, directory: Path) -> None:
-        self.clock = SetClock(NOW)
+        self.clock = ManualClock(NOW)
         self.hub = MemoryHub(self.clock.now_ns)
         self.app = ScriptedApp()
         token = directory / "token"
@@ -600,19 +588,3 @@ async def test_reading_back_passes_over_what_was_refused_when_it_came(rig: Rig) 
     assert folded == [(EPOCH, 1), (UPDATE, 4), (ahead, 5)]
     assert last == 5
     assert await rig.app.context.read_back("ORDERS", lambda *_: None, after=5) == 5
-
-
-async def test_the_core_is_told_that_the_clock_was_set_before_it_is_told_more(rig: Rig) -> None:
-    await rig.ready()
-    rig.kick("one")
-    rig.clock.ahead_ns = 300 * S
-    rig.kick("two")
-    await rig.clock.advance_to(NOW + 5 * S)
-    rig.kick("three")
-    rig.clock.ahead_ns = S // 20  # a correction, not a step
-    rig.clock.ahead_ns += 300 * S
-    rig.kick("four")
-    rig.clock.ahead_ns = 0
-    rig.kick("five")
-    names = [one.name for one in rig.app.core.events if isinstance(one, Kick)]
-    assert names == ["one", "set by 300 s", "two", "three", "four", "set by -301 s", "five"]
