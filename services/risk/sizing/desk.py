@@ -5,6 +5,7 @@ Give it definitions, fair ladders, orders, fills, settlements and our own verdic
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from libs.common.messages import (
     ExchangeSettlement,
@@ -73,6 +74,7 @@ class SizingDesk:
         self._dirty: set[str] = set()
         self._ends_ns: dict[str, int] = {}
         self._answers: dict[str, _Answer] = {}
+        self._at_stage: dict[tuple[str, str], SizingPolicy] = {}
 
     # Folding
 
@@ -193,16 +195,19 @@ class SizingDesk:
 
     # Sizes
 
-    def size(self, proposal: Proposal, now_ns: int) -> Sizing:
-        """Return what of a proposal may rest and why; for unchanged inputs the same again."""
+    def size(self, proposal: Proposal, now_ns: int, stage: str | None = None) -> Sizing:
+        """Return what of a proposal may rest and why; for unchanged inputs the same again.
+
+        `stage` is the size-ladder stage that an override sets, None for the policy's own.
+        """
         if not proposal.quotes:
             return all_passed()
         self.refresh(now_ns)
-        inputs = self._inputs(proposal, now_ns)
+        inputs = (*self._inputs(proposal, now_ns), stage)
         known = self._answers.get(proposal.event_ticker)
         if known is not None and known.inputs == inputs:
             return known.sizing
-        sizing = self._size(proposal, now_ns)
+        sizing = self._size(proposal, now_ns, self._policy_at(proposal.family, stage))
         if proposal.event_ticker in self._known:
             self._answers[proposal.event_ticker] = _Answer(inputs, sizing)
         return sizing
@@ -245,7 +250,18 @@ class SizingDesk:
                 raise NoOutcomes(f"two probabilities for {quote.ticker}")
         return masses_of(atoms, np.array(fair.probabilities), quoted)
 
-    def _size(self, proposal: Proposal, now_ns: int) -> Sizing:
+    def _policy_at(self, family: str, stage: str | None) -> SizingPolicy:
+        if stage is None:
+            return self.policy
+        found = self._at_stage.get((family, stage))
+        if found is None:
+            ladder = self.policy.size_ladder
+            stages = {**ladder.family_stage, family: stage}
+            found = replace(self.policy, size_ladder=replace(ladder, family_stage=stages))
+            self._at_stage[family, stage] = found
+        return found
+
+    def _size(self, proposal: Proposal, now_ns: int, policy: SizingPolicy) -> Sizing:
         fault = self._pmf_fault(proposal)
         if fault:
             reason = "pmf_stale" if fault.startswith("stale") else "pmf_missing"
@@ -256,7 +272,7 @@ class SizingDesk:
             return barred(proposal.quotes, "regime", "regime_unknown", str(error))
         multiplier = 1.0
         for event in sorted(events):
-            multiplier *= self.policy.regimes.multipliers.get(event, 1.0)
+            multiplier *= policy.regimes.multipliers.get(event, 1.0)
         known = self._known[proposal.event_ticker]
         assert known.atoms is not None, "a missing ladder is a fault"
         assert known.fair is not None, "a missing fair ladder is a fault"
@@ -276,12 +292,12 @@ class SizingDesk:
         settled_e6 = self.profit.day_e6(now_ns), self.profit.week_e6(now_ns)
         event_ticker, family = proposal.event_ticker, proposal.family
         rooms = (
-            self.portfolio.room(event_ticker, family, settled_e6, self.policy, 1.0),
-            self.portfolio.room(event_ticker, family, settled_e6, self.policy, multiplier),
+            self.portfolio.room(event_ticker, family, settled_e6, policy, 1.0),
+            self.portfolio.room(event_ticker, family, settled_e6, policy, multiplier),
         )
-        plan = plan_of(field, family, rooms, self.policy, multiplier)
+        plan = plan_of(field, family, rooms, policy, multiplier)
         unsound = [quote for quote in ranked if quote not in sound]
-        return reported(field, plan, unsound, rooms, self.policy)
+        return reported(field, plan, unsound, rooms, policy)
 
 
 def _rank(quote: Quote) -> tuple[int, str, str]:

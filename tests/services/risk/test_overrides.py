@@ -9,9 +9,11 @@ from libs.common.messages import Override, PanicLatch, decode, encode
 from libs.common.overrides import override_bytes
 from services.risk.events import OverrideAnswered, OverrideOffered
 from services.risk.overrides import Overrides
+from services.risk.sizing.policy import PilotPolicy
 from tests.services.risk.builders import (
     DAY,
     NOW,
+    POLICY,
     Bench,
     S,
     envelope,
@@ -19,6 +21,7 @@ from tests.services.risk.builders import (
     fee_rules,
     monitor,
     proposal,
+    quote,
     verdicts,
 )
 
@@ -203,3 +206,21 @@ def test_the_summary_tells_of_refused_overrides():
     bench = Bench(operator_key=KEY)
     offered(bench, signed(by=STRANGER))
     assert bench.core.summary().endswith("overrides refused 1")
+
+
+def test_a_stage_by_override_sizes_until_it_expires():
+    policy = replace(POLICY, sizing=replace(POLICY.sizing, pilot=PilotPolicy(active=False)))
+    bench = Bench(policy, operator_key=KEY)
+    asked = quote(count_e2=400)
+
+    def given(now_ns):
+        bench.refresh(now_ns)
+        (verdict,) = verdicts(bench.send(proposal(now_ns, quotes=(asked,))))
+        assert verdict.decision == "GO", failed(verdict)
+        return verdict.quotes[0].count_e2, verdict.quotes[0].limited_by
+
+    assert given(NOW) == (100, "size_ladder")  # stage A: one contract
+    word = signed(kind="size_ladder_stage", value="B", expires_ns=NOW + 60 * S)
+    assert offered(bench, word)[0] == ""
+    assert given(NOW + S) == (200, "size_ladder")
+    assert given(NOW + 60 * S) == (100, "size_ladder")
