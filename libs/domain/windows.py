@@ -169,6 +169,7 @@ def index_targets(family_name: str, day: date) -> tuple[int, ...]:
     return () if target_ns is None else (target_ns,)
 
 
+@lru_cache(maxsize=1024)
 def index_window(family_name: str, target_ns: int, rules: WindowRules = RULES) -> Window:
     """Return the window before one target; raise WindowError if it is none of the family's."""
     if target_ns not in index_targets(family_name, eastern_date(target_ns)):
@@ -306,6 +307,12 @@ def window_state(family_name: str, now_ns: int, rules: WindowRules = RULES) -> W
 
     Raises as `windows_on` does, for the day or the next one.
     """
+    # All edges are whole seconds, so within one nothing changes.
+    return _state_at(family_name, now_ns // NS_PER_S * NS_PER_S, rules)
+
+
+@lru_cache(maxsize=256)
+def _state_at(family_name: str, now_ns: int, rules: WindowRules) -> WindowState:
     today = eastern_date(now_ns)
     near = [
         window
