@@ -18,13 +18,15 @@ sys.path.insert(0, str(ROOT))
 
 from msgspec.structs import replace  # noqa: E402
 
-from libs.common.messages import Proposal, Quote, Verdict  # noqa: E402
+from libs.common.messages import Proposal, Quote, Side, Verdict  # noqa: E402
 from services.risk.sizing.policy import PilotPolicy, SizeLadderPolicy  # noqa: E402
 from tests.bench.command import parser_of, show  # noqa: E402
 from tests.services.risk import builders as b  # noqa: E402
 
 AIMS_US = {"moved_p50": 1_000.0, "moved_p99": 3_000.0, "unchanged_p50": 100.0}
 STEP_E4 = 100_000
+SIDES: tuple[tuple[Side, int], ...] = (("bid", -600), ("ask", 600))
+"""Each side's distance from fair, in $0.0001."""
 MS = 1_000_000
 
 
@@ -80,16 +82,14 @@ def moved(bench: b.Bench, tickers: tuple[str, ...], now_ns: int, shift: float) -
         Quote(
             ticker=tickers[rung],
             side=side,
-            price_e4=max(
-                100, min(9_900, round(10_000 * fair[rung]) + (-600 if side == "bid" else 600))
-            ),
+            price_e4=max(100, min(9_900, round(10_000 * fair[rung]) + away_e4)),
             count_e2=1_000,
             probability=fair[rung],
             ev_per_contract_e6=60_000,
             fill_probability=0.3,
         )
         for rung in range(rungs // 2 - 4, rungs // 2 + 4)
-        for side, away_e4 in (("bid", -600), ("ask", 600))
+        for side, away_e4 in SIDES
     )
     return replace(b.proposal(now_ns, quotes), id=f"p{now_ns}{shift}")
 
