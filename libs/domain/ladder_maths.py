@@ -69,8 +69,15 @@ def simplex_projection(values: ArrayLike) -> Floats:
 
 def pmf_of_survival(survival: ArrayLike) -> Floats:
     """Return the mass below, between and above n thresholds, shape (n + 1,)."""
-    curve = _finite(survival, "survival")
-    return -np.diff(curve, prepend=1.0, append=0.0)
+    return masses_of(_finite(survival, "survival"))
+
+
+def masses_of(curve: Floats) -> Floats:
+    """Return the pmf of a survival curve that is known to be one."""
+    pmf = np.empty(curve.size + 1)
+    pmf[0], pmf[-1] = 1.0 - curve[0], curve[-1]
+    np.subtract(curve[:-1], curve[1:], out=pmf[1:-1])
+    return pmf
 
 
 def survival_of_pmf(pmf: ArrayLike) -> Floats:

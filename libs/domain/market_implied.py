@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from libs.domain.ladder_maths import (
     LadderMathsError,
     isotonic_survival,
+    masses_of,
     simplex_projection,
 )
 
@@ -63,11 +64,10 @@ def implied_survival(bids: Floats, asks: Floats, depths: Floats) -> MarketImplie
         loads = np.where(bare, UNQUOTED_WEIGHT, loads)
     # The bounds fall themselves, so a falling curve that is cut to them still falls.
     survival = np.minimum(np.maximum(isotonic_survival(middle, loads / own_width), low), high)
-    pmf = np.empty(survival.size + 1)
-    pmf[0], pmf[-1] = 1.0 - survival[0], survival[-1]
-    np.subtract(survival[:-1], survival[1:], out=pmf[1:-1])
     moved = float(np.maximum.reduce(np.abs(survival - middle)))
-    return MarketImplied(survival, pmf, moved, float(np.add.reduce(width)) / width.size)
+    return MarketImplied(
+        survival, masses_of(survival), moved, float(np.add.reduce(width)) / width.size
+    )
 
 
 def implied_pmf(bids: Floats, asks: Floats) -> Floats:

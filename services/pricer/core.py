@@ -305,6 +305,7 @@ class PricerCore:
             mean=forecast.distribution.mean,
             sigma=forecast.distribution.sigma,
             probabilities=tuple(forecast.probabilities.clip(0.0, 1.0).tolist()),
+            market=state.market(self.own, policy, now_ns),
         )
         return [Publish(message=message)]
 

@@ -74,6 +74,16 @@ class EventState:
             self._books_key = key
         return self._books
 
+    def market(self, own: OwnOrders, policy: PricerPolicy, now_ns: int) -> tuple[float, ...]:
+        """Return what others' quotes say each rung is worth; empty unless the books are fresh."""
+        if books_reasons(self, policy, now_ns):
+            return ()
+        books = self.books(own)
+        assert books is not None, "missing books are a reason"
+        assert self.ladder is not None, "no ladder, no books"
+        found = self.ladder.market(books)
+        return () if found is None else tuple(found.clip(0.0, 1.0).tolist())
+
     def books_settled(self, own: OwnOrders, policy: PricerPolicy) -> bool:
         """Return whether the snapshot shows the market after our own last change.
 
@@ -129,7 +139,12 @@ def input_reasons(
         or tick.recv_ns - tick.bar_end_ns > seconds_ns(policy.level_late_s_max)
     ):  # a delayed source sends old levels on time: they are old all the same
         reasons.append(STALE_LEVEL)
-    snapshot = state.snapshot
+    return reasons + books_reasons(state, policy, now_ns)
+
+
+def books_reasons(state: EventState, policy: PricerPolicy, now_ns: int) -> list[str]:
+    """Return why the newest books can't be used."""
+    reasons, snapshot = [], state.snapshot
     if snapshot is None or abs(now_ns - snapshot.recv_ns) > seconds_ns(policy.books_age_s_max):
         reasons.append(STALE_BOOKS)
     if snapshot is not None:

@@ -10,7 +10,8 @@ from libs.common.messages import LadderDefined, LadderSnapshot, Side
 from libs.domain.families import LadderKind, family_of_series
 from libs.domain.fees import schedule_at
 from libs.domain.ladder_maths import contradictions
-from libs.domain.money import PRICE_ONE_E4
+from libs.domain.market_implied import LadderContradicts, implied_pmf, implied_survival
+from libs.domain.money import COUNT_ONE_E2, PRICE_ONE_E4
 from libs.domain.strikes import Ladder, Rung, StrikeType
 from services.pricer.ev import FeeTerms
 from services.pricer.ticks import TickGrid
@@ -73,6 +74,27 @@ class PricedLadder:
     def contradictions(self, books: Books) -> int:
         """Return how often quotes contradict one another, before any projection."""
         return contradictions(self.ladder.kind, books.bid_price_e4, books.ask_price_e4)
+
+    def market(self, books: Books) -> Floats | None:
+        """Return what the quotes of others say each rung is worth, shape (rungs,).
+
+        None where they contradict one another, where there are none, and for a partition with a
+        range that nobody quotes: what it is worth would be a guess.
+        """
+        no_bid, no_ask = books.bid_price_e4 == 0, books.ask_price_e4 == PRICE_ONE_E4
+        unquoted = no_bid & no_ask
+        bids = np.where(no_bid, np.nan, books.bid_price_e4 / PRICE_ONE_E4)
+        asks = np.where(no_ask, np.nan, books.ask_price_e4 / PRICE_ONE_E4)
+        nested = self.ladder.kind is LadderKind.NESTED
+        if unquoted.all() or (unquoted.any() and not nested):
+            return None
+        try:
+            if nested:
+                counts_e2 = np.maximum(books.bid_count_e2, books.ask_count_e2)
+                return implied_survival(bids, asks, counts_e2 / COUNT_ONE_E2).survival
+            return implied_pmf(bids, asks)
+        except LadderContradicts:
+            return None
 
     def books_of_others(
         self, snapshot: LadderSnapshot, own_e2: Mapping[tuple[str, Side, int], int]

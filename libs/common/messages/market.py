@@ -106,7 +106,11 @@ class LadderSnapshot(Message, frozen=True, kw_only=True, tag="ladder_snapshot.1"
 
 
 class FairLadder(Message, frozen=True, kw_only=True, tag="fair_ladder.1"):
-    """The model's probability of YES for each rung, with what it was computed from."""
+    """The model's probability of YES for each rung, with what it was computed from.
+
+    `market` is what the quotes of others say at the same time: empty without fresh books, and
+    where they contradict one another.
+    """
 
     ladder_id: Name
     event_ticker: Name
@@ -119,3 +123,4 @@ class FairLadder(Message, frozen=True, kw_only=True, tag="fair_ladder.1"):
     mean: float
     sigma: float
     probabilities: tuple[Probability, ...]
+    market: tuple[Probability, ...] = ()

@@ -83,6 +83,7 @@ SAMPLES: tuple[m.Message, ...] = (
         mean=5218.43,
         sigma=9.015,
         probabilities=(0.8125, 0.4375),
+        market=(0.8, 0.45),
     ),
     m.Proposal(
         **envelope("pricer"),

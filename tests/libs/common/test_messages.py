@@ -47,6 +47,7 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
 @pytest.mark.parametrize(
     ("before", "default"),
     [
+        ("fair_ladder.1.before_market", {"market": ()}),
         ("feed_status.1.before_failures", {"failures": 0}),
         ("monitor_result.1.before_alerted", {"alerted_ns": 0}),
         ("proposal.1.before_data_end", {"calibration_data_end_ns": 0}),

@@ -64,6 +64,31 @@ def test_survival_at_the_level_is_one_half():
     assert fair.probabilities[2] == pytest.approx(0.5, abs=0.001)
 
 
+def test_a_fair_ladder_says_what_the_others_think():
+    """The middles of 80/99, 65/90, 35/65, 10/35, 2/15, which fall."""
+    (fair,) = fairs(ready().send(tick(NOW)))
+    assert fair.market == pytest.approx((0.895, 0.775, 0.5, 0.225, 0.085))
+
+
+@pytest.mark.parametrize(
+    "books",
+    [
+        {"bids": (8000, 6500, 3500, 6600, 200)},  # the fourth's bid above the third's ask
+        {"bids": (0,) * 5, "asks": (10_000,) * 5},
+        {"stale": (2,)},
+        {"recv_ns": NOW - 3 * S},
+        {"ladder_id": "another"},
+    ],
+)
+def test_books_that_say_nothing_sound_give_no_view_of_the_market(books):
+    bench = Bench()
+    bench.send(definition())
+    bench.send(snapshot(NOW - S // 10, **books))
+    (fair,) = fairs(bench.send(tick(NOW)))
+    assert fair.market == ()
+    assert fair.probabilities[2] == pytest.approx(0.5, abs=0.001)
+
+
 def test_nothing_new_is_said_once():
     bench = ready()
     bench.send(tick(NOW))

@@ -193,6 +193,28 @@ def test_quotes_that_rise_where_survival_must_fall_are_counted():
     assert LADDER.contradictions(rising) == 1  # 66 bid above the 65 ask one strike lower
 
 
+def test_a_partition_has_a_market_only_where_every_range_is_quoted():
+    """Middles .3, .4, .5 sum to 1.2: a third of .2 less for each."""
+    ladder = PricedLadder(
+        definition(
+            series_ticker="KXINX",
+            event_ticker="KXINX-24AUG05H1600",
+            family="INX",
+            kind="partition",
+            tickers=tuple(f"KXINX-24AUG05H1600-B{place}" for place in range(3)),
+            strike_types=("less", "between", "greater"),
+            floors_e4=(None, 52_000_000, 52_249_999),
+            caps_e4=(52_000_000, 52_249_999, None),
+        ),
+        OPEN,
+    )
+    whole = snapshot(OPEN, bids=(2000, 3000, 4000), asks=(4000, 5000, 6000))
+    found = ladder.market(ladder.books_of_others(whole, {}))
+    assert found.tolist() == pytest.approx([0.3 - 0.2 / 3, 0.4 - 0.2 / 3, 0.5 - 0.2 / 3])
+    part = snapshot(OPEN, bids=(2000, 0, 4000), asks=(4000, 10_000, 6000))
+    assert ladder.market(ladder.books_of_others(part, {})) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
