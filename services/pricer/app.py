@@ -11,11 +11,13 @@ from libs.common.messages import IndexTick, Message, Proposal
 from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
 from libs.common.topology import Service
+from libs.domain.eastern import NS_PER_MINUTE
 from services.pricer.artifacts import load_calibration, load_fills
 from services.pricer.calibration import Calibration, CalibrationError
 from services.pricer.config import PricerConfig
 from services.pricer.core import PricerCore
 from services.pricer.fills import FillModel
+from services.pricer.models.contract import trading_day
 
 
 class PricerApp(AppBase):
@@ -39,8 +41,11 @@ class PricerApp(AppBase):
             if isinstance(message, IndexTick):
                 self.core.today.fold(message)
 
-        await context.read_back("TICKS", watch)
         now_ns = context.now_ns()
+        opened_ns = session_open_ns(now_ns)
+        if opened_ns is not None:
+            after = await context.place_of("TICKS", opened_ns - NS_PER_MINUTE)
+            await context.read_back("TICKS", watch, after=after)
         for family, calibration in self.core.calibrations.items():
             context.log.info(
                 "calibration",
@@ -69,6 +74,14 @@ class PricerApp(AppBase):
 
     def detail(self) -> str:
         return self.core.summary()
+
+
+def session_open_ns(now_ns: int) -> int | None:
+    """Return when the session of this New York day opens, None for a day without one."""
+    try:
+        return trading_day(now_ns).open_ns
+    except ValueError:  # no session, or no calendar for the day
+        return None
 
 
 def load_calibrations(paths: dict[str, str]) -> dict[str, Calibration]:
