@@ -1,15 +1,21 @@
 """Read a run's ledger, message by message in the order of publication."""
 
+from collections import deque
 from collections.abc import Iterator
 from heapq import merge
 from pathlib import Path
 
-from lab.fills.observe import Observations, Observer
+import polars as pl
+from msgspec import structs
+
+from lab.fills.observe import Observations, Observer, OrderRow
 from libs.common import messages as m
 from libs.common.messages import BadMessage, Message, decode
 from services.reporting.ledger import Ledger, LedgerError
 
 PAGE_ROWS = 2_000
+STAYS = "resting.parquet"
+"""Where a backtest says how its exchange queued our orders (docs/lab.md)."""
 STREAMS: dict[str, tuple[type[Message], ...]] = {
     "LADDERS": (m.LadderDefined, m.LadderSnapshot, m.FairLadder),
     "ORDERS": (m.OrderIntent, m.OrderUpdate),
@@ -42,7 +48,26 @@ def observe(path: Path) -> Observations:
             ledger.close()
     except (LedgerError, BadMessage) as error:
         raise LedgerUnreadable(f"{path}: {error}") from None
-    return observer.finish()
+    found = observer.finish()
+    stays = directory.parent / STAYS
+    return structs.replace(found, orders=_queued(found.orders, stays)) if stays.exists() else found
+
+
+def _queued(orders: list[OrderRow], path: Path) -> list[OrderRow]:
+    """Return the orders with what stood before each in the exchange's own queue."""
+    try:
+        stays = pl.read_parquet(path, columns=["client_order_id", "price_e4", "ahead_e2"])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise LedgerUnreadable(f"{path}: expected our stays in the queue: {error}") from None
+    queues: dict[tuple[str, int], deque[int]] = {}
+    for client, price_e4, ahead_e2 in stays.iter_rows():
+        queues.setdefault((client, price_e4), deque()).append(ahead_e2)
+    found = []
+    for order in orders:
+        queue = queues.get((order.client_order_id, order.price_e4))
+        ahead_e2 = queue.popleft() if queue else None
+        found.append(structs.replace(order, queue_e2=ahead_e2))
+    return found
 
 
 def _stored(ledger: Ledger, stream: str) -> Iterator[tuple[Message, str, int]]:

@@ -52,7 +52,7 @@ class OrderRow(Struct, frozen=True):
     """A whole spell: its state when the order was sent, and what came of it.
 
     `pulled` says that we took it away before its time; `ended` is False for an order of which the
-    ledger does not tell the end.
+    ledger does not tell the end. `queue_e2` is what really stood before it, if the exchange says.
     """
 
     series: str
@@ -62,6 +62,9 @@ class OrderRow(Struct, frozen=True):
     share: float
     pulled: bool
     ended: bool
+    client_order_id: str = ""
+    price_e4: int = 0
+    queue_e2: int | None = None
 
 
 class Markout(Struct, frozen=True):
@@ -302,6 +305,8 @@ class Observer:
                 spell.filled_e2 / spell.whole_e2,
                 pulled,
                 ended,
+                client,
+                spell.update.price_e4,
             )
         )
 

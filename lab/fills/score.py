@@ -54,6 +54,7 @@ def compare(model: FillModel, seen: Seen) -> dict[str, Any]:
         "brier": _brier(orders, alpha, filled),
         "alpha": _by_alpha(orders, alpha, filled),
         "rates": _rates(seen.rows, expected),
+        "queue": _by_queue(orders, alpha, filled),
         "slippage": _slippage(model, seen.markouts),
     }
 
@@ -95,6 +96,33 @@ def _by_alpha(orders: Sequence[OrderRow], alpha: Floats, filled: Floats) -> list
                     "alpha": float(alpha[group].mean()),
                     "filled": float(filled[group].mean()),
                     "filled_ci95": _ratio_interval(filled[group], np.ones(group.size), events),
+                }
+            )
+    return found
+
+
+def _by_queue(orders: Sequence[OrderRow], alpha: Floats, filled: Floats) -> list[dict[str, Any]]:
+    """Return predicted and realised shares by what really stood before each order, if known."""
+    known = np.array([at for at, row in enumerate(orders) if row.queue_e2 is not None], np.int64)
+    contracts = [(orders[at].queue_e2 or 0) / COUNT_ONE_E2 for at in known.tolist()]
+    edges = BUCKETS["contracts before us"][1]
+    bucket = np.searchsorted(np.array(edges), contracts, side="right")
+    found = []
+    for place in range(len(edges) + 1):
+        group = known[bucket == place]
+        if group.size:
+            mine = [orders[at] for at in group.tolist()]
+            seen = [row.state.ahead_e2 / COUNT_ONE_E2 for row in mine]
+            found.append(
+                {
+                    "contracts_before_us": _label(edges, place),
+                    "orders": int(group.size),
+                    "seen_before_us": float(np.mean(seen)),
+                    "alpha": float(alpha[group].mean()),
+                    "filled": float(filled[group].mean()),
+                    "filled_ci95": _ratio_interval(
+                        filled[group], np.ones(group.size), [row.event for row in mine]
+                    ),
                 }
             )
     return found
@@ -218,6 +246,14 @@ def markdown(report: dict[str, Any]) -> str:
         f"| {row['by']} | {row['bucket']} | {row['minutes']:.1f} | {row['fills']:.1f} "
         f"| {row['expected']:.1f} | {_ratio(row)} |"
         for row in report["rates"]
+    ]
+    if report["queue"]:
+        lines += ["", "| in the exchange's queue | orders | as we saw it | α | filled |"]
+        lines += ["|---|---|---|---|---|"]
+    lines += [
+        f"| {row['contracts_before_us']} contracts | {row['orders']} | {row['seen_before_us']:.1f} "
+        f"| {row['alpha']:.3f} | {row['filled']:.3f}{_interval(row['filled_ci95'], '{:.3f}')} |"
+        for row in report["queue"]
     ]
     lines += ["", "| slippage, cents | fills | seen | model |", "|---|---|---|---|"]
     lines += [

@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -66,6 +67,23 @@ def test_from_a_run_to_an_artifact_and_a_page(run, tmp_path):
     assert report["in_sample"]
     assert report["orders"] == 2
     assert page.read_text().startswith("# Fill model fills-")
+
+
+def test_a_backtest_says_what_really_stood_before_us(run, tmp_path):
+    """Orders come back to a price: stays in turn. What the exchange does not name stays unknown."""
+    stays = run / "resting.parquet"
+    pl.DataFrame(
+        {"client_order_id": ["c2"], "price_e4": [3600], "ahead_e2": [700], "filled_e2": [100]}
+    ).write_parquet(stays)
+    try:
+        assert [order.queue_e2 for order in observe(run).orders] == [None, 700]
+        shown = invoke("score", "fills", "--ledger", run, "--json", tmp_path / "score.json")
+        stays.write_bytes(b"no table")
+        with pytest.raises(LedgerUnreadable, match=r"resting\.parquet"):
+            observe(run)
+    finally:
+        stays.unlink()
+    assert "| 0.5 to 10.5 contracts | 1 | 0.0 |" in shown.output
 
 
 def test_where_no_ledger_is_nothing_is_made(tmp_path):
