@@ -2,7 +2,7 @@
 
 A contract's fills come at rate · minutes, so each row's share filled is a Poisson count with the
 row's minutes as exposure. Normal priors about the defaults hold where rows are few; the likelihood
-is concave, so Newton's steps end at its top. Slippage is the count-weighted mean of what fair value
+is concave, so Newton's steps end at its top. Slippage is the count-weighted fit of what fair value
 moved against us, less the curve by our share of the depth, shrunk towards 0 and never below it.
 """
 
@@ -26,6 +26,7 @@ from services.pricer.fills import (
     Fills,
     SeriesFills,
     covariates,
+    share_told,
 )
 
 Floats = NDArray[np.float64]
@@ -38,8 +39,8 @@ RATE_SPREAD, SERIES_SPREAD = 3.0, 0.5
 """Of the common log rate, and of a series' about it."""
 PULL_MINUTES = 10.0
 """A series' rate of pulling counts the common one for so many minutes."""
-SLIPPAGE_CONTRACTS = 30.0
-"""Adverse moves count zero for so many contracts."""
+SLIPPAGE_CONTRACTS = 5.0
+"""Adverse moves count the common size, or none, for so many contracts of the last minute."""
 NEWTON_STEPS = 30
 ORDERS_ENOUGH, FILLS_ENOUGH = 100, 20
 
@@ -185,12 +186,13 @@ def _series(seen: Seen, name: str | None, log_rate: float, common: SeriesFills) 
 
 
 def _adverse_cents(markouts: Iterable[Markout], prior_cents: float) -> float:
+    """Return the least-squares size of adverse moves in the last minute, shrunk to the prior."""
     total, weight = SLIPPAGE_CONTRACTS * prior_cents, SLIPPAGE_CONTRACTS
     for row in markouts:
-        contracts = row.count_e2 / COUNT_ONE_E2
-        curve_cents = Fills().slippage_cents(row.participation)
-        total += contracts * (row.adverse_cents - curve_cents)
-        weight += contracts
+        contracts, told = row.count_e2 / COUNT_ONE_E2, share_told(row.minutes_left)
+        curve_cents = Fills().slippage_cents(row.participation, row.minutes_left)
+        total += contracts * told * (row.adverse_cents - curve_cents)
+        weight += contracts * told**2
     return max(total / weight, 0.0)
 
 

@@ -74,6 +74,7 @@ class Markout(Struct, frozen=True):
     event: str
     count_e2: int
     participation: float
+    minutes_left: float
     adverse_cents: float
 
 
@@ -125,6 +126,14 @@ class _Spell:
         return found
 
 
+class _Asked(Struct, frozen=True):
+    """What was seen when an order was placed or amended."""
+
+    state: FillState
+    probability: float
+    participation: float
+
+
 class _Event:
     """What was last known of one event."""
 
@@ -134,7 +143,7 @@ class _Event:
         self.snapshot: LadderSnapshot | None = None
         self.fair: FairLadder | None = None
         self.spells: dict[str, _Spell] = {}
-        self.waiting: list[tuple[Fill, float, float]] = []
+        self.waiting: list[tuple[Fill, _Asked]] = []
 
 
 class Observer:
@@ -147,7 +156,7 @@ class Observer:
         self.problems: Counter[str] = Counter()
         self._events: dict[str, _Event] = {}
         self._own = OwnOrders()
-        self._asked: dict[str, tuple[FillState, float, float]] = {}
+        self._asked: dict[str, _Asked] = {}
         self._least_real = 0
         self._from_ns = self._to_ns = 0
 
@@ -230,10 +239,8 @@ class Observer:
         else:
             self._asked[intent.client_order_id] = seen
 
-    def _seen(
-        self, event: _Event, order: OrderIntent | OrderUpdate, now_ns: int
-    ) -> tuple[FillState, float, float] | None:
-        """Return state, probability and our share of the depth, None when one is unknown."""
+    def _seen(self, event: _Event, order: OrderIntent | OrderUpdate, now_ns: int) -> _Asked | None:
+        """Return what can be seen of an order's market now, None when something is unknown."""
         rung = event.ladder.rung_of.get(order.ticker)
         if rung is None or event.snapshot is None or event.fair is None:
             return None
@@ -249,7 +256,8 @@ class Observer:
             probability,
             (event.definition.target_ns - now_ns) / NS_PER_MINUTE,
         )
-        return state, probability, participation(books, rung, order.side, order.count_e2)
+        share = participation(books, rung, order.side, order.count_e2)
+        return _Asked(state, probability, share)
 
     def _update(self, update: OrderUpdate) -> None:
         event = self._events.get(update.event_ticker)
@@ -265,7 +273,7 @@ class Observer:
             spell = None
         rests = update.state in ("resting", "partially_filled", "filled")
         if spell is None and rests and client in self._asked:
-            spell = _Spell(update, self._asked[client][0], event.definition.target_ns)
+            spell = _Spell(update, self._asked[client].state, event.definition.target_ns)
             spell.base_e2 = 0 if update.state == "filled" else update.filled_count_e2
             spell.whole_e2 = max(update.count_e2 - spell.base_e2, 1)
             event.spells[client] = spell
@@ -282,7 +290,7 @@ class Observer:
         self._keep_row(event, spell)
         seen = self._seen(event, spell.update, now_ns)
         if seen is not None:
-            spell.state = seen[0]
+            spell.state = seen.state
 
     def _keep_row(self, event: _Event, spell: _Spell) -> None:
         state, minutes, share = spell.take()
@@ -316,21 +324,30 @@ class Observer:
         if event is None or asked is None:
             self.problems["fills without a quote"] += 1
             return
-        event.waiting.append((fill, asked[1], asked[2]))
+        event.waiting.append((fill, asked))
 
     def _judge(self, event: _Event, now_ns: int | None) -> None:
         """Judge the fills that are old enough; all of them when there is no later fair value."""
         kept = []
-        for fill, probability, share in event.waiting:
+        for fill, asked in event.waiting:
             if now_ns is not None and now_ns < fill.ts_event_ns + MARKOUT_S * NS_PER_S:
-                kept.append((fill, probability, share))
+                kept.append((fill, asked))
                 continue
             fair, rung = event.fair, event.ladder.rung_of.get(fill.ticker)
             if fair is None or rung is None or fair.ts_event_ns <= fill.ts_event_ns:
                 self.problems["fills without a later fair value"] += 1
                 continue
-            moved = 100.0 * (fair.probabilities[rung] - probability)
+            moved = 100.0 * (fair.probabilities[rung] - asked.probability)
             adverse_cents = -moved if fill.side == "bid" else moved
             series, name = event.definition.series_ticker, event.definition.event_ticker
-            self.markouts.append(Markout(series, name, fill.count_e2, share, adverse_cents))
+            self.markouts.append(
+                Markout(
+                    series,
+                    name,
+                    fill.count_e2,
+                    asked.participation,
+                    asked.state.minutes_left,
+                    adverse_cents,
+                )
+            )
         event.waiting = kept

@@ -197,7 +197,7 @@ def _slippage(model: FillModel, markouts: Sequence[Markout]) -> list[dict[str, A
         fills = model.of_series(name)
         weight = np.array([row.count_e2 / COUNT_ONE_E2 for row in mine])
         moved = np.array([row.adverse_cents for row in mine])
-        said = np.array([fills.slippage_cents(row.participation) for row in mine])
+        said = np.array([fills.slippage_cents(row.participation, row.minutes_left) for row in mine])
         centre = float(weight @ moved / weight.sum())
         error = float(np.sqrt(weight**2 @ (moved - centre) ** 2) / weight.sum())
         found.append(

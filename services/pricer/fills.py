@@ -21,6 +21,7 @@ BEHIND_CENTS_MAX = 3.0
 EDGE_CENTS_MAX = 40.0
 EDGE_CENTS_USUAL = 10.0
 MINUTES_USUAL = 7.5
+TOLD_MINUTES = 1.0
 MINUTES_MIN, MINUTES_MAX = 1.0 / 30.0, 60.0
 SLIPPAGE_FULL_CENTS = 0.5
 """Half a cent when our order is all of the depth it joins (the curve of domain.md §8)."""
@@ -78,11 +79,17 @@ def covariates(state: FillState) -> tuple[float, ...]:
     )
 
 
+def share_told(minutes_left: float) -> float:
+    """Return the next minute's part of what is still to come."""
+    return min(1.0, TOLD_MINUTES / max(minutes_left, TOLD_MINUTES))
+
+
 class SeriesFills(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One series: its rates, its slippage, and how much it was fitted on.
 
     Slippage is what fair value moves against us between the quote and half a minute after its
-    fill: `adverse_cents` for any fill, and up to `slippage_full_cents` by our share of the depth.
+    fill: `adverse_cents` for any fill in the last minute, less the earlier it is, and up to
+    `slippage_full_cents` by our share of the depth.
     """
 
     log_rate: float = -3.7
@@ -124,10 +131,14 @@ class Fills(Struct, frozen=True):
         ends = rate + pull
         return rate / ends * (1.0 - exp(-ends * max(state.minutes_left, 0.0)))
 
-    def slippage_cents(self, participation: float) -> float:
-        """Return the expected slippage: linear in our share of the depth, then flat."""
+    def slippage_cents(self, participation: float, minutes_left: float) -> float:
+        """Return the expected slippage: linear in our share of the depth, then flat; and adverse.
+
+        A fill tells of the next minute, which is all there is to know in the last one.
+        """
         share = min(max(participation, 0.0), 1.0)
-        return self.series.adverse_cents + self.series.slippage_full_cents * share
+        adverse = self.series.adverse_cents * share_told(minutes_left)
+        return adverse + self.series.slippage_full_cents * share
 
 
 class FillModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -209,7 +209,7 @@ def _candidate(moment: Moment, rung: int, side: Side, price_e4: int) -> Candidat
     ev_e6 = round(state.edge_cents * policy.ev_shrink * CENT_E6) - fee_e6
     alpha = fills.probability(state)
     share = participation(books, rung, side, count_e2)
-    slippage_e6 = round(fills.slippage_cents(share) * CENT_E6)
+    slippage_e6 = round(fills.slippage_cents(share, moment.minutes_left) * CENT_E6)
     quote = Quote(
         ticker=moment.ladder.definition.tickers[rung],
         side=side,

@@ -17,6 +17,12 @@ LAW = Fills(
 )
 
 
+def _markout(rng: np.random.Generator, series: str, event: str, state: FillState) -> Markout:
+    """Three cents against us in the last minute, less before; half a cent of spread."""
+    adverse = 3.0 / max(state.minutes_left, 1.0) + 0.05 + float(rng.normal(0.0, 0.5))
+    return Markout(series, event, state.count_e2, 0.1, state.minutes_left, adverse)
+
+
 def simulated(count: int, seed: int = 1, law: Fills = LAW, series: str = "KXINXU") -> Observations:
     """Orders whose fills and pulls come at the law's own rates, over ten events."""
     rng = np.random.default_rng(seed)
@@ -40,9 +46,7 @@ def simulated(count: int, seed: int = 1, law: Fills = LAW, series: str = "KXINXU
         pulled = until_pull == minutes
         orders.append(OrderRow(series, event, state, minutes, share, pulled, True))
         if share:
-            markouts.append(
-                Markout(series, event, state.count_e2, 0.1, float(rng.normal(3.0, 0.5)))
-            )
+            markouts.append(_markout(rng, series, event, state))
     return Observations(
         f"{series}{seed}", rows, orders, markouts, Counter(), "synthetic", 10**18, 2 * 10**18
     )
@@ -60,8 +64,7 @@ def test_it_finds_the_law_that_made_the_fills():
         assert getattr(found.coefficients, name) == pytest.approx(true, abs=wide.get(name, 0.12))
     series = found.series["KXINXU"]
     assert series.pull_per_min == pytest.approx(6.0, rel=0.05)
-    # Half a cent by a tenth of the depth is the curve's part of the three cents.
-    assert series.adverse_cents == pytest.approx(2.95, abs=0.15)
+    assert series.adverse_cents == pytest.approx(3.0, abs=0.2)
     assert series.orders == 8_000
     assert series.orders_without_fill == 8_000 - series.fills
 

@@ -33,12 +33,13 @@ def state(**changes) -> FillState:
     [(0, 0), (0.25, 0.00125), (0.5, 0.0025), (0.75, 0.00375), (1, 0.005), (2, 0.005)],
 )
 def test_the_slippage_curve(participation, dollars):
-    assert Fills().slippage_cents(participation) / 100 == pytest.approx(dollars)
+    assert Fills().slippage_cents(participation, 5.0) / 100 == pytest.approx(dollars)
 
 
-def test_adverse_selection_comes_on_top_of_the_curve():
-    found = Fills(series=SeriesFills(adverse_cents=2.0))
-    assert found.slippage_cents(0.5) == pytest.approx(2.25)
+@pytest.mark.parametrize(("minutes", "adverse"), [(0.1, 6.0), (1.0, 6.0), (2.0, 3.0), (12.0, 0.5)])
+def test_adverse_selection_comes_on_top_and_is_worst_in_the_last_minute(minutes, adverse):
+    found = Fills(series=SeriesFills(adverse_cents=6.0))
+    assert found.slippage_cents(0.5, minutes) == pytest.approx(adverse + 0.25)
 
 
 def test_alone_at_the_best_price_it_has_the_rate_of_its_series():

@@ -162,9 +162,9 @@ def test_our_own_orders_are_neither_before_us_nor_depth_of_others():
 
 
 def test_a_quote_whose_slippage_eats_its_ev_is_not_made():
-    """The best of the four earns 16.3 cents: with 17 of adverse selection none is left."""
-    assert choose(fills=Fills(series=SeriesFills(adverse_cents=16.0))) != ()
-    assert choose(fills=Fills(series=SeriesFills(adverse_cents=17.0))) == ()
+    """The best of the four earns 16.3 cents: with a fifteenth of 17 · 15 more, none is left."""
+    assert choose(fills=Fills(series=SeriesFills(adverse_cents=16.0 * 15))) != ()
+    assert choose(fills=Fills(series=SeriesFills(adverse_cents=17.0 * 15))) == ()
 
 
 def test_what_fills_more_often_comes_first():
@@ -178,7 +178,7 @@ def test_what_hardly_ever_fills_is_not_made():
 
 
 def test_a_quote_says_its_fill_probability_and_slippage():
-    fills = Fills(series=SeriesFills(adverse_cents=2.0))
+    fills = Fills(series=SeriesFills(adverse_cents=30.0))
     found = books()
     (first, *_) = choose(found=found, fills=fills)
     state = fill_state(found, 1, "bid", 6600, 1000, 0.841, 15.0)
