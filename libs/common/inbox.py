@@ -1,6 +1,6 @@
 """The edge where messages come in: what can't be read stops here, counted and dead-lettered."""
 
-from libs.common.bus import Stored
+from libs.common.bus import Bus, Stored
 from libs.common.clock import NS_PER_S, Clock
 from libs.common.logs import Logger, mask_payload, mask_text
 from libs.common.messages import BadMessage, Cause, DeadLetter, Message, decode, envelope
@@ -8,6 +8,8 @@ from libs.common.metrics import Metrics
 from libs.common.topology import Service, stream_named, stream_of_subject, subject_of
 
 FUTURE_LIMIT_NS = 5 * NS_PER_S
+NEAR = 1_000
+"""How near a place by time is looked for."""
 LETTERS_IN_A_ROW = 5
 """After so many bad messages in a row the rest are only counted, until a good one comes:
 a flood of garbage must not fill the dead-letter stream."""
@@ -38,6 +40,25 @@ def read_stored(stored: Stored, now_ns: int) -> Message:
     if newest_ns > now_ns + FUTURE_LIMIT_NS and not timeless:
         raise Refused("future_dated", f"{(newest_ns - now_ns) / NS_PER_S:.1f} s ahead")
     return message
+
+
+async def place_of(bus: Bus, stream: str, since_ns: int, now_ns: int) -> int:
+    """Return a sequence at most `NEAR` before the first message published since a time.
+
+    Found by halving: a stream is in order of publication, nearly. What can't be read counts as new,
+    so that the place is rather too early than too late.
+    """
+    newest = await bus.last_per_subject(stream, stream_named(stream).subjects[0])
+    low, high = 0, max((stored.sequence for stored in newest), default=0)
+    while high - low > NEAR:
+        middle = (low + high) // 2
+        found = await bus.read(stream, middle, 1)
+        try:
+            old = bool(found) and read_stored(found[0], now_ns).ts_pub_ns < since_ns
+        except Refused:
+            old = False
+        low, high = (found[0].sequence, high) if old else (low, middle)
+    return low
 
 
 class Inbox:

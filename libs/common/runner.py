@@ -44,7 +44,6 @@ from libs.common.topology import (
     Durable,
     Service,
     durables_of,
-    stream_named,
     stream_of_subject,
     subject_of,
 )
@@ -286,26 +285,6 @@ class Context:
                     continue
                 fold(message, stored.sequence)
         return last
-
-    async def place_of(self, stream: str, since_ns: int) -> int:
-        """Return a sequence at or shortly before the first message published since a time.
-
-        Found by halving: a stream is in order of publication, nearly. What can't be read counts as
-        new, so that the place is rather too early than too late.
-        """
-        newest = await self.bus.last_per_subject(stream, stream_named(stream).subjects[0])
-        low, high = 0, max((stored.sequence for stored in newest), default=0)
-        while high - low > READ_BATCH:
-            middle = (low + high) // 2
-            found = await self.bus.read(stream, middle, 1)
-            try:
-                old = bool(found) and (
-                    read_stored(found[0], self.clock.now_ns()).ts_pub_ns < since_ns
-                )
-            except Refused:
-                old = False
-            low, high = (found[0].sequence, high) if old else (low, middle)
-        return low
 
     async def cancel_all(self) -> None:
         """Cancel timers and spawned tasks and wait for them."""

@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 
 from libs.common.config import ConfigError
+from libs.common.inbox import place_of
 from libs.common.messages import IndexTick, Message, Proposal
 from libs.common.metrics import Metrics
 from libs.common.runner import AppBase, Context
@@ -44,7 +45,7 @@ class PricerApp(AppBase):
         now_ns = context.now_ns()
         opened_ns = session_open_ns(now_ns)
         if opened_ns is not None:
-            after = await context.place_of("TICKS", opened_ns - NS_PER_MINUTE)
+            after = await place_of(context.bus, "TICKS", opened_ns - NS_PER_MINUTE, now_ns)
             await context.read_back("TICKS", watch, after=after)
         for family, calibration in self.core.calibrations.items():
             context.log.info(

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from libs.common.bus import Stored
 from libs.common.clock import ManualClock
-from libs.common.inbox import LETTERS_IN_A_ROW, Inbox
+from libs.common.inbox import LETTERS_IN_A_ROW, NEAR, Inbox, place_of
 from libs.common.logs import make_logger
+from libs.common.memory_bus import MemoryHub
 from libs.common.messages import DeadLetter, Message, decode, encode
 from libs.common.metrics import Metrics
 from libs.common.topology import Service, subject_of
@@ -143,3 +144,18 @@ def test_no_damaged_message_raises(data) -> None:
     assert (message is None) == (letter is not None)
     if letter is not None:
         assert decode(encode(letter)) == letter
+
+
+@pytest.mark.parametrize(("bad", "place"), [(0, 2_501), (2_501, 1_876)])
+async def test_the_place_of_a_time_is_before_it_and_near(bad, place) -> None:
+    """Of 5,000 ticks a second apart the 3,000th: 2,501 is old, 3,751 and 3,126 are new, so it lies
+    in 2,501 to 3,125. Where 2,501 can't be read it counts as new, and 1,251 and 1,876 are old.
+    """
+    hub = MemoryHub(lambda: NOW)
+    for number in range(1, 5_001):
+        at_ns = NOW - (5_001 - number) * S
+        tick = replace(TICK, id=f"t{number}", ts_event_ns=at_ns, ts_pub_ns=at_ns)
+        hub.append(subject_of(TICK), b"bad" if number == bad else encode(tick), tick.id, None)
+    bus = hub.bus(Service.PRICER)
+    assert await place_of(bus, "TICKS", NOW - 2_001 * S, NOW) == place
+    assert await place_of(bus, "TICKS", 1, NOW) == 0

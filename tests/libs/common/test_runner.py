@@ -33,7 +33,7 @@ from libs.common.messages import (
     derived_id,
     encode,
 )
-from libs.common.runner import READ_BATCH, AppBase, Context, Fatal, Runner
+from libs.common.runner import AppBase, Context, Fatal, Runner
 from libs.common.topology import Service, subject_of
 from tests.libs.common.samples import NOON, SAMPLES
 
@@ -588,19 +588,3 @@ async def test_reading_back_passes_over_what_was_refused_when_it_came(rig: Rig) 
     assert folded == [(EPOCH, 1), (UPDATE, 4), (ahead, 5)]
     assert last == 5
     assert await rig.app.context.read_back("ORDERS", lambda *_: None, after=5) == 5
-
-
-async def test_the_place_of_a_time_is_not_after_it_and_near(rig: Rig) -> None:
-    """Of 5,000 updates a second apart, what came since the 3,000th begins within a batch of it."""
-    for number in range(1, 5_001):
-        at_ns = NOW - (5_001 - number) * S
-        if number == 2_500:  # what can't be read is looked at as if it were new
-            rig.put(subject_of(UPDATE), b"garbage")
-        else:
-            rig.store(replace(UPDATE, id=f"u{number}", ts_event_ns=at_ns, ts_pub_ns=at_ns))
-    await rig.ready()
-    assert rig.app.context is not None
-    place = await rig.app.context.place_of("ORDERS", NOW - 2_001 * S)
-    assert 0 < 3_000 - place <= READ_BATCH + 500
-    assert await rig.app.context.place_of("ORDERS", 1) == 0
-    assert 5_000 - await rig.app.context.place_of("ORDERS", NOW + S) <= READ_BATCH
