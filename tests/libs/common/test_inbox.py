@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from libs.common.bus import Stored
 from libs.common.clock import ManualClock
-from libs.common.inbox import LETTERS_IN_A_ROW, NEAR, Inbox, place_of
+from libs.common.inbox import LETTERS_IN_A_ROW, Inbox, place_of
 from libs.common.logs import make_logger
 from libs.common.memory_bus import MemoryHub
 from libs.common.messages import DeadLetter, Message, decode, encode
