@@ -109,6 +109,9 @@ def start(
     risks: Annotated[
         bool, typer.Option("--i-understand-the-risks", help="Mode live demands it.")
     ] = False,
+    with_prometheus: Annotated[
+        bool, typer.Option(help="Run Prometheus and Alertmanager beside it; see docs/alerting.md.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run all services in the background, against the simulated exchange and index.
@@ -146,6 +149,7 @@ def start(
         release=release,
         brokers=brokers,
         mode=mode_named(mode),
+        with_prometheus=with_prometheus,
     )
     raise typer.Exit(up.up(options, given, Console(stderr=as_json), as_json=as_json))
 

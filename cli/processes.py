@@ -61,6 +61,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """All processes of a run, in the order in which they start.
 
     `outside`: the exchange is not of this run, so its log goes on where the run before ended.
+    `alerting` starts once all services are READY and ends first, so that neither is an alert.
     """
 
     run: RunDirectory
@@ -71,6 +72,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     infrastructure: tuple[ProcessSpec, ...]
     services: tuple[ProcessSpec, ...]
     outside: bool = False
+    alerting: tuple[ProcessSpec, ...] = ()
+    alerting_urls: dict[str, str] = {}
 
 
 def nats_process(run: RunDirectory, addresses: Addresses) -> ProcessSpec:

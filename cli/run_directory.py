@@ -15,7 +15,7 @@ from msgspec import Struct
 from libs.common.config import ConfigError
 
 KEEP_RUNS = 5
-_OF_ONE_RUN = ("nats", "ledger", "raw", "truth.jsonl")
+_OF_ONE_RUN = ("nats", "ledger", "raw", "truth.jsonl", "prometheus", "alertmanager")
 
 
 class RunDirectory(Struct, frozen=True):

@@ -58,6 +58,8 @@ class Stack:
             for spec in self.plan.services:
                 await self.supervisor.start(spec)
             await self._until("services to be READY", self._all_ready)
+            for spec in self.plan.alerting:
+                await self.supervisor.start(spec)
         except (BusError, OSError, TimeoutError) as error:
             raise StackError(str(error)) from error
         self.ready_s = time.monotonic() - began
@@ -67,11 +69,12 @@ class Stack:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
+        killed = await self.supervisor.stop([spec.name for spec in self.plan.alerting])
         # The broker goes first: it cancels what rests while everybody it needs is still there.
         # All brokers together: one that stands by must not take over from one that is leaving.
         names = [spec.name for spec in self.plan.services]
         others = [name for name in names if not is_broker(name)]
-        killed = await self.supervisor.stop([name for name in names if is_broker(name)])
+        killed += await self.supervisor.stop([name for name in names if is_broker(name)])
         killed += await self.supervisor.stop(others)
         killed += await self.supervisor.stop()
         self.plan.run.state_file.unlink(missing_ok=True)
@@ -166,6 +169,7 @@ class Stack:
             "nats_url": self.plan.addresses.nats_url,
             "admin": self.plan.addresses.admin,
             "metrics": self.plan.addresses.metrics,
+            "alerting": self.plan.alerting_urls,
             "processes": [_process_state(child) for child in self.supervisor.children],
         }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from cli.alerting import with_alerting
 from cli.broker_admin import release_kill_switch
 from cli.outside import Outside, make_outside_plan
 from cli.plan import choose_window, make_plan, next_window, window_clock
@@ -42,6 +43,7 @@ class UpOptions(Struct, frozen=True, kw_only=True):
     brokers: int = 1
     mode: Mode = "sim"
     outside: Outside | None = None
+    with_prometheus: bool = False
 
     @property
     def run_root(self) -> Path:
@@ -73,6 +75,8 @@ async def _supervise(options: UpOptions, lock: int) -> int:
     run = RunDirectory.create(options.run_root)
     wall_ns = time.time_ns()
     plan = plan_of(options, run, wall_ns)
+    if options.with_prometheus:
+        plan = with_alerting(plan)
     if not plan.outside:
         run.set_aside(str(wall_ns))
     stack = Stack(plan, hold=(lock,))

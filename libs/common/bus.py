@@ -140,6 +140,14 @@ class Bus(Protocol):
         """Answer requests on a subject from now on."""
         ...
 
+    async def backlog(self, durable: Durable) -> int:
+        """Return how many messages of the durable are not acknowledged yet, for the metrics."""
+        ...
+
+    async def stored_bytes(self, stream: str) -> int:
+        """Return how much a stream holds, for the metrics."""
+        ...
+
     async def round_trip(self) -> None:
         """Return when the server has answered a ping; raise `TimeoutError` otherwise."""
         ...

@@ -267,6 +267,17 @@ class MemoryBus:
     async def serve(self, subject: str, answer: Answer) -> None:
         self._hub.serve(subject, answer)
 
+    async def backlog(self, durable: Durable) -> int:
+        acknowledged = self._hub.acknowledged[durable.name]
+        return sum(
+            any(matches(pattern, stored.subject) for pattern in durable.subjects)
+            for stored in self._hub.log(durable.stream).after(acknowledged)
+        )
+
+    async def stored_bytes(self, stream: str) -> int:
+        self._demand_read(stream)
+        return self._hub.log(stream).size_bytes
+
     async def round_trip(self) -> None:
         if self._closed:
             raise TimeoutError("the bus is closed")

@@ -29,6 +29,13 @@ class Metrics:
 
         # the spine
         self.state = self._gauge("service_state", "1 for the runner's present state", "state")
+        self.standing_by = self._gauge("standing_by", "1 while another process does our work")
+        self.bus_connected = self._gauge("bus_connected", "1 while NATS answers at once")
+        self.durable_pending = self._gauge(
+            "durable_pending", "messages that are not acknowledged yet", "durable"
+        )
+        self.stream_bytes = self._gauge("stream_bytes", "what a stream holds", "stream")
+        self.stream_bytes_max = self._gauge("stream_bytes_max", "what it may hold", "stream")
         self.loop_lag_s = self._gauge("loop_lag_seconds", "how late the event loop turns")
         self.received_total = self._counter("messages_received", "messages handled", "stream")
         self.published_total = self._counter("messages_published", "messages sent", "stream")
@@ -86,6 +93,7 @@ class Metrics:
         self.monitor_threshold = self._gauge(
             "monitor_threshold", "what it was held to", "monitor", "scope"
         )
+        self.ledger_available = self._gauge("ledger_available", "1 while the ledger takes rows")
         self.ledger_rows_total = self._counter("ledger_rows", "rows written", "stream")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

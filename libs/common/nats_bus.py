@@ -188,6 +188,16 @@ class NatsBus:
         await self._client.subscribe(subject, cb=take)
         await self.round_trip()
 
+    async def backlog(self, durable: Durable) -> int:
+        """Return how many messages of the durable are not acknowledged yet."""
+        place = f"CONSUMER.INFO.{durable.stream}.{durable.name}"
+        info = await self._info(place)
+        return int(info["num_pending"]) + int(info["num_ack_pending"])
+
+    async def stored_bytes(self, stream: str) -> int:
+        """Return how much a stream holds."""
+        return int((await self._info(f"STREAM.INFO.{stream}"))["state"]["bytes"])
+
     async def round_trip(self) -> None:
         """Return when the server has answered a ping; raise TimeoutError otherwise."""
         async with asyncio.timeout(ROUND_TRIP_TIMEOUT_S):
@@ -250,6 +260,12 @@ class NatsBus:
             return {}
         config: dict[str, Any] = body["config"]
         return config
+
+    async def _info(self, subject: str) -> dict[str, Any]:
+        body = await self._reader.info(subject)
+        if "error" in body:
+            raise BusError(f"{subject}: {body['error'].get('description', body['error'])}")
+        return body
 
     async def _find_stored(self, subject: str, message_id: str, after: int) -> int | None:
         if subject.startswith("$KV."):

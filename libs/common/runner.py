@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from libs.common.admin import AddServicer, AdminServer
 from libs.common.bus import Bus, BusError, Fence, Handler, Stored
@@ -50,6 +50,8 @@ from libs.common.topology import (
 
 PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 10.0
+PROBE_LATE_S = 1.0
+MEASURE_EVERY_S = 5.0
 DRAIN_TIMEOUT_S = 15.0
 READ_BATCH = 1_000
 CLOCK_SET_NS = NS_PER_S // 10
@@ -165,6 +167,7 @@ class Context:
         Meanwhile its heartbeats are the service's; ours would hide them.
         """
         self.standing_by = waiting
+        self.metrics.standing_by.set(waiting)
         if self.tell_standby is not None:
             await self.tell_standby(waiting)
 
@@ -331,6 +334,8 @@ class Runner:
         self._app = app
         self._state: ServiceState = "CONNECT"
         self._since_ns = clock.now_ns()
+        for state in get_args(ServiceState):
+            self.context.metrics.state.labels(state).set(state == self._state)
         self._stop = asyncio.Event()
         self._beats = 0
         self._loop_lag_ns = 0
@@ -375,6 +380,7 @@ class Runner:
         # What is here now stays: later collections need not walk it, which would hold up a tick.
         gc.collect()
         gc.freeze()
+        context.spawn(self._measure(), "measure")
         self._enter("READY")
         await admin.set_serving(True)
         await self._app.run(context)
@@ -478,12 +484,29 @@ class Runner:
             await asyncio.sleep(PROBE_EVERY_S)
             lag_s = max(0.0, time.monotonic() - began_s - PROBE_EVERY_S)
             self._loop_lag_ns = max(self._loop_lag_ns, round(lag_s * NS_PER_S))
-            self.context.metrics.loop_lag_s.set(lag_s)
+            metrics = self.context.metrics
+            metrics.loop_lag_s.set(lag_s)
+            late = asyncio.get_running_loop().call_later(PROBE_LATE_S, metrics.bus_connected.set, 0)
             try:
                 async with asyncio.timeout(PROBE_TIMEOUT_S):
                     await self.context.bus.round_trip()
             except TimeoutError:
                 raise Fatal(f"no answer from NATS within {PROBE_TIMEOUT_S:.0f} s") from None
+            finally:
+                late.cancel()
+            metrics.bus_connected.set(1)
+
+    async def _measure(self) -> None:
+        """Show how far our durables are behind, in real time; NATS away is for the probe."""
+        bus, metrics = self.context.bus, self.context.metrics
+        while True:
+            for durable in durables_of(self._app.service):
+                try:
+                    backlog = await bus.backlog(durable)
+                except (BusError, TimeoutError):
+                    continue
+                metrics.durable_pending.labels(durable.name).set(backlog)
+            await asyncio.sleep(MEASURE_EVERY_S)
 
 
 def install_signals(runner: Runner) -> None:

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from libs.common import kill_switch
-from libs.common.bus import Bus
+from libs.common.bus import Bus, BusError
 from libs.common.effects import Effect
 from libs.common.messages import Message
-from libs.common.runner import AppBase, Context
-from libs.common.topology import Service
+from libs.common.runner import MEASURE_EVERY_S, AppBase, Context
+from libs.common.topology import STREAMS, Service
 from services.monitors.config import MonitorsConfig
 from services.monitors.core import MonitorsCore
 from services.monitors.events import KillSwitchRead, ShowMonitor, Started
@@ -40,6 +40,7 @@ class MonitorsApp(AppBase):
     async def run(self, context: Context) -> None:
         """Read the kill switch every so often; all else comes over the bus or by the timer."""
         context.dispatch(Started(now_ns=context.now_ns()))
+        context.spawn(_measure_streams(context), "measure streams")
         while True:
             engaged, detail = await read_kill_switch(context.bus)
             context.dispatch(
@@ -61,6 +62,19 @@ class MonitorsApp(AppBase):
 
     def detail(self) -> str:
         return self.core.summary()
+
+
+async def _measure_streams(context: Context) -> None:
+    """Show how full the streams are, in real time: ORDERS and FILLS refuse when they are."""
+    while True:
+        for stream in STREAMS:
+            try:
+                stored = await context.bus.stored_bytes(stream.name)
+            except (BusError, TimeoutError):
+                continue
+            context.metrics.stream_bytes.labels(stream.name).set(stored)
+            context.metrics.stream_bytes_max.labels(stream.name).set(stream.max_bytes)
+        await asyncio.sleep(MEASURE_EVERY_S)
 
 
 async def read_kill_switch(bus: Bus) -> tuple[bool, str]:

@@ -10,6 +10,7 @@ from libs.common.effects import Effect, Event, Publish, Received, SetTimer, Time
 from libs.common.messages import Cause, Message, MonitorResult, envelope
 from services.monitors.counts import DeadLetters, Disconnects
 from services.monitors.events import KillSwitchRead, ShowMonitor, Started
+from services.monitors.evidence import Evidence, settled_monitors
 from services.monitors.exchange import AuthErrors, ClockSkew, ExchangeOpen, KillSwitchMonitor
 from services.monitors.freshness import Freshness
 from services.monitors.heartbeats import Heartbeats
@@ -22,11 +23,12 @@ from services.monitors.orders import (
     RestingAfterCancel,
     UnknownOrders,
 )
+from services.monitors.panic import PanicShown
 from services.monitors.policy import FreshnessPolicy, MonitorsPolicy
 from services.monitors.profit import Drawdown
 from services.monitors.reading import NS_PER_S, Monitor, Reading, Since, State, nanoseconds
 from services.monitors.sigma import SigmaDrift
-from services.monitors.verdicts import FeeRulesKnown, LevelAge, TimeAtRisk, VarHeadroom, Verdicts
+from services.monitors.verdicts import GateShown, LevelAge, TimeAtRisk, VarHeadroom, Verdicts
 
 LOOK_EVERY_NS = NS_PER_S
 LOOK = "look"
@@ -50,6 +52,8 @@ class MonitorsCore:
         self._ladders = Ladders()
         self._orders = Orders()
         self._verdicts = Verdicts(policy)
+        self._evidence = Evidence()
+        self._panic = PanicShown(policy)
         self._said: dict[tuple[str, str], Said] = {}
         self._since = Since()
         self._kill_switch = KillSwitchMonitor(policy, self._since)
@@ -76,7 +80,10 @@ class MonitorsCore:
             LevelAge(policy),
             TimeAtRisk(policy, self._orders, self._verdicts),
             VarHeadroom(policy, self._verdicts),
-            FeeRulesKnown(self._verdicts),
+            GateShown(policy, "fee_rules", "fee_rules", self._verdicts),
+            GateShown(policy, "ev_seq_guard", "sequential_ev", self._verdicts),
+            *settled_monitors(policy, self._evidence),
+            self._panic,
         )
 
     def handle(self, event: Event) -> list[Effect]:
@@ -106,6 +113,7 @@ class MonitorsCore:
             return
         self._ladders.fold(message)
         self._verdicts.fold(message)
+        self._evidence.fold(message)
         for monitor in self.monitors:
             monitor.fold(message)
 
@@ -142,6 +150,7 @@ class MonitorsCore:
         effects: list[Effect] = [ShowMonitor(monitor=name, scope=scope, reading=reading)]
         if reading.state == "ALERT":
             said.alerted_ns = now_ns
+        self._panic.note(name, said.alerted_ns)
         if said.state != reading.state:
             said.state, said.since_ns = reading.state, now_ns
         elif now_ns - said.said_ns < self._every_ns:

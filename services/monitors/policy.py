@@ -86,11 +86,11 @@ class MonitorsPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ev_gap_count_min: int = 5
     fill_gap_pp: float = -10.0
     fill_gap_contracts_min: int = 100
-    ev_seq_h: float = 10.0
-    ev_seq_k: float = 1.0
-    ev_seq_count_min: int = 12
     model_drift_ratio: float = 1.1
     replay_gap_usd: float = 0.15
+    panic_monitors_min: int = 3
+    panic_within_s: float = 1_800.0
+    panic_ignores: tuple[str, ...] = ("kill_switch",)
 
     def __post_init__(self) -> None:
         for name in self.families:

@@ -23,7 +23,6 @@ from services.monitors.reading import (
 EVENTS_MAX = 1_024
 SAMPLES_MAX = 5_000
 SAMPLES_MIN = 20
-FEE_GATE = "fee_rules"
 
 
 class Verdicts:
@@ -141,18 +140,32 @@ class VarHeadroom(Whole):
         return judged(room < self._least, room, self._least, text)
 
 
-class FeeRulesKnown(Whole):
-    """ALERT when the published fees or rules changed and nobody acknowledged it; risk measures."""
+class GateShown:
+    """ALERT when a gate of risk's that only risk can judge says no, by family.
 
-    name = "fee_rules"
+    A gate that measured nothing lacks its evidence: that is NO_DATA.
+    """
 
-    def __init__(self, verdicts: Verdicts) -> None:
+    def __init__(self, policy: MonitorsPolicy, name: str, gate: str, verdicts: Verdicts) -> None:
+        self.name = name
+        self._gate = gate
+        self._families = policy.families
         self._verdicts = verdicts
 
-    def judge(self, now_ns: int) -> Reading:
-        told = list(self._verdicts.gates(now_ns, FEE_GATE))
-        if not told:
-            return no_data(0.0, "no verdict of late says whether fees and rules are known")
-        wrong = [f"{verdict.event_ticker}: {gate.detail}" for verdict, gate in told if not gate.ok]
-        text = listed(wrong) or "fees and rules are as acknowledged"
-        return judged(bool(wrong), float(len(wrong)), 0.0, text)
+    def fold(self, message: Message) -> None:
+        """Remember nothing: the verdicts are folded once for all who read them."""
+
+    def look(self, now_ns: int) -> dict[str, Reading]:
+        told: dict[str, list[GateResult]] = {name: [] for name in self._families}
+        for verdict, gate in self._verdicts.gates(now_ns, self._gate):
+            told.setdefault(verdict.family, []).append(gate)
+        return {family: self._judge(gates) for family, gates in told.items()}
+
+    def _judge(self, gates: list[GateResult]) -> Reading:
+        if not gates:
+            return no_data(None, f"no verdict of late has the gate {self._gate}")
+        worst = min(gates, key=lambda gate: (gate.ok, -(gate.measured or 0)))
+        if worst.measured is None:
+            return no_data(worst.limit, worst.detail or "the gate measured nothing")
+        text = " ".join(part for part in (worst.reason, worst.detail) if part) or "the gate is open"
+        return Reading("OK" if worst.ok else "ALERT", worst.measured, worst.limit, text)

@@ -87,11 +87,13 @@ class Sink:
             except (LedgerUnavailable, BusError, TimeoutError) as error:
                 if self.unavailable_since_ns is None:
                     self.unavailable_since_ns = self._context.now_ns()
+                self._context.metrics.ledger_available.set(0)
                 self._context.log.warning("ledger waits", error=str(error), retry_s=retry_s)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, RETRY_MAX_S)
                 continue
             self.unavailable_since_ns = None
+            self._context.metrics.ledger_available.set(1)
             retry_s = RETRY_FIRST_S
             if caught_up:
                 # Real time, not the run's: a fast clock must not make many small inserts.

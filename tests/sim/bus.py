@@ -233,6 +233,12 @@ class SimBus:
         await asyncio.sleep(BUDGET_S)
         raise PublishUnknown(f"{what}: no answer in {BUDGET_S:g} s")
 
+    async def backlog(self, durable):
+        return 0
+
+    async def stored_bytes(self, stream):
+        return 0
+
     async def round_trip(self):
         await self._round()
 

@@ -11,8 +11,10 @@ from libs.common.messages import (
     Fill,
     GateResult,
     LadderDefined,
+    PanicLatch,
     Proposal,
     Quote,
+    SettledEvidence,
     Verdict,
 )
 from tests.services.monitors.watching import (
@@ -27,6 +29,8 @@ from tests.services.monitors.watching import (
     ledger,
     order,
     session,
+    skew,
+    status,
     tick,
 )
 
@@ -332,7 +336,7 @@ def proposal(at_ns: int, age_s: float) -> Proposal:
 def verdict(at_ns: int, *gates: GateResult, expires_ns=TARGET, event=EVENT) -> Verdict:
     return Verdict(
         **envelope(at_ns, "risk"),
-        decision="GO" if all(gate.ok for gate in gates) else "NO-GO",
+        decision="NO-GO" if any(gate.refuses for gate in gates) else "GO",
         proposal_id="p",
         event_ticker=event,
         series_ticker="KXINXU",
@@ -378,9 +382,108 @@ def test_a_var_limit_that_is_all_but_used_up(measured: float, state: str) -> Non
     assert watched.state("var_headroom", NOW + 61 * S) == "NO_DATA"
 
 
-def test_fee_rules_are_what_risk_s_gate_says() -> None:
-    watched = Watched().told(verdict(NOW, GateResult(gate="fee_rules", ok=True)))
-    assert watched.state("fee_rules", NOW) == "OK"
-    watched.told(verdict(NOW + S, GateResult(gate="fee_rules", ok=False, detail="changed")))
-    reading = watched.reading("fee_rules", NOW + S)
-    assert (reading.state, reading.evidence) == ("ALERT", f"{EVENT}: changed")
+def test_gates_that_only_risk_can_judge_are_shown() -> None:
+    fees = GateResult(gate="fee_rules", ok=True, measured=12.0, limit=3600.0)
+    bare = GateResult(gate="sequential_ev", ok=False, advisory=True, detail="no evidence")
+    watched = Watched().told(verdict(NOW, fees, bare))
+    assert watched.state("fee_rules", NOW, "INXU") == "OK"
+    reading = watched.reading("ev_seq_guard", NOW, "INXU")
+    assert (reading.state, reading.evidence) == ("NO_DATA", "no evidence")
+    assert watched.state("fee_rules", NOW, "NASDAQ100U") == "NO_DATA"
+    fees = msgspec.structs.replace(fees, ok=False, reason="changed", detail="facts 12")
+    low = GateResult(gate="sequential_ev", ok=False, measured=11.0, limit=10.0)
+    watched.told(verdict(NOW + S, fees, low))
+    reading = watched.reading("fee_rules", NOW + S, "INXU")
+    assert (reading.state, reading.evidence) == ("ALERT", "changed facts 12")
+    assert watched.state("ev_seq_guard", NOW + S, "INXU") == "ALERT"
+    assert watched.state("ev_seq_guard", NOW + 62 * S, "INXU") == "NO_DATA"
+
+
+# settled history, as reporting sends it
+
+WELL = {
+    "ev_gap_bps": -4.9,
+    "ev_gap_t": -1.9,
+    "ev_gap_count": 5.0,
+    "fill_gap_pp": -9.9,
+    "fill_contracts": 100.0,
+    "crps_ratio": 1.1,
+    "brier_ratio": 1.1,
+    "replay_gap_usd": -0.15,
+}
+
+
+def evidence(at_ns=NOW, **metrics: float) -> SettledEvidence:
+    return SettledEvidence(
+        **envelope(at_ns, "reporting"),
+        series_ticker="KXINXU",
+        metrics={**WELL, **metrics},
+        deltas_bps=(),
+        bins=(),
+        expires_ns=at_ns + 7_200 * S,
+    )
+
+
+@pytest.mark.parametrize(
+    ("monitor", "metrics", "state"),
+    [
+        ("ev_gap", {}, "OK"),
+        ("ev_gap", {"ev_gap_bps": -5.0}, "ALERT"),  # <= -5
+        ("ev_gap", {"ev_gap_t": -2.0}, "ALERT"),  # or t <= -2
+        ("ev_gap", {"ev_gap_bps": -50.0, "ev_gap_count": 4.0}, "NO_DATA"),  # n >= 5
+        ("fill_vs_alpha", {}, "OK"),
+        ("fill_vs_alpha", {"fill_gap_pp": -10.0}, "ALERT"),
+        ("fill_vs_alpha", {"fill_gap_pp": -50.0, "fill_contracts": 99.0}, "NO_DATA"),
+        ("model_drift", {}, "OK"),
+        ("model_drift", {"crps_ratio": 1.11}, "ALERT"),  # > 1.1
+        ("model_drift", {"brier_ratio": 1.11}, "ALERT"),
+        ("replay_parity", {}, "OK"),
+        ("replay_parity", {"replay_gap_usd": 0.16}, "ALERT"),  # either way
+        ("replay_parity", {"replay_gap_usd": -0.16}, "ALERT"),
+    ],
+)
+def test_settled_evidence_against_its_limits(monitor: str, metrics, state: str) -> None:
+    watched = Watched().told(evidence(**metrics))
+    assert watched.state(monitor, NOW + S, "INXU") == state
+    assert watched.state(monitor, NOW + S, "NASDAQ100U") == "NO_DATA"
+    assert watched.state(monitor, NOW + 7_200 * S, "INXU") == "NO_DATA"  # expired
+
+
+def test_a_figure_that_is_missing_is_no_data_and_named() -> None:
+    shown = msgspec.structs.replace(evidence(), metrics={"ev_gap_bps": -9.0})
+    reading = Watched().told(shown).reading("ev_gap", NOW, "INXU")
+    assert (reading.state, reading.evidence) == ("NO_DATA", "KXINXU: no ev_gap_t, ev_gap_count")
+
+
+# panic: risk latches, monitors shows
+
+
+def latch(latched_ns: int, at_ns=NOW, day="2024-08-05") -> PanicLatch:
+    return PanicLatch(
+        **envelope(at_ns, "risk"),
+        day=day,
+        latched_ns=latched_ns,
+        monitors=("clock_skew", "drawdown"),
+    )
+
+
+def test_the_latch_of_the_day_alerts_until_it_is_lifted_or_the_day_is_over() -> None:
+    watched = Watched().told(latch(NOW))
+    reading = watched.reading("panic", NOW + S)
+    assert reading.state == "ALERT"
+    assert reading.evidence == "latched at 11:50:00 New York time by clock_skew, drawdown"
+    assert watched.state("panic", NOW + 13 * 3_600 * S) == "OK"  # after midnight
+    watched.told(latch(0, NOW + 2 * S))
+    assert watched.state("panic", NOW + 3 * S) == "OK"
+    assert Watched().told(latch(NOW, day="2024-08-04")).state("panic", NOW) == "OK"
+
+
+def test_distinct_monitors_that_alerted_within_half_an_hour_are_counted() -> None:
+    watched = Watched().all_well().told(status(trading=False), skew(9.0), order("unknown"))
+    watched.look(NOW + S)
+    watched.all_well(NOW + 2 * S).told(order("cancelled", at_ns=NOW + 2 * S))
+    watched.look(NOW + 2 * S)
+    reading = watched.reading("panic", NOW + 1_801 * S)
+    assert (reading.state, reading.value, reading.threshold) == ("OK", 3.0, 3.0)
+    assert reading.evidence == "alerted of late: clock_skew, exchange, unknown_orders"
+    assert watched.reading("panic", NOW + 1_802 * S).value == 0.0

@@ -155,3 +155,24 @@ async def test_a_foreign_durable_is_refused(connect: Connect) -> None:
     feeds = await connect(Service.FEEDS)
     with pytest.raises(BusError, match="risk-ORDERS"):
         await feeds.consume(RISK_ORDERS, Collector())
+
+
+async def test_the_backlog_is_what_is_not_acknowledged(connect: Connect) -> None:
+    broker, risk = await connect(Service.BROKER), await connect(Service.RISK)
+    assert await risk.backlog(RISK_ORDERS) == 0
+    before = await risk.stored_bytes("ORDERS")
+    for n in range(3):
+        await broker.publish("orders.a.b", b"%d" % n, message_id=f"{n}")
+    assert await risk.backlog(RISK_ORDERS) == 3
+    assert await risk.stored_bytes("ORDERS") > before
+    done = Collector()
+    async with Consuming(risk, RISK_ORDERS, done):
+        await done.until(lambda data: len(data) == 3)
+        async with asyncio.timeout(5):
+            while await risk.backlog(RISK_ORDERS):
+                await asyncio.sleep(0)
+    await broker.publish("orders.a.b", b"3", message_id="3")
+    delivered = Collector(never)
+    async with Consuming(risk, RISK_ORDERS, delivered):
+        await delivered.until(lambda data: data == [b"3"])
+        assert await risk.backlog(RISK_ORDERS) == 1  # delivered is not done
