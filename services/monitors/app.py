@@ -7,6 +7,7 @@ from libs.common import kill_switch
 from libs.common.bus import Bus, BusError
 from libs.common.effects import Effect
 from libs.common.messages import Message
+from libs.common.metrics import Metrics
 from libs.common.runner import MEASURE_EVERY_S, AppBase, Context
 from libs.common.topology import STREAMS, Service
 from services.monitors.config import MonitorsConfig
@@ -52,11 +53,8 @@ class MonitorsApp(AppBase):
         context = self._context
         assert context is not None, "effects come after recovery"
         match effect:
-            case ShowMonitor(monitor=monitor, scope=scope, reading=reading):
-                metrics = context.metrics
-                metrics.monitor_state.labels(monitor, scope).set(_NUMBER[reading.state])
-                metrics.monitor_value.labels(monitor, scope).set(_number(reading.value))
-                metrics.monitor_threshold.labels(monitor, scope).set(_number(reading.threshold))
+            case ShowMonitor():
+                show(effect, context.metrics)
             case _:
                 super().perform(effect, after)
 
@@ -85,6 +83,14 @@ async def read_kill_switch(bus: Bus) -> tuple[bool, str]:
         return True, str(error)
     state = "engaged" if switch.engaged else "released"
     return switch.engaged, f"{state} by {switch.by}: {switch.reason}"
+
+
+def show(effect: ShowMonitor, metrics: Metrics) -> None:
+    """Show a reading as metrics."""
+    labels, reading = (effect.monitor, effect.scope), effect.reading
+    metrics.monitor_state.labels(*labels).set(_NUMBER[reading.state])
+    metrics.monitor_value.labels(*labels).set(_number(reading.value))
+    metrics.monitor_threshold.labels(*labels).set(_number(reading.threshold))
 
 
 def _number(value: float | None) -> float:
