@@ -26,8 +26,11 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self._define_spine()
+        self._define_trading()
+        self._define_watching()
 
-        # the spine
+    def _define_spine(self) -> None:
         self.state = self._gauge("service_state", "1 for the runner's present state", "state")
         self.standing_by = self._gauge("standing_by", "1 while another process does our work")
         self.bus_connected = self._gauge("bus_connected", "1 while NATS answers at once")
@@ -45,6 +48,7 @@ class Metrics:
         self.publish_ack_s = self._histogram("publish_ack_seconds", "send to acknowledgement")
         self.handle_s = self._histogram("handle_seconds", "time of one core decision")
 
+    def _define_trading(self) -> None:
         # feeds and exchange sessions
         self.frames_total = self._counter("frames", "frames of an outside socket", "feed")
         self.bad_frames_total = self._counter("frames_bad", "frames refused", "feed", "reason")
@@ -85,7 +89,7 @@ class Metrics:
             "clock_skew_seconds", "our clock less an outside one", "reference"
         )
 
-        # monitors and reporting
+    def _define_watching(self) -> None:
         self.monitor_state = self._gauge(
             "monitor_state", "0 OK, 1 ALERT, 2 NO_DATA", "monitor", "scope"
         )

@@ -32,7 +32,7 @@ class Webhook:
     """What Alertmanager told: for each alert its labels, its status and when it came."""
 
     def __init__(self) -> None:
-        heard: list[tuple[float, str, dict[str, str]]] = []
+        heard: list[tuple[float, str, dict[str, Any]]] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:

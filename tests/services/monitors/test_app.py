@@ -216,6 +216,15 @@ def test_the_freshness_table_and_risk_s_gates_agree() -> None:
     assert table.feeds["kalshi.status"].stale_s == gates["exchange_status_age_s_max"]
 
 
+def test_what_is_shown_of_panic_is_what_risk_latches_on() -> None:
+    gates = yaml.safe_load((CONFIGS / "risk.yaml").read_text())["policy"]["gates"]
+    shown = load_part(FILES[0], "policy", MonitorsPolicy)
+    for name in ("panic_monitors_min", "panic_within_s"):
+        assert getattr(shown, name) == gates[name]
+    assert set(shown.panic_ignores) == set(gates["panic_ignores"]) - {"panic"}
+    assert "panic" in gates["panic_ignores"], "what shows the latch must not hold it"
+
+
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
