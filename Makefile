@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SDKS := $(VENV)/.sdks
+RIVALS := $(VENV)/.rivals
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 export ALPHA_HOME ?= var
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow sim chaos check bench format lock proto topology clean setup
+.PHONY: help rivals demo test test-slow sim chaos check bench format lock proto topology clean setup
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,15 @@ $(SDKS): $(READY) requirements/conformance.txt
 	@$(PIP) --require-hashes --no-deps --ignore-requires-python \
 	  --requirement requirements/conformance.txt
 	@touch $(SDKS)
+
+# The rival of one benchmark, in an environment of its own: it pins what we don't.
+$(RIVALS): $(READY) requirements/rivals.txt
+	@$(PYTHON) -m venv $(VENV)/rivals
+	@$(VENV)/rivals/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes --requirement requirements/rivals.txt
+	@touch $(RIVALS)
+
+rivals: $(RIVALS) ## install nautilus_trader for `make bench ARGS=backtest` (200 MB)
 
 demo: $(READY) ## trade one hourly window against the simulated exchange (ARGS="--help")
 	@$(BIN)/alpha demo $(ARGS)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compile the pinned, hashed requirements: all.txt for the one .venv, uv.txt for the installer
-# that is quicker than pip, conformance.txt for the exchange's own SDKs, and one file per service
+# that is quicker than pip, conformance.txt for the exchange's own SDKs, rivals.txt for a benchmark,
+# and one file per service
 # for its image. Run through `make lock` when pyproject.toml changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +19,11 @@ echo uv | UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile - --qui
 printf 'kalshi-python-%s==3.34.0\n' sync async | UV_CUSTOM_COMPILE_COMMAND="make lock" \
   .venv/bin/uv pip compile - --quiet --no-deps --python-version 3.13 --generate-hashes \
   --no-emit-index-url --output-file requirements/conformance.txt
+# The rival of tests/bench/bench_backtest.py, in an environment of its own. Later versions than this
+# want Python 3.12.
+echo 'nautilus_trader==1.221.0' | UV_CUSTOM_COMPILE_COMMAND="make lock" \
+  .venv/bin/uv pip compile - --quiet --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --output-file requirements/rivals.txt
 for service in feeds pricer risk broker monitors reporting; do
   compile --extra "$service" --constraint requirements/all.txt \
     --output-file "requirements/$service.txt"

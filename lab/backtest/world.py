@@ -74,7 +74,7 @@ class World:
         self.account = ExchangeAccount(
             self.engine,
             schedule,
-            latency,
+            config.lab,
             config.broker,
             services[Service.BROKER].dispatch,
             random.Random(f"account {seed}"),

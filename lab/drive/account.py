@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from lab.drive.account_view import answered, fill_shown, order_shown
-from lab.drive.latency import Latency, Line
+from lab.drive.config import LabConfig
+from lab.drive.latency import Line
 from lab.drive.schedule import Schedule
 from lab.drive.stays import Stays
 from lab.exchange import model as x
@@ -19,7 +20,7 @@ from libs.common.clock import NS_PER_S
 from libs.common.effects import Effect, Event
 from libs.kalshi import endpoints as at
 from libs.kalshi.endpoints import Endpoint
-from libs.kalshi.rate import BASIC_LIMITS, NEVER_NS, RateBudget
+from libs.kalshi.rate import NEVER_NS, RateBudget
 from services.broker import events as e
 from services.broker.config import BrokerConfig
 
@@ -38,7 +39,7 @@ class ExchangeAccount:
         self,
         engine: Engine,
         schedule: Schedule,
-        latency: Latency,
+        lab: LabConfig,
         config: BrokerConfig,
         dispatch: Dispatch,
         dice: random.Random,
@@ -48,11 +49,14 @@ class ExchangeAccount:
         self._dispatch = dispatch
         self._poll_ns = round(config.poll_s * NS_PER_S)
         self._wait_ns = round(config.token_wait_s * NS_PER_S)
-        self._intent_ns = round(latency.intent_s * NS_PER_S)
+        self._intent_ns = round(lab.latency.intent_s * NS_PER_S)
+        latency = lab.latency
         self._there = Line(latency.request_s, latency.jitter, dice)
         self._back = Line(latency.request_s, latency.jitter, dice)
         self._socket = Line(latency.frame_s, latency.jitter, dice)
-        self._budget = RateBudget(BASIC_LIMITS, None, config.cancel_reserve_tokens, schedule.now_ns)
+        self._budget = RateBudget(
+            lab.account_limits(), None, config.cancel_reserve_tokens, schedule.now_ns
+        )
         self.stays = Stays(engine)
         self._stop_ns = 0
         self.calls = 0

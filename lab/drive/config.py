@@ -6,11 +6,14 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from lab.drive.latency import Latency
+from lab.exchange.config import Tier
+from lab.exchange.limits import TIERS
 from lab.simulated import SIMULATED
 from libs.common.config import ServiceConfig, load_config, merge
 from libs.common.messages import Provenance
 from libs.common.policy_files import CONFIGS, policy_files
 from libs.common.topology import Service
+from libs.kalshi.wire.portfolio import AccountLimits, Bucket
 from services.broker.config import BrokerConfig
 from services.feeds.config import FeedsConfig
 from services.pricer.config import PricerConfig
@@ -30,6 +33,7 @@ class LabConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settle_s: float = 60.0
     balance_e6: int = 10_000_000_000
     settlement_timer_s: float = 5.0
+    tier: Tier = "basic"
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.step_s <= 10.0:
@@ -38,6 +42,11 @@ class LabConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError(f"listed_s: expected above 900 to 7200, got {self.listed_s}")
         if not 40.0 <= self.settle_s <= 600.0:
             raise ValueError(f"settle_s: expected 40 to 600, got {self.settle_s}")
+
+    def account_limits(self) -> AccountLimits:
+        """Return what the exchange allows an account of the tier."""
+        (read_per_s, read), (write_per_s, write) = TIERS[self.tier].read, TIERS[self.tier].write
+        return AccountLimits(self.tier, Bucket(read, read_per_s), Bucket(write, write_per_s))
 
 
 class DriveConfig(Struct, frozen=True, kw_only=True):

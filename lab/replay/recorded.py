@@ -29,7 +29,8 @@ class RecordedMarket:
     def __init__(self, engine: Engine, ours: str) -> None:
         self._engine = engine
         self._ours = ours
-        self._books: dict[str, OrderBook] = {}
+        self._books: dict[str, dict[tuple[x.Side, int], int]] = {}
+        """What was recorded, (side, price_e4) -> count_e2: sorted only where we trade."""
         self._levels: dict[tuple[str, x.Side, int], list[str]] = {}
         """Ids of the recorded orders at a level of a market on the engine, oldest first."""
         self._on_engine: set[str] = set()
@@ -46,7 +47,7 @@ class RecordedMarket:
             return
         self._engine.add_ladder(ladder_of(spec, now_ns, settlement_timer_ns), now_ns)
         for rung in spec.rungs:
-            self._books[rung.ticker] = OrderBook()
+            self._books[rung.ticker] = {}
 
     def snapshot(
         self,
@@ -56,14 +57,16 @@ class RecordedMarket:
         now_ns: int,
     ) -> None:
         """Take a whole recorded book in place of what was known."""
-        book = self._books.get(ticker)
-        if book is None:
+        if ticker not in self._books:
             return
         try:
-            book.apply_snapshot(bids, asks)
+            OrderBook(bids, asks)
         except BookError:
             self.refused += 1
             return
+        book: dict[tuple[x.Side, int], int] = {("bid", price): count for price, count in bids}
+        book.update({("ask", price): count for price, count in asks})
+        self._books[ticker] = book
         if ticker in self._on_engine:
             self._take_off(ticker, now_ns)
             self._put_on(ticker, now_ns)
@@ -73,11 +76,11 @@ class RecordedMarket:
         book = self._books.get(ticker)
         if book is None:
             return
-        try:
-            book.apply_delta(side, price_e4, change_e2)
-        except BookError:
+        count_e2 = book.get((side, price_e4), 0) + change_e2
+        if count_e2 < 0 or not 0 < price_e4 < x.ONE_DOLLAR_E4:
             self.refused += 1
             return
+        book[side, price_e4] = count_e2
         if ticker in self._on_engine:
             if change_e2 > 0:
                 self._add(ticker, side, price_e4, change_e2, now_ns)
@@ -91,7 +94,7 @@ class RecordedMarket:
         book = self._books.get(ticker)
         if book is None:
             return None
-        ours = OrderBook(book.top("bid"), book.top("ask"))
+        ours = _sorted(book)
         for order in self._engine.resting(self._ours, ticker):
             ours.apply_delta(order.side, order.price_e4, order.remaining_e2)
         clock = self._engine.market(ticker).book.clock
@@ -106,7 +109,7 @@ class RecordedMarket:
 
     def _put_on(self, ticker: str, now_ns: int) -> None:
         self._on_engine.add(ticker)
-        book = self._books[ticker]
+        book = _sorted(self._books[ticker])
         sides: tuple[x.Side, x.Side] = ("bid", "ask")
         for side in sides:
             for price_e4, count_e2 in book.top(side):
@@ -139,6 +142,13 @@ class RecordedMarket:
             self._engine.decrease(RECORDED[side], order.order_id, now_ns, by_e2=taken_e2)
         if not orders:
             self._levels.pop((ticker, side, price_e4), None)
+
+
+def _sorted(book: dict[tuple[x.Side, int], int]) -> OrderBook:
+    return OrderBook(
+        [(price_e4, count_e2) for (side, price_e4), count_e2 in book.items() if side == "bid"],
+        [(price_e4, count_e2) for (side, price_e4), count_e2 in book.items() if side == "ask"],
+    )
 
 
 def ladder_of(spec: LadderSpec, now_ns: int, settlement_timer_ns: int) -> x.Ladder:

@@ -128,7 +128,7 @@ class Replay:
         account = ExchangeAccount(
             self.engine,
             self.schedule,
-            self._lab.latency,
+            self._lab,
             config.broker,
             services[Service.BROKER].dispatch,
             random.Random(f"account {self._seed}"),

@@ -118,6 +118,10 @@ class MemoryHub:
         self._servers: dict[str, Answer] = {}
         self.acknowledged = {durable.name: 0 for durable in DURABLES}
         self.arrived = {durable.name: asyncio.Event() for durable in DURABLES}
+        self._woken = {
+            name: [self.arrived[one.name] for one in DURABLES if one.stream == name]
+            for name in self._logs
+        }
 
     def bus(self, service: Service) -> "MemoryBus":
         """Return a service's connection."""
@@ -133,9 +137,8 @@ class MemoryHub:
         """Store a message in the stream of its subject and wake who reads it."""
         name = self._log_of[subject.split(".", 1)[0]]
         sequence = self._logs[name].append(subject, data, message_id, fence, self.now_ns())
-        for durable in DURABLES:
-            if durable.stream == name:
-                self.arrived[durable.name].set()
+        for arrived in self._woken[name]:
+            arrived.set()
         return sequence
 
     def value(self, bucket: str, key: str) -> KeyValue | None:
