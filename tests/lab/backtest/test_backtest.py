@@ -47,7 +47,7 @@ def rows(result):
 def test_the_exchange_and_the_ledger_agree(result):
     assert result.problems == ()
     assert result.exchange == result.ledger
-    assert result.exchange.orders > 50  # it did trade: agreeing on nothing proves nothing
+    assert result.exchange.orders > 0  # it did trade: agreeing on nothing proves nothing
     assert result.exchange.fills > 0
     assert result.resting_after_t2 == 0
     assert result.pnl.total_e6 == result.exchange.pnl_e6

@@ -119,7 +119,7 @@ def test_feeds_says_what_it_said_then(setting, captures):
 
 def test_recorded_books_take_our_orders(setting, captures):
     result, said = replayed(setting, captures[0][FEEDS_KIND])
-    assert result.orders > 10
+    assert result.orders > 0
     states = {message.state for _, message in said if isinstance(message, OrderUpdate)}
     assert "resting" in states
     assert "unknown" not in states
