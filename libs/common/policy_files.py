@@ -12,6 +12,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 _BESIDE: dict[Service, tuple[str, ...]] = {
     Service.RISK: (
+        "freshness",
         "index_ops",
         "quality_gates",
         "pal_policy",

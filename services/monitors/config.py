@@ -1,13 +1,12 @@
 """Configuration of monitors: what every service needs, and when a monitor alerts."""
 
 from libs.common.config import ServiceConfig
-from services.monitors.policy import FreshnessPolicy, MonitorsPolicy
+from services.monitors.policy import MonitorsPolicy
 
 
 class MonitorsConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds are of the run's clock."""
 
-    freshness: FreshnessPolicy
     policy: MonitorsPolicy = MonitorsPolicy()
     kill_switch_poll_s: float = 1.0
 

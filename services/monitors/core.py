@@ -7,6 +7,7 @@ state changes and every half minute.
 from msgspec import Struct
 
 from libs.common.effects import Effect, Event, Publish, Received, SetTimer, TimerFired
+from libs.common.freshness import FreshnessPolicy
 from libs.common.messages import Cause, Message, MonitorResult, envelope
 from services.monitors.counts import DeadLetters, Disconnects
 from services.monitors.events import KillSwitchRead, ShowMonitor, Started
@@ -24,7 +25,7 @@ from services.monitors.orders import (
     UnknownOrders,
 )
 from services.monitors.panic import PanicShown
-from services.monitors.policy import FreshnessPolicy, MonitorsPolicy
+from services.monitors.policy import MonitorsPolicy
 from services.monitors.profit import Drawdown
 from services.monitors.reading import NS_PER_S, Monitor, Reading, Since, State, nanoseconds
 from services.monitors.sigma import SigmaDrift

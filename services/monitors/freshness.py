@@ -4,12 +4,13 @@ Index levels come in US cash hours only; outside them their silence is normal an
 feed that no watched family needs has no row.
 """
 
+from libs.common.freshness import FeedRule, FreshnessPolicy, business_days
 from libs.common.messages import FeedStatus, IndexTick, Message
-from libs.domain.calendar import CalendarError, Session, is_treasury_day, nyse_session
+from libs.domain.calendar import CalendarError, Session, nyse_session
 from libs.domain.eastern import eastern_date
 from libs.domain.families import family_named
 from services.monitors.ladders import Ladder, Ladders
-from services.monitors.policy import FeedRule, FreshnessPolicy, MonitorsPolicy
+from services.monitors.policy import MonitorsPolicy
 from services.monitors.reading import (
     NS_PER_S,
     Age,
@@ -26,7 +27,6 @@ INDEX_FEED = "index.ws"
 LADDER_FEED = "kalshi.ladders"
 DAY_NS = 86_400 * NS_PER_S
 LAST_MINUTE_NS = 60 * NS_PER_S
-BUSINESS_DAYS_MAX = 30
 
 
 class Freshness:
@@ -132,18 +132,8 @@ class Freshness:
         if rule.business_days is None:
             limit_ns = self._limit_ns(rule, now_ns, ladders)
             return Age("newest observation", max(0, now_ns - newest_ns), limit_ns)
-        passed = _business_days(newest_ns, now_ns)
+        passed = business_days(newest_ns, now_ns)
         return Age("newest business day", passed * DAY_NS, rule.business_days * DAY_NS)
-
-
-def _business_days(from_ns: int, to_ns: int) -> int:
-    """Return how many Treasury days have come after one, up to and with another."""
-    day, last, count = eastern_date(from_ns), eastern_date(to_ns), 0
-    for number in range(day.toordinal() + 1, last.toordinal() + 1):
-        if count >= BUSINESS_DAYS_MAX:
-            break
-        count += is_treasury_day(day.fromordinal(number))
-    return count
 
 
 def _session(now_ns: int) -> Session | None:

@@ -1,53 +1,15 @@
 """When a monitor alerts; the numbers are domain.md's where it has them."""
 
-from collections.abc import Iterable
+from msgspec import Struct, field
 
-from msgspec import Struct
-
+from libs.common.freshness import FreshnessPolicy
 from libs.domain.families import family_named
-
-
-class FeedRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How old a feed's newest observation may be, and which families need it (none: all do).
-
-    `window_s` holds within the window of a ladder that needs it, `last_minute_s` in its last
-    minute; `business_days` counts Treasury days in place of seconds.
-    """
-
-    source: str
-    families: tuple[str, ...] = ()
-    stale_s: float | None = None
-    window_s: float | None = None
-    last_minute_s: float | None = None
-    business_days: int | None = None
-    cash_hours_only: bool = False
-
-    def __post_init__(self) -> None:
-        for name in self.families:
-            family_named(name)
-        if (self.stale_s is None) == (self.business_days is None):
-            raise ValueError("stale_s, business_days: expected one of the two")
-        for limit in (self.stale_s, self.window_s, self.last_minute_s, self.business_days):
-            if limit is not None and not 0 < limit <= 1e8:
-                raise ValueError(f"{self.source}: expected limits above 0, given {limit}")
-
-    def is_needed(self, families: Iterable[str]) -> bool:
-        """Tell whether one of these families needs the feed."""
-        return not self.families or not set(self.families).isdisjoint(families)
-
-
-class FreshnessPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The freshness table: configs/freshness.yaml."""
-
-    report_s: float
-    window_lead_s: float
-    level_period_s: float
-    feeds: dict[str, FeedRule]
 
 
 class MonitorsPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of all monitors; seconds are of the run's clock."""
 
+    freshness: FreshnessPolicy = field(default_factory=FreshnessPolicy)
     publish_every_s: float = 30.0
     families: tuple[str, ...] = ("INXU", "NASDAQ100U")
     heartbeat_s: float = 300.0

@@ -255,6 +255,7 @@ class RiskCore:
             day_pnl_e6=self.desk.profit.day_e6(now_ns) + held_e6,
             week_pnl_e6=self.desk.profit.week_e6(now_ns) + held_e6,
             fee_rules=inputs.fee_rules.get(series_ticker),
+            feeds=inputs.feeds,
             acknowledged_hashes=self.overrides.acknowledged_hashes(series_ticker, now_ns),
         )
         return ask_all(question, self.policy, self.mode)

@@ -7,6 +7,7 @@ from libs.common.messages import (
     ClockSample,
     ExchangeStatus,
     FairLadder,
+    FeedStatus,
     FeeRules,
     Heartbeat,
     LadderDefined,
@@ -41,6 +42,7 @@ class Inputs:
         self.readiness: dict[str, SeriesReadiness] = {}
         self.evidence: dict[str, SettledEvidence] = {}
         self.fee_rules: dict[str, FeeRules] = {}
+        self.feeds: dict[str, FeedStatus] = {}
         self.ledger_ns: int | None = None
 
     def fold(self, message: Message, cause: Cause) -> str | None:
@@ -63,6 +65,9 @@ class Inputs:
             case ExchangeStatus():
                 self.exchange = message
                 return ""
+            case FeedStatus():
+                _keep(self.feeds, message.feed, message, REFERENCES_MAX)
+                return None if message.ok else ""
             case LedgerStatus():
                 self.ledger_ns = max(self.ledger_ns or 0, message.ts_event_ns)
             case SeriesReadiness():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from libs.common.freshness import FreshnessPolicy
 from libs.domain.eastern import NS_PER_S
 from libs.domain.families import UnknownFamilyError, family_named, family_of_series
 from libs.domain.windows import WindowRules
@@ -134,5 +135,6 @@ class RiskPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     gates: GatePolicy = field(default_factory=GatePolicy)
     index_ops: WindowRules = WindowRules()
+    freshness: FreshnessPolicy = field(default_factory=FreshnessPolicy)
     quality_gates: QualityGates = field(default_factory=QualityGates)
     sizing: SizingPolicy = field(default_factory=SizingPolicy)

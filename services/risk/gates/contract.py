@@ -13,6 +13,7 @@ from msgspec import Struct
 from libs.common.messages import (
     ClockSample,
     ExchangeStatus,
+    FeedStatus,
     FeeRules,
     GateResult,
     Heartbeat,
@@ -83,6 +84,7 @@ class Question(Struct, frozen=True, kw_only=True):
     day_pnl_e6: int
     week_pnl_e6: int
     fee_rules: FeeRules | None
+    feeds: Mapping[str, FeedStatus]
     acknowledged_hashes: frozenset[str]
 
 

@@ -12,6 +12,7 @@ import yaml
 from libs.common.bus import Bus, BusUnavailable, KeyValue
 from libs.common.clock import ManualClock
 from libs.common.config import ConfigError, load_config, load_part
+from libs.common.freshness import FreshnessPolicy
 from libs.common.memory_bus import MemoryHub
 from libs.common.messages import (
     KillSwitch,
@@ -27,7 +28,7 @@ from libs.common.runner import Runner
 from libs.common.topology import KILL_SWITCH_KEY, Service, subject_of
 from services.monitors.app import MonitorsApp, read_kill_switch
 from services.monitors.config import MonitorsConfig
-from services.monitors.policy import FreshnessPolicy, MonitorsPolicy
+from services.monitors.policy import MonitorsPolicy
 from tests.services.monitors.watching import NOW, S, freshness, order, status
 
 FILES = policy_files(Service.MONITORS)
@@ -37,7 +38,7 @@ def config(directory: Path) -> MonitorsConfig:
     secret = directory / "secret"
     secret.write_text("a-token-for-tests")
     return MonitorsConfig(
-        freshness=freshness(),
+        policy=MonitorsPolicy(freshness=freshness()),
         service="monitors",
         nats_url="nats://127.0.0.1:1",
         nats_password_file=str(secret),
@@ -166,8 +167,8 @@ def test_the_policy_file_holds_the_defaults(tmp_path: Path) -> None:
     run = tmp_path / "run.yaml"
     run.write_text("service: monitors\nnats_url: n\nnats_password_file: p\nadmin_token_file: a\n")
     loaded = load_config([*FILES, run], MonitorsConfig)
-    assert loaded.policy == MonitorsPolicy()
-    text = FILES[0].read_text()
+    assert loaded.policy == MonitorsPolicy(freshness=freshness())
+    text = "".join(file.read_text() for file in FILES)
     assert all(f"  {name}:" in text for name in loaded.policy.__struct_fields__)
 
 
@@ -238,10 +239,12 @@ def test_what_is_shown_of_panic_is_what_risk_latches_on() -> None:
 def test_a_freshness_rule_that_contradicts_itself_is_refused(tmp_path, rule, why) -> None:
     file = tmp_path / "freshness.yaml"
     file.write_text(
-        "freshness: {report_s: 1, window_lead_s: 1, level_period_s: 1, feeds: {x: " + rule + "}}\n"
+        "policy: {freshness: {report_s: 1, window_lead_s: 1, level_period_s: 1, feeds: {x: "
+        + rule
+        + "}}}\n"
     )
     with pytest.raises(ConfigError, match=why):
-        load_part(file, "freshness", FreshnessPolicy)
+        load_part(file, "policy.freshness", FreshnessPolicy)
 
 
 def test_a_poll_slower_than_its_limit_is_refused(tmp_path: Path) -> None:

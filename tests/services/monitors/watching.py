@@ -4,6 +4,7 @@ from typing import Any
 
 from libs.common.config import load_part
 from libs.common.effects import Effect, Publish, Received, TimerFired
+from libs.common.freshness import FreshnessPolicy
 from libs.common.messages import (
     ClockSample,
     DeadLetter,
@@ -24,7 +25,7 @@ from libs.common.policy_files import policy_files
 from libs.common.topology import SERVICES, Service
 from services.monitors.core import LOOK, MonitorsCore
 from services.monitors.events import KillSwitchRead, Started
-from services.monitors.policy import FreshnessPolicy, MonitorsPolicy
+from services.monitors.policy import MonitorsPolicy
 
 S = 1_000_000_000
 TARGET = 1_722_873_600 * S  # Monday 2024-08-05 12:00 in New York
@@ -159,7 +160,7 @@ def order(state: OrderState, client="c1", event=EVENT, at_ns=NOW) -> OrderUpdate
 
 def freshness() -> FreshnessPolicy:
     """Return the freshness table that is shipped."""
-    return load_part(policy_files(Service.MONITORS)[-1], "freshness", FreshnessPolicy)
+    return load_part(policy_files(Service.MONITORS)[-1], "policy.freshness", FreshnessPolicy)
 
 
 class Watched:

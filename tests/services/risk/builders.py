@@ -296,6 +296,7 @@ def question(**changes) -> Question:
         "day_pnl_e6": 0,
         "week_pnl_e6": 0,
         "fee_rules": fee_rules(),
+        "feeds": {},
         "acknowledged_hashes": frozenset(),
     }
     return Question(**(fields | changes))

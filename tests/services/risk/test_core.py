@@ -33,6 +33,7 @@ GATE_NAMES = [
     "freeze",
     "freshness_index",
     "freshness_ladder",
+    "freshness_feeds",
     "calibration",
     "clock",
     "kill_switch",

@@ -1,8 +1,15 @@
 """The gates about evidence at and around each limit, and what is advice in which mode."""
 
-import pytest
+from datetime import date
 
-from libs.common.messages import EvBin
+import pytest
+from msgspec.structs import replace
+
+from libs.common.config import load_part
+from libs.common.freshness import FreshnessPolicy
+from libs.common.messages import EvBin, FeedStatus
+from libs.common.policy_files import CONFIGS
+from libs.domain.eastern import eastern_ns
 from services.risk.gates import (
     GATES,
     ask_all,
@@ -10,6 +17,7 @@ from services.risk.gates import (
     drawdown,
     ev_honesty,
     fee_rules,
+    freshness_feeds,
     ledger,
     monitors,
     panic,
@@ -264,3 +272,60 @@ def test_what_is_advice_in_which_mode(mode, changes, advice):
     assert {result.gate for result in results if result.advisory} == advice
     assert {result.gate for result in results if result.refuses} == no - advice
     assert len(results) == len(GATES)
+
+
+SHIPPED = load_part(CONFIGS / "freshness.yaml", "policy.freshness", FreshnessPolicy)
+FEEDS = replace(POLICY, freshness=SHIPPED)
+MONDAY = eastern_ns(date(2025, 11, 10), 12)
+
+
+def feed(name, newest_ns, now_ns=MONDAY, ok=True, detail=""):
+    said = b.envelope(f"feed-{name}", now_ns)
+    return FeedStatus(**said, feed=name, ok=ok, newest_ns=newest_ns, detail=detail)
+
+
+def close_of(day):
+    return eastern_ns(date(2025, 11, day), 16)
+
+
+def feeds(*told):
+    return {one.feed: one for one in told}
+
+
+@pytest.mark.parametrize(
+    ("family", "told", "reason"),
+    [
+        ("INXU", feeds(), ""),  # all that it needs has gates of its own
+        ("INX", feeds(), "STALE_FEEDS"),
+        ("INX", feeds(feed("index.minutes", MONDAY - 20 * S)), ""),
+        ("INX", feeds(feed("index.minutes", MONDAY - 20 * S - 1)), "STALE_FEEDS"),
+        ("CLAIMS", feeds(feed("dol_claims.latest_report", MONDAY - 8 * DAY)), ""),
+        ("CLAIMS", feeds(feed("dol_claims.latest_report", MONDAY - 8 * DAY - 1)), "STALE_FEEDS"),
+        ("CLAIMS", feeds(), "STALE_FEEDS"),
+        ("CPI", feeds(feed("bls_cpi.latest_release", MONDAY)), "STALE_FEEDS"),  # no nowcast
+        ("TENY", feeds(feed("treasury_10y.daily", eastern_ns(date(2025, 11, 5), 16))), ""),
+        (
+            "TENY",
+            feeds(feed("treasury_10y.daily", eastern_ns(date(2025, 11, 4), 16))),
+            "STALE_FEEDS",
+        ),
+        (
+            "TENY",
+            feeds(feed("treasury_10y.daily", MONDAY, ok=False, detail="TENY_SERIES_MISMATCH DGS2")),
+            "TENY_SERIES_MISMATCH",
+        ),
+        (
+            "GAS",
+            feeds(feed("aaa_gas.daily", MONDAY, ok=False, detail="AAA_OUT_OF_RANGE 7.101")),
+            "AAA_OUT_OF_RANGE",
+        ),
+        ("GAS", feeds(feed("aaa_gas.daily", MONDAY, ok=False, detail="no page")), "STALE_FEEDS"),
+        ("GAS", feeds(feed("aaa_gas.daily", MONDAY, now_ns=MONDAY - 15 * S)), ""),
+        ("GAS", feeds(feed("aaa_gas.daily", MONDAY, now_ns=MONDAY - 15 * S - 1)), "STALE_FEEDS"),
+        ("NOVEL", feeds(), "STALE_FEEDS"),
+    ],
+)
+def test_freshness_of_the_other_feeds(family, told, reason):
+    asked = question(family=family, now_ns=MONDAY, feeds=told)
+    result = freshness_feeds.ask(asked, FEEDS).result
+    assert (result.ok, result.reason) == (reason == "", reason)

@@ -30,8 +30,8 @@ from tests.services.risk.builders import (
     question,
 )
 
-NEVER_TURN = {"freeze", "panic", "drawdown"}
-"""An index family has no figure ahead; the other two turn by what is heard alone."""
+NEVER_TURN = {"freeze", "freshness_feeds", "panic", "drawdown"}
+"""An index family has no figure ahead and no other feed; the others turn by what is heard."""
 MS = 1_000_000
 HOUR = 60 * MINUTE
 
@@ -47,6 +47,7 @@ def test_with_everything_in_order_all_say_yes():
         "freeze",
         "freshness_index",
         "freshness_ladder",
+        "freshness_feeds",
         "calibration",
         "clock",
         "kill_switch",
@@ -117,7 +118,12 @@ def test_with_nothing_known_every_gate_says_no_that_needs_to_be_told():
     )
     answers = ask_all(nothing, POLICY, "live")
     yes = [answer.result.gate for answer in answers if answer.result.ok]
-    assert yes == ["window", "freeze", "drawdown"]  # known from the calendar and our own fills
+    assert yes == [
+        "window",
+        "freeze",
+        "freshness_feeds",
+        "drawdown",
+    ]  # known from the calendar and our own fills
     assert not [answer.result.gate for answer in answers if answer.result.advisory]
 
 

