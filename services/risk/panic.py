@@ -5,6 +5,8 @@ from libs.domain.eastern import eastern_date
 from services.risk.policy import GatePolicy, seconds_ns
 
 MONITORS_MAX = 500
+ITSELF = "panic"
+"""The monitor that shows the latch."""
 
 
 class Panic:
@@ -13,7 +15,7 @@ class Panic:
     def __init__(self, policy: GatePolicy) -> None:
         self._least = policy.panic_monitors_min
         self._within_ns = seconds_ns(policy.panic_within_s)
-        self._ignored = frozenset(policy.panic_ignores)
+        self._ignored = frozenset((*policy.panic_ignores, ITSELF))
         self._alerted_ns: dict[str, int] = {}
         self._lifted_ns = 0
         self._latch: PanicLatch | None = None

@@ -181,6 +181,7 @@ def test_one_monitor_of_many_scopes_is_one_and_the_kill_switch_is_none():
     for scope in ("a", "b", "c", "d"):
         assert bench.send(monitor("freshness", "ALERT", scope=scope)) == []
     assert bench.send(monitor("kill_switch", "ALERT")) == []
+    assert bench.send(monitor("panic", "ALERT")) == []
     assert bench.send(monitor("exchange", "NO_DATA")) == []
     assert bench.core.panic.alerting(NOW) == ("freshness",)
 
