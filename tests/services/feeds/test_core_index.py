@@ -1,15 +1,18 @@
 """Which index levels feeds believes, and what it says of its sources."""
 
+from typing import Any
+
 import pytest
 
 from libs.common.effects import SetTimer, TimerFired
-from libs.common.messages import ClockSample, ExchangeStatus, FeedStatus, IndexTick
+from libs.common.messages import ClockSample, ExchangeStatus, FeedStatus, FeeRules, IndexTick
 from services.feeds.core import JUMPS_BELIEVED, WATCH_TIMER, FeedsCore
 from services.feeds.events import (
     CountRefused,
     ExchangeStatusRead,
     FeedAlive,
     FeedFailed,
+    FeeFactsRead,
     SkewMeasured,
     Started,
 )
@@ -176,3 +179,33 @@ def test_the_summary_names_each_feed(core: FeedsCore) -> None:
 def test_an_event_it_does_not_know_is_an_error(core: FeedsCore) -> None:
     with pytest.raises(AssertionError, match="does not know"):
         core.handle(object())  # type: ignore[arg-type]
+
+
+def facts(now_ns=NOW, **changes) -> FeeRules:
+    fields: dict[str, Any] = {
+        "series_ticker": "KXINXU",
+        "fee_type": "quadratic",
+        "fee_multiplier": 0.5,
+        "contract_terms_url": "about:blank",
+    }
+    read = FeeFactsRead(now_ns=now_ns, **(fields | changes))
+    (rules,) = said(FeedsCore(CONFIG).handle(read), FeeRules)
+    return rules
+
+
+def test_published_fee_facts_go_out_with_a_hash_that_any_change_moves() -> None:
+    first, later = facts(), facts(NOW + 1)
+    assert (first.series_ticker, first.fee_type, first.fee_multiplier) == (
+        "KXINXU",
+        "quadratic",
+        0.5,
+    )
+    assert later.facts_hash == first.facts_hash == "b06324b0b4a4eb64"  # configs/risk.yaml names it
+    assert later.id != first.id
+    others = [
+        facts(fee_multiplier=1.0),
+        facts(fee_type="quadratic_with_maker_fees"),
+        facts(contract_terms_url="https://example.invalid/new.pdf"),
+        facts(series_ticker="KXNASDAQ100U"),
+    ]
+    assert len({one.facts_hash for one in (first, *others)}) == 5

@@ -1,20 +1,29 @@
 """Risk's shell on the in-memory bus: the kill switch is read, exposure is recovered."""
 
 import asyncio
+from typing import Any
 
+import grpc
 import msgspec
 import pytest
+from prometheus_client import generate_latest
 
+from libs.common.admin import AdminServer
 from libs.common.bus import KeyValue
 from libs.common.clock import ManualClock
+from libs.common.config import config_hash
 from libs.common.effects import Received
 from libs.common.memory_bus import MemoryBus, MemoryHub
-from libs.common.messages import KillSwitch, encode
+from libs.common.messages import KillSwitch, Override, PanicLatch, decode, encode
+from libs.common.overrides import override_bytes
 from libs.common.runner import Context
 from libs.common.topology import KILL_SWITCH_KEY, Service, subject_of
+from proto import risk_pb2, risk_pb2_grpc
+from services.risk.admin import RiskAdmin
 from services.risk.app import RiskApp, read_kill_switch
 from services.risk.config import RiskConfig
 from tests.services.risk.builders import NOW, TICKERS, fill, order, proposal
+from tests.services.risk.test_overrides import KEY, STRANGER, signed
 
 CONFIG = RiskConfig(service="risk", nats_url="", nats_password_file="none", admin_token_file="none")
 
@@ -99,3 +108,65 @@ async def test_the_switch_is_read_again_and_again(hub):
             await asyncio.sleep(0.001)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def asked(hub: MemoryHub, *offers: bytes) -> tuple[list[Any], Any, Any]:
+    """Serve risk's admin endpoint on a loopback port; return its answers and its state."""
+    config = msgspec.structs.replace(CONFIG, operator_key=KEY)
+    app = RiskApp(config)
+    context = Context(app, risk_bus(hub, switch(engaged=False)), ManualClock(NOW), config)
+    await app.recover(context)
+    server = AdminServer("127.0.0.1", 0, "token", app.admin_services())
+    await server.start()
+    running = asyncio.create_task(app.run(context))
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = risk_pb2_grpc.RiskAdminStub(channel)
+            metadata = (("authorization", "Bearer token"),)
+            async with asyncio.timeout(10):
+                while app.core.inputs.kill_switch is None:
+                    await asyncio.sleep(0)
+            replies = [
+                await stub.GiveOverride(
+                    risk_pb2.OverrideRequest(override_json=one), metadata=metadata
+                )
+                for one in offers
+            ]
+            state = await stub.GetState(risk_pb2.RiskStateRequest(), metadata=metadata)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await server.close()
+    return replies, state, context.metrics
+
+
+async def test_an_operator_s_override_is_taken_published_counted_and_shown(hub):
+    good, forged = signed(), signed(by=STRANGER, nonce="n2")
+    replies, state, metrics = await asked(hub, encode(good), encode(good), encode(forged), b"{}")
+    assert [(one.in_force, one.refusal) for one in replies] == [
+        (True, ""),
+        (False, "replayed"),
+        (False, "forged"),
+        (False, "unreadable"),
+    ]
+    assert [one.nonce for one in state.overrides] == [good.nonce]
+    assert dict(state.overrides_refused) == {"replayed": 1, "forged": 1, "unreadable": 1}
+    assert (state.mode, state.config_hash) == ("live", config_hash(CONFIG.policy))
+    stored = [decode(one.data) for one in hub.log("STATUS").after(0)]
+    assert [type(one) for one in stored] == [Override, PanicLatch]
+    assert override_bytes(stored[0]) == override_bytes(good)
+    text = generate_latest(metrics.registry).decode()
+    assert 'alpha_overrides_total{kind="lift_panic",outcome="in_force"} 1.0' in text
+    assert 'alpha_overrides_total{kind="lift_panic",outcome="forged"} 1.0' in text
+
+
+async def test_what_risk_decided_last_is_shown_with_every_no(hub):
+    app = RiskApp(CONFIG)
+    context = Context(app, risk_bus(hub), ManualClock(NOW), CONFIG)
+    context.dispatch(Received(now_ns=NOW, message=proposal(), stream="PROPOSALS", sequence=1))
+    state = await RiskAdmin(app.core).GetState(risk_pb2.RiskStateRequest(), None)
+    (verdict,) = state.verdicts
+    assert (verdict.event_ticker, verdict.decision) == (proposal().event_ticker, "NO-GO")
+    reasons = {one.reason for one in verdict.failed}
+    assert {"heartbeat_stale", "readiness_no_go", "panic_backoff"} <= reasons
+    assert not any(one.advisory for one in verdict.failed)

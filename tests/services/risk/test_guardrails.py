@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from libs.common.config import ConfigError, config_hash, load_config
 from libs.common.policy_files import policy_files
@@ -252,3 +253,13 @@ def test_a_loose_or_unknown_value_is_refused_by_name(tmp_path, plumbing, text, k
     with pytest.raises(ConfigError, match=key) as caught:
         load_config([*SHIPPED, plumbing, over], RiskConfig)
     assert "\n" not in str(caught.value)
+
+
+def test_all_services_leave_the_market_equally_early(plumbing):
+    """The broker's, the pricer's and the monitors' own buffers are the calendar's."""
+    buffer_s = load_config([*SHIPPED, plumbing], RiskConfig).policy.index_ops.cancel_buffer_s
+    for service in (Service.BROKER, Service.PRICER, Service.MONITORS):
+        policies = [yaml.safe_load(path.read_text())["policy"] for path in policy_files(service)]
+        assert [one["cancel_buffer_s"] for one in policies if "cancel_buffer_s" in one] == [
+            buffer_s
+        ], service
