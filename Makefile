@@ -49,7 +49,7 @@ demo: $(READY) ## trade one hourly window against the simulated exchange (ARGS="
 	@$(BIN)/alpha demo $(ARGS)
 
 test: $(SDKS) ## run the tests in two processes (ARGS is passed to pytest; -n 0 for one)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-slow: $(SDKS) ## run the long suites: a kill of each service, random kills, storms
 	@$(BIN)/python -m pytest -m slow $(ARGS)

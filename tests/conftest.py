@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 settings.register_profile("default", deadline=None, max_examples=100)
@@ -15,15 +17,18 @@ settings.register_profile("ci", deadline=None, max_examples=100, derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 pytest_plugins = ["tests.nats_fixture"]
 
-ALONE = {"chaos": "stacks", "e2e": "stacks", "conformance": "conformance"}
+TOGETHER = {"chaos": "stacks", "e2e": "stacks", "conformance": "conformance"}
 """Directories whose tests stay in one process: whole systems, and one simulator for many tests."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name the process-sharing group of each test: its file, or what its directory shares."""
-    here = Path(__file__).parent
-    for item in items:
-        inside = item.path.relative_to(here)
-        group = ALONE.get(inside.parts[0], str(inside))
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Hand out whole files, and of some directories all files, to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((TOGETHER[part] for part in file.split("/") if part in TOGETHER), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Give xdist our own scheduler."""
+    return ByFile(config, log)
