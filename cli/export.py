@@ -17,7 +17,7 @@ from cli.processes import write_nats
 from cli.run_directory import RunDirectory
 from cli.runs import is_supervisor, running
 from lab.capture.errors import CaptureError
-from lab.capture.export import Exported, NothingToExport, export
+from lab.capture.export import Exported, NothingToExport, export, export_raw
 from libs.common.bus import BusError
 from libs.common.config import ConfigError
 from libs.common.nats_bus import NatsBus
@@ -27,12 +27,18 @@ from libs.common.topology import STREAMS, Service
 TOLD_EVERY_S = 2.0
 
 
-def export_streams(
-    names: list[str], day: date, out: Path, folder: Path | None, console: Console, *, as_json: bool
+def export_day(
+    names: list[str] | None,
+    day: date,
+    out: Path,
+    folder: Path | None,
+    console: Console,
+    *,
+    as_json: bool,
 ) -> None:
-    """Export; raise ConfigError or OperatingError in one line."""
+    """Export streams, or the raw copies when `names` is None; raise in one line."""
     known = [stream.name for stream in STREAMS]
-    if wrong := sorted(set(names) - set(known)):
+    if wrong := sorted(set(names or ()) - set(known)):
         raise ConfigError(f"--stream: expected {', '.join(known)}, given {', '.join(wrong)}")
     run = _run(folder)
     try:
@@ -56,7 +62,9 @@ def export_streams(
             console.print(f"left out, {what}: {name} {count}", highlight=False)
 
 
-async def _export(run: RunDirectory, url: str, names: list[str], day: date, out: Path) -> Exported:
+async def _export(
+    run: RunDirectory, url: str, names: list[str] | None, day: date, out: Path
+) -> Exported:
     password = run.token(f"nats-{Service.CONSOLE}.password").read_text(encoding="utf-8")
     bus = await NatsBus.connect(url, Service.CONSOLE, password)
     told_s = monotonic()
@@ -65,9 +73,11 @@ async def _export(run: RunDirectory, url: str, names: list[str], day: date, out:
         nonlocal told_s
         if monotonic() - told_s >= TOLD_EVERY_S:
             told_s = monotonic()
-            print(f"{count} messages so far", file=sys.stderr)
+            print(f"{count} records so far", file=sys.stderr)
 
     try:
+        if names is None:
+            return await export_raw(bus.read, run.root / "raw", day, out, progress)
         return await export(bus.read, names, day, out, progress)
     finally:
         await bus.close()

@@ -213,21 +213,26 @@ def export(
         list[str] | None,
         typer.Option(help="May be repeated; default TICKS, LADDERS, STATUS: what a replay reads."),
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The raw copies of what feeds took in, not streams.")
+    ] = False,
     run: Annotated[
         Path | None, typer.Option(help="Folder of a run, up or not; default: what is up.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a capture of what the streams of a run hold of one day.
+    """Make a capture of what a run holds of one day: its streams, or its feeds' raw copies.
 
     Exit code 0: written. 2: wrong arguments. 3: nothing is up, or nothing of that day is there.
     """
-    from cli.export import export_streams
+    from cli.export import export_day
     from cli.plan import parse_day
     from lab.capture.export import REPLAYED
 
-    names = [name.upper() for name in stream or REPLAYED]
-    export_streams(names, parse_day(day), out, run, Console(), as_json=as_json)
+    if raw and stream:
+        raise ConfigError("--raw: expected it alone, given --stream too")
+    names = None if raw else [name.upper() for name in stream or REPLAYED]
+    export_day(names, parse_day(day), out, run, Console(), as_json=as_json)
 
 
 @app.command()

@@ -8,9 +8,21 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from lab.capture.feeds import FEEDS_KIND, records_of
 from lab.capture.format import CaptureWriter, Head, Record
+from lab.capture.raw import RawFeeds
 from libs.common.bus import Stored
-from libs.common.messages import BadMessage, IndexTick, LadderSnapshot, Message, Proposal, decode
+from libs.common.messages import (
+    BadMessage,
+    ClockSample,
+    ExchangeStatus,
+    IndexTick,
+    LadderDefined,
+    LadderSnapshot,
+    Message,
+    Proposal,
+    decode,
+)
 from libs.domain.eastern import eastern_date
 
 STREAMS_KIND = "streams"
@@ -101,6 +113,38 @@ async def export(
         unreadable={one.name: one.unreadable for one in streams if one.unreadable},
         other_days=dict(sum((one.other_days for one in streams), Counter())),
         provenance=",".join(sorted(set().union(*(one.provenances for one in streams)))),
+    )
+
+
+async def export_raw(
+    read: ReadStream, folder: Path, day: date, path: Path, progress: Progress
+) -> Exported:
+    """Write a day's raw copies as a capture of feeds. Raises as `export`."""
+    raw = RawFeeds(folder, day)
+    told: list[Message] = []
+    unreadable: Counter[str] = Counter()
+    for name in REPLAYED:
+        stream = _Stream(name, day, read)
+        async for record in stream.records():
+            message = decode(record.data)
+            if isinstance(message, LadderDefined | ExchangeStatus | ClockSample):
+                told.append(message)
+        unreadable[name] = stream.unreadable
+    told.sort(key=lambda message: message.ts_pub_ns)
+    about = {"day": day.isoformat(), "raw": str(folder.name)}
+    with CaptureWriter(path, Head(kind=FEEDS_KIND, provenance="", about=about)) as writer:
+        for event in raw.events(told):
+            for record in records_of(event):
+                writer.add(record)
+                progress(writer.records)
+        if not raw.lines:
+            days = ", ".join(sorted(raw.other_days)) or "none at all"
+            raise NothingToExport(f"{folder}: expected raw copies of {day}, found {days}")
+    return Exported(
+        records={FEEDS_KIND: writer.records},
+        unreadable={name: count for name, count in (unreadable + raw.unreadable).items() if count},
+        other_days=dict(raw.other_days),
+        provenance="",
     )
 
 
