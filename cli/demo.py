@@ -27,6 +27,7 @@ from cli.stack import Stack, StackError
 from cli.view import show
 from cli.watcher import Watcher
 from lab.market.faults import FaultError, parse_faults
+from lab.simulated import at_speed
 from libs.common.clock import NS_PER_S, Clock
 from libs.common.config import ConfigError
 from libs.domain.eastern import eastern_datetime, utc_text
@@ -66,7 +67,8 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
     window = choose_window(seed=options.seed, bars=options.bars, day=options.day, hour=options.hour)
     run = new_demo_directory(datetime.now(UTC).strftime("%Y%m%dT%H%M%S"))
     clock_spec = window_clock(window, options.speed, LEAD_S, time.time_ns())
-    plan = make_plan(run, window, clock_spec, {"index": {"faults": list(options.faults)}})
+    overrides = {"index": {"faults": list(options.faults)}, **at_speed(options.speed)}
+    plan = make_plan(run, window, clock_spec, overrides)
     _announce(console, plan, options)
     stack = Stack(plan)
     try:

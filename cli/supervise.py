@@ -22,6 +22,7 @@ from cli.processes import Plan
 from cli.run_directory import RunDirectory
 from cli.runs import up_directory
 from cli.stack import Stack, StackError
+from lab.simulated import at_speed
 from libs.common.clock import ClockSpec
 from libs.common.config import ConfigError
 from services.broker.modes import Mode
@@ -64,7 +65,8 @@ def plan_of(options: UpOptions, run: RunDirectory, wall_ns: int) -> Plan:
     else:
         window = next_window(options.seed, wall_ns)
         clock = ClockSpec()
-    return make_plan(run, window, clock, {"broker": {"mode": options.mode}}, options.brokers)
+    overrides = {"broker": {"mode": options.mode}, **at_speed(clock.rate)}
+    return make_plan(run, window, clock, overrides, options.brokers)
 
 
 async def _supervise(options: UpOptions, lock: int) -> int:

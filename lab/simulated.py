@@ -10,3 +10,19 @@ SIMULATED: dict[str, dict[str, Any]] = {
     # Simulated money may climb the size ladder; the pilot's clamp holds all the same.
     Service.RISK: {"mode": "sim", "policy": {"sizing": {"size_ladder": {"stage": "B"}}}},
 }
+
+NEVER = 1_000
+
+
+def at_speed(rate: float) -> dict[str, dict[str, Any]]:
+    """Return what a run sets otherwise whose clock is faster than real time.
+
+    There a machine's own hiccup is an alert, and three of them would end the trading day: they
+    are shown, and don't latch it.
+    """
+    if rate <= 1:
+        return {}
+    return {
+        Service.RISK: {"policy": {"gates": {"panic_monitors_min": NEVER}}},
+        Service.MONITORS: {"policy": {"panic_monitors_min": NEVER}},
+    }

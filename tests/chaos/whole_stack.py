@@ -11,6 +11,7 @@ from cli.plan import ACCOUNT, choose_window, make_plan, window_clock
 from cli.run_directory import RunDirectory
 from cli.stack import Stack
 from lab.exchange.books import AccountBooks, read_books, read_requests
+from lab.simulated import at_speed
 from libs.common.bus import BusError
 from libs.common.messages import (
     BadMessage,
@@ -50,7 +51,7 @@ async def bad_books(directory, dice, result):
     window = choose_window(seed=dice.randrange(1_000), bars=(), day=None, hour=None)
     run = RunDirectory.create(directory / "run")
     clock = window_clock(window, SPEED, LEAD_S, time.time_ns())
-    plan = make_plan(run, window, clock, {})
+    plan = make_plan(run, window, clock, at_speed(SPEED))
     config = run.configs / "exchange.yaml"
     values = yaml.safe_load(config.read_text())
     values["exchange"]["faults"] = FAULTS

@@ -1,5 +1,6 @@
 """From a dead feed to a webhook, through real Prometheus and Alertmanager, and back."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -96,31 +97,50 @@ def test_a_killed_feed_reaches_the_webhook_and_resolves(home: Home, webhook: Web
     labels_stay_few(prometheus)
     until(lambda: feed_is_ok(home), "a fresh index")
 
-    index = psutil.Process(run.row("index")["pid"])
-    words = index.cmdline()
-    index.kill()
+    words = killed(run, "index")
     killed_s = time.monotonic()
     fired_s, alert = webhook.wait(killed_s, "firing", alertname="FeedStale", scope="index.ws")
     assert alert["annotations"]["runbook"] == "docs/runbook.md#feedstale"
     assert alert["labels"]["severity"] == "page"
 
-    log = (run.root / "log" / "index-2.log").open("wb")
-    again = subprocess.Popen(
-        [PYTHON, *words[1:]], cwd=ROOT, stdout=log, stderr=log, env=home.environment()
-    )
-    back_s = time.monotonic()
-    try:
+    with started_again(home, words):
+        back_s = time.monotonic()
         resolved_s, _ = webhook.wait(back_s, "resolved", alertname="FeedStale", scope="index.ws")
-        sys.stdout.write(
-            f"\nfeed killed → webhook {fired_s:.1f} s; feed back → resolved {resolved_s:.1f} s\n"
-        )
+        tell("feed killed", fired_s, "feed back", resolved_s)
         a_service_that_hangs_is_down(run, webhook)
-    finally:
-        again.kill()
-        again.wait()
-        log.close()
+        a_clock_that_is_off_is_told(home, run, webhook)
     assert home.alpha("down").returncode == 0
     assert home.nothing_runs(5)
+
+
+def killed(run: Run, name: str) -> list[str]:
+    """Kill a simulator, which nobody starts again; return how it was started."""
+    process = psutil.Process(run.row(name)["pid"])
+    words = process.cmdline()
+    process.kill()
+    return words
+
+
+@contextlib.contextmanager
+def started_again(home: Home, words: list[str]) -> Iterator[None]:
+    """Run a simulator as it was started the first time."""
+    process = subprocess.Popen(
+        [PYTHON, *words[1:]],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=home.environment(),
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tell(cause: str, fired_s: float, end: str, resolved_s: float) -> None:
+    """Print the figures; they are for people."""
+    sys.stdout.write(f"\n{cause} → webhook {fired_s:.1f} s; {end} → resolved {resolved_s:.1f} s\n")
 
 
 def feed_is_ok(home: Home) -> bool:
@@ -149,6 +169,22 @@ def a_service_that_hangs_is_down(run: Run, webhook: Webhook) -> None:
         pricer.resume()
     back_s = time.monotonic()
     resolved_s, _ = webhook.wait(back_s, "resolved", alertname="ServiceDown", service="pricer")
-    sys.stdout.write(
-        f"\npricer hung → webhook {fired_s:.1f} s; going on → resolved {resolved_s:.1f} s\n"
-    )
+    tell("pricer hung", fired_s, "pricer goes on", resolved_s)
+
+
+def a_clock_that_is_off_is_told(home: Home, run: Run, webhook: Webhook) -> None:
+    """The exchange's clock and ours are five minutes apart: scenario 8 wants it told in 60 s."""
+    config = run.root / "etc" / "exchange.yaml"
+    well = json.loads(config.read_text())
+    off = {"fault": "clock_offset", "s": 300.0}
+    config.write_text(json.dumps({**well, "exchange": {**well["exchange"], "faults": [off]}}))
+    words = killed(run, "exchange")
+    with started_again(home, words):
+        off_s = time.monotonic()
+        fired_s, alert = webhook.wait(off_s, "firing", alertname="ClockSkew")
+        assert alert["labels"]["severity"] == "page"
+    config.write_text(json.dumps(well))
+    with started_again(home, words):
+        back_s = time.monotonic()
+        resolved_s, _ = webhook.wait(back_s, "resolved", alertname="ClockSkew")
+        tell("clock off by 300 s", fired_s, "clock right", resolved_s)

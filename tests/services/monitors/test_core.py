@@ -5,6 +5,9 @@ import pytest
 
 from libs.common.effects import Publish, SetTimer, TimerFired
 from libs.common.messages import MonitorResult, decode, encode
+from libs.common.metrics import Metrics
+from libs.domain.families import FAMILIES as ALL_FAMILIES
+from services.monitors.app import show
 from services.monitors.core import LOOK, MonitorsCore
 from services.monitors.events import KillSwitchRead, ShowMonitor, Started
 from services.monitors.policy import MonitorsPolicy
@@ -17,6 +20,7 @@ from tests.services.monitors.watching import (
     feed,
     freshness,
     ladder,
+    order,
     status,
 )
 
@@ -232,3 +236,23 @@ def test_a_foreign_event_is_an_error() -> None:
 def test_an_impossible_policy_is_refused(wrong) -> None:
     with pytest.raises(ValueError, match="expected"):
         MonitorsPolicy(**wrong)
+
+
+def test_metrics_stay_few_and_name_no_ticker() -> None:
+    """Every family watched, fifty-two events trading, orders open: the scopes are families and feeds."""
+    families = tuple(family.name for family in ALL_FAMILIES)
+    watched = Watched(families=families).all_well()
+    for series in (ticker for family in ALL_FAMILIES for ticker in family.series_tickers):
+        for hour in range(10, 14):
+            event = f"{series}-24AUG05H{hour}00"
+            watched.told(ladder(event=event), order("resting", client=event, event=event))
+    metrics = Metrics()
+    for effect in watched.look(NOW + S):
+        if isinstance(effect, ShowMonitor):
+            show(effect, metrics)
+    samples = [s for f in metrics.registry.collect() for s in f.samples if s.labels]
+    shown = [sample for sample in samples if sample.name.startswith("alpha_monitor_")]
+    scoped = sum(name in SCOPES and SCOPES[name] == FAMILIES for name in SCOPES)
+    assert len(shown) == 3 * (scoped * len(families) + (len(SCOPES) - 1 - scoped) + 12)
+    named = {text for sample in samples for text in sample.labels.values()}
+    assert not [text for text in named if text.startswith("KX")]
