@@ -239,7 +239,7 @@ def test_an_impossible_policy_is_refused(wrong) -> None:
 
 
 def test_metrics_stay_few_and_name_no_ticker() -> None:
-    """Every family watched, fifty-two events trading, orders open: the scopes are families and feeds."""
+    """Every family watched, many events trading: the scopes are families and feeds."""
     families = tuple(family.name for family in ALL_FAMILIES)
     watched = Watched(families=families).all_well()
     for series in (ticker for family in ALL_FAMILIES for ticker in family.series_tickers):
