@@ -32,7 +32,14 @@ from services.pricer.fills import (
 Floats = NDArray[np.float64]
 
 PRIOR_SPREAD = Coefficients(
-    joins=1.0, behind_cents=0.4, queue=0.2, size=0.1, edge_cents=0.05, time=0.3, ask=0.3
+    joins=1.0,
+    behind_cents=0.4,
+    queue=0.2,
+    size=0.1,
+    edge_cents=0.05,
+    time=0.3,
+    ask=0.3,
+    attention=0.5,
 )
 """Standard deviations about the defaults of `Coefficients`."""
 RATE_SPREAD, SERIES_SPREAD = 3.0, 0.5

@@ -8,6 +8,7 @@ fair value, the same function of them. Orders that never filled are rows like al
 import hashlib
 from collections import Counter
 
+import numpy as np
 from msgspec import Struct
 
 from libs.common.messages import (
@@ -24,7 +25,7 @@ from libs.common.own_orders import OwnOrders
 from libs.domain.eastern import NS_PER_MINUTE, NS_PER_S
 from services.pricer.fills import FillState
 from services.pricer.ladder import LadderRefused, PricedLadder
-from services.pricer.quotes import fill_state, participation
+from services.pricer.quotes import attention_of, fill_state, participation
 
 ROW_S = 15
 MARKOUT_S = 30
@@ -255,6 +256,7 @@ class Observer:
             order.count_e2,
             probability,
             (event.definition.target_ns - now_ns) / NS_PER_MINUTE,
+            float(attention_of(np.array(event.fair.probabilities))[rung]),
         )
         share = participation(books, rung, order.side, order.count_e2)
         return _Asked(state, probability, share)

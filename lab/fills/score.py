@@ -26,6 +26,7 @@ BUCKETS: dict[str, tuple[Callable[[FillState], float], tuple[float, ...]]] = {
     "contracts before us": (lambda state: state.ahead_e2 / COUNT_ONE_E2, (0.5, 10.5, 100.5)),
     "edge in cents": (lambda state: state.edge_cents, (10.0, 15.0, 20.0, 30.0)),
     "minutes left": (lambda state: state.minutes_left, (1.0, 5.0, 10.0)),
+    "part of the ladder's doubt": (lambda state: state.attention, (0.1, 0.2, 0.3)),
     "contracts of ours": (lambda state: state.count_e2 / COUNT_ONE_E2, (1.5, 10.5)),
     "ask": (lambda state: float(state.side == "ask"), (0.5,)),
 }

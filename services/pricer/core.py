@@ -38,7 +38,7 @@ from services.pricer.ladder import LadderRefused, PricedLadder
 from services.pricer.models.contract import IndexInputs, Target, target_of
 from services.pricer.models.registry import MODELS
 from services.pricer.policy import PricerPolicy, seconds_ns
-from services.pricer.quotes import Moment, choose_quotes
+from services.pricer.quotes import Moment, attention_of, choose_quotes
 from services.pricer.today import Today
 
 EVENTS_MAX = 256
@@ -203,6 +203,7 @@ class PricerCore:
             policy=policy.quotes,
             fills=self.fills.of_series(state.definition.series_ticker),
             minutes_left=(expiry_ns - cause.now_ns) / NS_PER_MINUTE,
+            attention=attention_of(forecast.probabilities),
         )
         may_change = rested and state.books_settled(self.own, policy)
         quotes = choose_quotes(moment, state.quotes, may_change=may_change)

@@ -1,10 +1,11 @@
 """How likely an order is to fill, and what its fills cost beyond their price. Pure.
 
 Each resting contract is filled at a rate per minute that is log-linear in what is known of it:
-where it stands to the touch, the queue before it, its size, its edge, its side, the time left. Fill
-times are survival times (Lo, MacKinlay and Zhang 2002), and a rate that falls exponentially with
-the distance from fair value is the usual form (Avellaneda and Stoikov 2008). We pull most orders
-long before they expire: `pull_per_min` is the rate of that, and α is the share that fills first.
+where it stands to the touch, the queue before it, its size, its edge, its side, the time left, how
+much of the ladder's doubt is about its rung. Fill times are survival times (Lo, MacKinlay and Zhang
+2002), and a rate that falls exponentially with the distance from fair value is the usual form
+(Avellaneda and Stoikov 2008). We pull most orders long before they expire: `pull_per_min` is the
+rate of that, and α is the share that fills first.
 """
 
 from math import exp, isfinite, log, log1p
@@ -21,6 +22,7 @@ BEHIND_CENTS_MAX = 3.0
 EDGE_CENTS_MAX = 40.0
 EDGE_CENTS_USUAL = 10.0
 MINUTES_USUAL = 7.5
+ATTENTION_USUAL, ATTENTION_MIN = 0.2, 0.001
 TOLD_MINUTES = 1.0
 MINUTES_MIN, MINUTES_MAX = 1.0 / 30.0, 60.0
 SLIPPAGE_FULL_CENTS = 0.5
@@ -32,7 +34,7 @@ class FillState(Struct, frozen=True, kw_only=True):
 
     `behind_e4` is the distance to the best price of others, below 0 when ours is better;
     `ahead_e2` the count before it at its price; `edge_cents` what a fill earns if fair value is
-    right.
+    right; `attention` the part of its ladder's doubt, p(1 − p), that lies on its rung.
     """
 
     side: Side
@@ -41,14 +43,16 @@ class FillState(Struct, frozen=True, kw_only=True):
     count_e2: int
     edge_cents: float
     minutes_left: float
+    attention: float = ATTENTION_USUAL
 
 
 class Coefficients(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What each covariate adds to the log of the rate.
 
-    An order that is best alone, of one contract, on the bid, with an edge of ten cents and 7.5
-    minutes to go, has the rate of its series. The defaults hold until fills say otherwise: rates of
-    0.30 and 0.15 fills per quarter of an hour ahead and level, halved by each cent behind.
+    An order that is best alone, of one contract, on the bid, with an edge of ten cents, 7.5 minutes
+    to go and a fifth of its ladder's doubt, has the rate of its series. The defaults hold until
+    fills say otherwise: shares of 0.30 and 0.15 in a quarter of an hour ahead and level, halved by
+    each cent behind, up to three.
     """
 
     joins: float = -0.8
@@ -58,6 +62,7 @@ class Coefficients(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     edge_cents: float = -0.05
     time: float = 0.0
     ask: float = 0.0
+    attention: float = 0.0
 
     def __post_init__(self) -> None:
         if not all(isfinite(getattr(self, name)) for name in self.__struct_fields__):
@@ -76,6 +81,7 @@ def covariates(state: FillState) -> tuple[float, ...]:
         min(max(state.edge_cents, 0.0), EDGE_CENTS_MAX) - EDGE_CENTS_USUAL,
         log(minutes / MINUTES_USUAL),
         1.0 if state.side == "ask" else 0.0,
+        log(max(state.attention, ATTENTION_MIN) / ATTENTION_USUAL),
     )
 
 

@@ -71,6 +71,7 @@ class Moment(Struct, frozen=True, eq=False):
     policy: QuotePolicy
     fills: Fills
     minutes_left: float
+    attention: Floats
 
 
 def choose_quotes(
@@ -114,6 +115,7 @@ def fill_state(
     count_e2: int,
     probability: float,
     minutes_left: float,
+    attention: float,
 ) -> FillState:
     """Return what the fill model looks at; the queue is the last place at our price.
 
@@ -136,7 +138,14 @@ def fill_state(
         count_e2=count_e2,
         edge_cents=100.0 * (edge if is_bid else -edge),
         minutes_left=minutes_left,
+        attention=attention,
     )
+
+
+def attention_of(probabilities: Floats) -> Floats:
+    """Return the part of a ladder's doubt, p(1 − p), that lies on each rung, shape (rungs,)."""
+    doubt = probabilities * (1.0 - probabilities)
+    return doubt / max(float(np.add.reduce(doubt)), 1e-9)
 
 
 def participation(books: Books, rung: int, side: Side, count_e2: int) -> float:
@@ -204,7 +213,10 @@ def _candidate(moment: Moment, rung: int, side: Side, price_e4: int) -> Candidat
     policy, books, fills = moment.policy, moment.books, moment.fills
     probability = float(moment.probabilities[rung])
     count_e2 = policy.quote_count_e2
-    state = fill_state(books, rung, side, price_e4, count_e2, probability, moment.minutes_left)
+    attention = float(moment.attention[rung])
+    state = fill_state(
+        books, rung, side, price_e4, count_e2, probability, moment.minutes_left, attention
+    )
     fee_e6 = int(moment.ladder.fees.by_price_e6[price_e4])
     ev_e6 = round(state.edge_cents * policy.ev_shrink * CENT_E6) - fee_e6
     alpha = fills.probability(state)

@@ -30,7 +30,7 @@ from services.pricer.fills import Fills  # noqa: E402
 from services.pricer.ladder import Books, PricedLadder  # noqa: E402
 from services.pricer.models import mixture  # noqa: E402
 from services.pricer.models.contract import Belief, IndexInputs, target_of  # noqa: E402
-from services.pricer.quotes import Moment, QuotePolicy, choose_quotes  # noqa: E402
+from services.pricer.quotes import Moment, QuotePolicy, attention_of, choose_quotes  # noqa: E402
 from tests.bench.command import parser_of, show  # noqa: E402
 
 EVENT = "KXINXU-24AUG05H1200"
@@ -98,7 +98,7 @@ def measure(rungs: int, rounds: int) -> dict[str, dict[str, float]]:
         ladder.ticks.at_or_above(fair * 10_000 + 1_400),
         *(np.full(rungs, 10_000) for _ in range(4)),
     )
-    moment = Moment(ladder, fair, books, QuotePolicy(), Fills(), minutes_left=10.0)
+    moment = Moment(ladder, fair, books, QuotePolicy(), Fills(), 10.0, attention_of(fair))
 
     def price(index: int) -> None:
         probabilities = ladder.edges.probabilities(forecast(index).cdf)

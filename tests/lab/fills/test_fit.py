@@ -12,7 +12,15 @@ from lab.fills.score import compare, markdown
 from services.pricer.fills import Coefficients, FillModel, Fills, FillState, SeriesFills
 
 LAW = Fills(
-    Coefficients(joins=-0.6, behind_cents=-0.4, queue=-0.15, edge_cents=-0.08, time=-0.3, ask=0.2),
+    Coefficients(
+        joins=-0.6,
+        behind_cents=-0.4,
+        queue=-0.15,
+        edge_cents=-0.08,
+        time=-0.3,
+        ask=0.2,
+        attention=0.7,
+    ),
     SeriesFills(log_rate=0.3, pull_per_min=6.0),
 )
 
@@ -36,6 +44,7 @@ def simulated(count: int, seed: int = 1, law: Fills = LAW, series: str = "KXINXU
             count_e2=int(rng.choice([100, 500])),
             edge_cents=float(rng.uniform(6, 30)),
             minutes_left=float(rng.uniform(0.5, 15.0)),
+            attention=float(rng.uniform(0.02, 0.4)),
         )
         until_fill = rng.exponential(1 / law.rate_per_min(state))
         until_pull = rng.exponential(1 / law.series.pull_per_min)

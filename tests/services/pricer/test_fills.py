@@ -64,6 +64,7 @@ def test_what_is_pulled_as_often_as_filled_fills_half_the_time():
         ("edge_cents", {"edge_cents": 17.0}, 7.0),
         ("time", {"minutes_left": 15.0}, 0.6931471805599453),  # ln 2
         ("ask", {"side": "ask"}, 1.0),
+        ("attention", {"attention": 0.4}, 0.6931471805599453),
     ],
 )
 def test_each_covariate_multiplies_the_rate(name, changes, covariate):

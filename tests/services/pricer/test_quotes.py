@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from libs.common.messages import PriceRange, Quote
 from services.pricer.fills import Coefficients, Fills, SeriesFills
 from services.pricer.ladder import LadderRefused, PricedLadder
-from services.pricer.quotes import Moment, QuotePolicy, choose_quotes, fill_state, participation
+from services.pricer.quotes import (
+    Moment,
+    QuotePolicy,
+    attention_of,
+    choose_quotes,
+    fill_state,
+    participation,
+)
 from services.pricer.ticks import TickGrid
 from tests.services.pricer.builders import (
     EVENT,
@@ -31,7 +38,7 @@ def books(bids=(8000, 6500, 3500, 1000, 200), asks=(9900, 9000, 6500, 3500, 1500
 
 
 def choose(fair=FAIR, found=None, standing=(), policy=POLICY, fills=FILLS, **options):
-    moment = Moment(LADDER, fair, found or books(), policy, fills, minutes_left=15.0)
+    moment = Moment(LADDER, fair, found or books(), policy, fills, 15.0, attention_of(fair))
     return choose_quotes(moment, standing, **options)
 
 
@@ -148,16 +155,23 @@ def test_the_queue_is_what_rests_at_our_price_and_behind_it_all_of_the_depth(
 ):
     deep = snapshot(OPEN, bid_depth_e2=(25_000,) * 5, ask_depth_e2=(25_000,) * 5)
     found = LADDER.books_of_others(deep, {})
-    state = fill_state(found, 2, side, price_e4, 1000, 0.5, 10.0)
+    state = fill_state(found, 2, side, price_e4, 1000, 0.5, 10.0, 0.2)
     assert (state.behind_e4, state.ahead_e2) == (behind_e4, ahead_e2)
     edge_e4 = 5000 - price_e4 if side == "bid" else price_e4 - 5000
     assert state.edge_cents == pytest.approx(edge_e4 / 100)
 
 
+def test_attention_is_the_part_of_the_ladders_doubt():
+    """p(1 − p) of 0.5, 0.5, 0.1 and 1: .25, .25, .09 and 0 of .59."""
+    found = attention_of(np.array([1.0, 0.5, 0.5, 0.1]))
+    assert found == pytest.approx(np.array([0.0, 0.25, 0.25, 0.09]) / 0.59)
+    assert attention_of(np.array([1.0, 0.0])).tolist() == [0.0, 0.0]
+
+
 def test_our_own_orders_are_neither_before_us_nor_depth_of_others():
     own = {(TICKERS[2], "bid", 3500): 1000}
     found = LADDER.books_of_others(snapshot(OPEN), own)
-    assert fill_state(found, 2, "bid", 3500, 1000, 0.5, 10.0).ahead_e2 == 9_000
+    assert fill_state(found, 2, "bid", 3500, 1000, 0.5, 10.0, 0.2).ahead_e2 == 9_000
     assert participation(found, 2, "bid", 1000) == 0.1  # 10 of 90 others' and ours
 
 
@@ -181,7 +195,7 @@ def test_a_quote_says_its_fill_probability_and_slippage():
     fills = Fills(series=SeriesFills(adverse_cents=30.0))
     found = books()
     (first, *_) = choose(found=found, fills=fills)
-    state = fill_state(found, 1, "bid", 6600, 1000, 0.841, 15.0)
+    state = fill_state(found, 1, "bid", 6600, 1000, 0.841, 15.0, float(attention_of(FAIR)[1]))
     assert first.fill_probability == fills.probability(state)
     share = 1000 / (1000 + 10_000)
     assert first.slippage_e6 == round(10_000 * (2 + 0.5 * share))
