@@ -259,6 +259,15 @@ SUBJECTS: tuple[Subject, ...] = (
         readers=(_M, _L),
         carries=(m.ExchangeSession,),
     ),
+    # Before the monitors' results: who starts again reads in this order, and must know that the
+    # latch was lifted before it counts who alerted of late.
+    Subject(
+        pattern="status.panic",
+        stream="STATUS",
+        writers=(_R,),
+        readers=(_R, _M, _L),
+        carries=(m.PanicLatch,),
+    ),
     Subject(
         pattern="status.monitor.*.*",
         stream="STATUS",
@@ -293,13 +302,6 @@ SUBJECTS: tuple[Subject, ...] = (
         writers=(_R,),
         readers=(_R, _M, _L),
         carries=(m.Override,),
-    ),
-    Subject(
-        pattern="status.panic",
-        stream="STATUS",
-        writers=(_R,),
-        readers=(_R, _M, _L),
-        carries=(m.PanicLatch,),
     ),
     Subject(
         pattern="dead.{service}.*",

@@ -17,7 +17,7 @@ from libs.common.memory_bus import MemoryBus, MemoryHub
 from libs.common.messages import KillSwitch, Override, PanicLatch, decode, encode
 from libs.common.overrides import override_bytes
 from libs.common.runner import Context
-from libs.common.topology import KILL_SWITCH_KEY, Service, subject_of
+from libs.common.topology import KILL_SWITCH_KEY, Service, durables_of, subject_of
 from proto import risk_pb2, risk_pb2_grpc
 from services.risk.admin import RiskAdmin
 from services.risk.app import RiskApp, read_kill_switch
@@ -170,3 +170,10 @@ async def test_what_risk_decided_last_is_shown_with_every_no(hub):
     reasons = {one.reason for one in verdict.failed}
     assert {"heartbeat_stale", "readiness_no_go", "panic_backoff"} <= reasons
     assert not any(one.advisory for one in verdict.failed)
+
+
+def test_the_latch_is_read_before_the_alerts_that_it_counts():
+    """After a restart alerts from before the latch was lifted must not let it fall again."""
+    (durable,) = [one for one in durables_of(Service.RISK) if one.stream == "STATUS"]
+    places = {pattern: place for place, pattern in enumerate(durable.subjects)}
+    assert places["status.panic"] < places["status.monitor.*.*"]
