@@ -22,7 +22,7 @@ from libs.common.messages import (
 )
 from libs.domain.eastern import NS_PER_S as NS_PER_S
 from libs.domain.eastern import utc_text
-from services.risk.policy import RiskPolicy
+from services.risk.policy import RiskPolicy, seconds_ns
 
 Mode = Literal["sim", "paper", "dry", "live"]
 NOT_LIVE: frozenset[Mode] = frozenset({"sim", "paper", "dry"})
@@ -116,15 +116,21 @@ def seconds(span_ns: int) -> float:
     return span_ns / NS_PER_S
 
 
-def aged(gate: str, reason: str, now_ns: int, said_ns: int, limit_ns: int) -> Answer:
+def aged(
+    gate: str, reason: str, now_ns: int, said_ns: int | None, limit_s: float, missing: str
+) -> Answer:
     """Return the answer of a gate that holds the age of one word to one limit."""
+    if said_ns is None:
+        result = GateResult(gate=gate, ok=False, reason=reason, limit=limit_s, detail=missing)
+        return Answer(result, unproven=True)
+    limit_ns = seconds_ns(limit_s)
     ok = now_ns - said_ns <= limit_ns
     result = GateResult(
         gate=gate,
         ok=ok,
         reason="" if ok else reason,
         measured=seconds(now_ns - said_ns),
-        limit=seconds(limit_ns),
+        limit=limit_s,
         unit="s",
     )
     return Answer(result, said_ns + limit_ns + 1)
