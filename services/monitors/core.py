@@ -70,7 +70,7 @@ class MonitorsCore:
             RestingAfterCancel(policy, self._orders),
             FreezeWindow(policy, self._orders),
             BooksAgree(policy),
-            Drawdown(policy, self._orders.profit, self._ladders),
+            Drawdown(policy, self._orders, self._ladders),
             ClockSkew(policy),
             ExchangeOpen(policy),
             AuthErrors(policy),

@@ -2,10 +2,10 @@
 
 from libs.common.messages import Message, Reconciliation
 from libs.common.own_orders import OpenOrder, OwnOrders
+from libs.common.profit import Held, SettledProfit
 from libs.domain.tickers import TickerError, parse_event_ticker, series_of_event
 from libs.domain.windows import window_state
 from services.monitors.policy import MonitorsPolicy
-from services.monitors.profit import Profit
 from services.monitors.reading import (
     NS_PER_S,
     Reading,
@@ -26,16 +26,17 @@ class Orders:
 
     def __init__(self) -> None:
         self.own = OwnOrders()
-        self.profit = Profit(self.own)
+        self.profit = SettledProfit()
+        self.held = Held(self.own)
         self._targets: dict[str, int] = {}
 
     def fold(self, message: Message, stream: str, sequence: int) -> None:
         """Fold a stored message; one that was folded before changes nothing."""
         event_ticker = getattr(message, "event_ticker", "")
-        before = self.own.position(getattr(message, "ticker", ""))
         if not self.own.apply(message, stream, sequence):
             return
-        self.profit.fold(message, before)
+        self.profit.fold(message)
+        self.held.fold(message)
         if event_ticker not in self._targets:
             self._targets[event_ticker] = _target_ns(event_ticker)
 

@@ -30,6 +30,7 @@ from libs.common.messages import (
     derived_id,
     envelope,
 )
+from libs.common.profit import Held
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_HOUR
 from libs.domain.families import UnknownFamilyError
@@ -39,7 +40,6 @@ from services.risk.gates import ask_all
 from services.risk.gates.contract import Answer, Mode, Question
 from services.risk.gates.ev_honesty import is_capped
 from services.risk.gates.window import quoting_window
-from services.risk.held import Held
 from services.risk.inputs import Inputs
 from services.risk.overrides import Overrides
 from services.risk.panic import Panic

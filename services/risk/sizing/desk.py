@@ -8,9 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from libs.common.messages import (
-    ExchangeSettlement,
     FairLadder,
-    Fill,
     LadderDefined,
     Message,
     OrderIntent,
@@ -19,6 +17,7 @@ from libs.common.messages import (
     Verdict,
 )
 from libs.common.own_orders import OwnOrders
+from libs.common.profit import SettledProfit
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_HOUR, NS_PER_S, eastern_date
 from libs.domain.families import UnknownFamilyError, family_of_series
@@ -30,7 +29,6 @@ from services.risk.sizing.field import Field, candidate_of
 from services.risk.sizing.outcomes import Atoms, Floats, NoOutcomes, atoms_of, masses_of
 from services.risk.sizing.policy import SizingPolicy
 from services.risk.sizing.portfolio import Portfolio
-from services.risk.sizing.profit import SettledProfit
 from services.risk.sizing.report import Sizing, all_passed, barred, reported
 from services.risk.sizing.reservations import Reservations
 from services.risk.sizing.select import plan_of
@@ -82,11 +80,8 @@ class SizingDesk:
         """Fold one message of ORDERS or FILLS; one that was folded before changes nothing."""
         if not self.own.apply(message, stream, sequence):
             return
-        if isinstance(message, Fill):
-            self.profit.fill(message)
-        elif isinstance(message, ExchangeSettlement):
-            self.profit.settle(message)
-        elif isinstance(message, OrderIntent):
+        self.profit.fold(message)
+        if isinstance(message, OrderIntent):
             self.reservations.acted(message)
         event_ticker: str = message.event_ticker  # type: ignore[attr-defined]
         self._series[event_ticker] = message.series_ticker  # type: ignore[attr-defined]

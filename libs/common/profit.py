@@ -1,18 +1,22 @@
-"""What was won and lost: the settled profit of each New York day and week, from FILLS alone.
+"""What was won and lost, settled by New York day and week, and held at the books' prices; pure.
 
 A market's profit is known when the exchange has settled it; until then its fills are exposure,
 not profit. A fill that becomes known after the settlement counts at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from libs.common.messages import ExchangeSettlement, Fill
+from libs.common.messages import ExchangeSettlement, Fill, Message, OrderUpdate
+from libs.common.own_orders import OwnOrders
 from libs.domain.eastern import eastern_date
 from libs.domain.money import PRICE_ONE_E4
 
 DAYS_KEPT = 40
+
+Exits = Callable[[str, str], tuple[int, int] | None]
+"""The best bid and ask of a market, by event and ticker; None when its book is not known."""
 
 
 class _Market(Struct):
@@ -31,6 +35,13 @@ class SettledProfit:
         self._markets: dict[str, _Market] = {}
         self._trades: set[str] = set()
         self._by_day: dict[int, int] = {}
+
+    def fold(self, message: Message) -> None:
+        """Fold a fill or a settlement that is new; anything else changes nothing."""
+        if isinstance(message, Fill):
+            self.fill(message)
+        elif isinstance(message, ExchangeSettlement):
+            self.settle(message)
 
     def fill(self, fill: Fill) -> None:
         """Add one fill; a trade that was seen before counts once."""
@@ -84,3 +95,37 @@ def _value_e4(settlement: ExchangeSettlement, count_e2: int) -> int:
         return 0 if count_e2 > 0 else PRICE_ONE_E4
     paid_e4 = min(PRICE_ONE_E4, settlement.revenue_e6 // counts_e2)
     return paid_e4 if settlement.yes_count_e2 else PRICE_ONE_E4 - paid_e4
+
+
+class Held:
+    """Remember which markets we may hold; mark them at the price at which we could get out.
+
+    A position whose book is not known any more keeps its last mark, one that never had any counts
+    as lost.
+    """
+
+    def __init__(self, own: OwnOrders) -> None:
+        self._own = own
+        self._event_of: dict[str, str] = {}
+        self._marks_e4: dict[str, tuple[int, int]] = {}
+
+    def fold(self, message: Message) -> None:
+        """Fold what `OwnOrders` has folded."""
+        if isinstance(message, Fill) or (
+            isinstance(message, OrderUpdate) and message.filled_count_e2
+        ):
+            self._event_of[message.ticker] = message.event_ticker
+        elif isinstance(message, ExchangeSettlement):
+            self._event_of.pop(message.ticker, None)
+            self._marks_e4.pop(message.ticker, None)
+
+    def pnl_e6(self, exits: Exits) -> int:
+        """Return the cash of all open positions and what leaving them now would bring."""
+        total_e6 = 0
+        for ticker, event_ticker in self._event_of.items():
+            if (found := exits(event_ticker, ticker)) is not None:
+                self._marks_e4[ticker] = found
+            bid_e4, ask_e4 = self._marks_e4.get(ticker, (0, PRICE_ONE_E4))
+            held = self._own.position(ticker)
+            total_e6 += held.cash_e6 + held.count_e2 * (bid_e4 if held.count_e2 > 0 else ask_e4)
+        return total_e6
