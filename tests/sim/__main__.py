@@ -17,7 +17,7 @@ from tests.sim.world import World
 
 CHUNK = 10
 FAILURES_SHOWN = 20
-SEEDS_TO_CATCH = 150
+SEEDS_TO_CATCH = 400
 """A broken broker must be caught within so many seeds."""
 SEEDS_FOR_EVERY_POINT = 2_000
 """A run this large has to have killed at every point."""

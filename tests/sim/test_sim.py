@@ -20,7 +20,7 @@ def simulate(tmp_path, *words):
         [sys.executable, "-m", "tests.sim", *words, "--json", str(result)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=300,
         check=False,
     )
     assert result.exists(), ended.stderr
