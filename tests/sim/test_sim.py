@@ -7,7 +7,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.sim.mutants import MUTANTS
+
+pytestmark = pytest.mark.timeout(330)
 
 KEPT_SEEDS = (137, 7099, 7227, 7266, 7845, 7997, 22610, 23045, 60716)
 """Seeds that failed once; docs/proof.md says what they found."""
