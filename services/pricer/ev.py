@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from libs.common.messages import Side
 from libs.domain.fee_arrays import trade_fees_e6
-from libs.domain.fees import FeeSchedule, Role
+from libs.domain.fees import DIRECT_MEMBER_UNIT_E6, FeeSchedule, Role
 from libs.domain.money import COUNT_ONE_E2, PRICE_ONE_E4
 
 Floats = NDArray[np.float64]
@@ -27,9 +27,10 @@ def expected_value_e6(
 
 
 class FeeTerms(Struct, frozen=True, eq=False):
-    """The fee of one contract at every price, in micro-dollars; index by `price_e4`.
+    """What a fill of one contract is charged at every price, in micro-dollars; index by `price_e4`.
 
-    Holds until the schedule's `to_ns`. Prices of 0 and 1 stand for "no quote" and cost nothing.
+    As a direct member: the balance is rounded down to its unit, and no rebate is counted on. Holds
+    until the schedule's `to_ns`. Prices of 0 and 1 stand for "no quote" and cost nothing.
     """
 
     by_price_e6: Prices
@@ -39,7 +40,9 @@ class FeeTerms(Struct, frozen=True, eq=False):
     def of(cls, schedule: FeeSchedule, prices_e4: Prices, role: Role = "maker") -> "FeeTerms":
         """Return the terms of a schedule for these prices of a tick grid."""
         table = np.zeros(PRICE_ONE_E4 + 1, dtype=np.int64)
-        table[prices_e4] = trade_fees_e6(schedule, role, prices_e4, COUNT_ONE_E2)
+        fees_e6 = trade_fees_e6(schedule, role, prices_e4, COUNT_ONE_E2)
+        # A premium of one contract is whole units, so that the balance is rounded by the fee alone.
+        table[prices_e4] = -(-fees_e6 // DIRECT_MEMBER_UNIT_E6) * DIRECT_MEMBER_UNIT_E6
         return cls(table, schedule.to_ns)
 
 

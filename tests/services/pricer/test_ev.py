@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.domain.fees import runbook_schedule
+from libs.domain.fees import OrderFees, runbook_schedule, schedule_at
 from services.pricer.ev import FeeTerms, expected_value_e6, ladder_value
 
 CENTS = np.arange(100, 10_000, 100)
+TODAY_NS = 1_795_000_000_000_000_000  # November 2026
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,21 @@ def test_golden_rows(series, role, side, p, price_e4, contracts, dollars):
     fee_e6 = runbook_schedule(series).trade_fee_e6(role, price_e4, contracts * 100)
     found = expected_value_e6(p, side, price_e4, contracts * 100, fee_e6)
     assert found == round(dollars * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("series", "role"), [("KXINXU", "taker"), ("KXINXU", "maker"), ("KXCPI", "maker")]
+)
+def test_the_fee_of_a_contract_is_what_its_first_fill_is_charged(series, role):
+    """To the micro-dollar, at every cent and on either side: $0.017472 is charged as $0.0175."""
+    schedule = schedule_at(series, TODAY_NS)
+    terms = FeeTerms.of(schedule, CENTS, role)
+    for price_e4 in CENTS.tolist():
+        for side in ("bid", "ask"):
+            charge = OrderFees(schedule).fill(role, side, price_e4, 100)
+            assert terms.by_price_e6[price_e4] == charge.fee_e6
+    if role == "taker":
+        assert terms.by_price_e6[5200] == 17_500
 
 
 @given(
