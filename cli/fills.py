@@ -1,4 +1,4 @@
-"""`alpha fit fills` and `alpha score fills`: how likely our orders fill, and is that so."""
+"""`alpha fit fills`, `alpha score fills` and `market`: what runs say of our fills and views."""
 
 import json
 import time
@@ -80,9 +80,42 @@ def score_fills(
     print(page, end="")
 
 
+@research.score.command("market")
+def score_market(
+    ledger: Ledgers, out: Annotated[Path, typer.Option("--json", help="Where the results go.")]
+) -> None:
+    """Score the model against what the other participants' quotes implied, on settled outcomes.
+
+    Exit code 0: scored. 2: ledgers or arguments that can't be used, named.
+    """
+    from lab.index.market import score_market as scored
+    from lab.runs import LedgerUnreadable
+    from libs.common.config import ConfigError
+
+    try:
+        found = scored(ledger)
+    except LedgerUnreadable as error:
+        raise ConfigError(str(error)) from None
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for row in found["results"]:
+        if row["horizon_min"] == "1-15":
+            interval = row["gain_ci95"]
+            shown = (
+                "too few events"
+                if interval is None
+                else f"{interval[0]:+.1%} to {interval[1]:+.1%}"
+            )
+            print(
+                f"{row['series']}: {row['n']} forecasts of {row['n_events']} events, error "
+                f"{row['model_error']:.3f} against {row['market_error']:.3f}: "
+                f"{row['gain_vs_market']:+.1%} ({shown})"
+            )
+
+
 def _seen(paths: Sequence[Path]) -> Any:
     from lab.fills.fit import joined
-    from lab.fills.ledger import LedgerUnreadable, observe
+    from lab.fills.ledger import observe
+    from lab.runs import LedgerUnreadable
     from libs.common.config import ConfigError
 
     try:

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from lab.fills.ledger import LedgerUnreadable, observe
+from lab.fills.ledger import observe
+from lab.runs import LedgerUnreadable
 from libs.common.config import ConfigError
 from services.pricer.artifacts import load_fills
 from services.reporting.ledger import Ledger
