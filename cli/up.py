@@ -80,7 +80,10 @@ def up(options: UpOptions, given: Given, console: Console, *, as_json: bool) -> 
             state = run.read_state()
             if state is not None and all_ready(_health(state)):
                 console.print(f"all READY in {time.monotonic() - began:.1f} s", highlight=False)
-                return status(Console() if as_json else console, as_json=as_json)
+                code = status(Console() if as_json else console, as_json=as_json)
+                if not options.release:
+                    console.print("the kill switch is on: `alpha kill-switch off` lets it trade")
+                return code
             time.sleep(0.1)
     console.print(f"not READY within {UP_TIMEOUT_S:.0f} s; see {run.logs}", soft_wrap=True)
     return EXIT_DEGRADED

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from libs.common.clock import NS_PER_S
 from libs.common.effects import Effect, Event, Received, TimerFired
 from libs.common.messages import Verdict
 from services.broker import events as e
 from services.broker.compare import Comparison
-from services.broker.desk import Desk
+from services.broker.desk import SET_BACK_NS, Desk
 from services.broker.groups import NAMED_IN_REFUSAL, Groups
 from services.broker.orders import Order
 from services.broker.plan import plan, wanted_of
@@ -248,6 +249,9 @@ class BrokerCore:
         """Let waits that are under way last as long as they would have: what was dated before a
         step forward would else look long past, and two reads far apart that were not.
         """
+        if event.by_ns > SET_BACK_NS:
+            by_s = event.by_ns / NS_PER_S
+            self._desk.alert("clock_set_forward", f"by {by_s:.1f} s: verdicts end sooner")
         if event.by_ns > 0:
             for order in self.state.orders.values():
                 order.wait_longer(event.by_ns)

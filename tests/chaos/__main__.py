@@ -33,7 +33,17 @@ SCENARIOS = {
 }
 
 
-async def run_one(name, seed, kills):
+MUTANTS = {
+    "skip_the_intent": "13",
+    "resend_on_timeout": "13",
+    "book_fills_twice": "6",
+    "keep_quotes_past_the_deadline": "8",
+    "ignore_the_kill_switch": "9",
+}
+"""Broken brokers (tests/sim/mutants.py), and the scenario whose checks have to see it."""
+
+
+async def run_one(name, seed, kills, mutant=""):
     """Run one scenario once on a bench of its own; return what it did and what was wrong."""
     dice = random.Random(seed)
     words = {"kills": kills} if name == "1" else {}
@@ -43,7 +53,7 @@ async def run_one(name, seed, kills):
             if name == "7":
                 result["worst_s"] = await bad_books(Path(directory), dice, result)
                 return result
-            async with Bench(Path(directory) / "bench") as bench:
+            async with Bench(Path(directory) / "bench", mutant=mutant) as bench:
                 try:
                     result["worst_s"] = await SCENARIOS[name](bench, dice, **words)
                 except Exception as error:  # noqa: BLE001  it is counted, and the next one runs
@@ -71,9 +81,12 @@ def main():
     parser.add_argument("--runs", type=int, default=1, help="of each scenario")
     parser.add_argument("--kills", type=int, default=KILLS, help="in one run of scenario 1")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mutants", action="store_true", help="break the broker, be caught")
     parser.add_argument("--json", help="file for the result")
     arguments = parser.parse_args()
     logging.getLogger().addHandler(logging.NullHandler())  # the bus tells of each lost connection
+    if arguments.mutants:
+        return report_mutants(arguments.seed)
     rows = {}
     for name in arguments.scenario:
         began_s = time.monotonic()
@@ -87,6 +100,18 @@ def main():
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(rows, indent=1))
     return 1 if any(row["violations"] for row in rows.values()) else 0
+
+
+def report_mutants(seed):
+    """Run each broken broker; return 1 if one went free."""
+    free = 0
+    for name, scenario in MUTANTS.items():
+        found = asyncio.run(run_one(scenario, seed, 0, name))["violations"]
+        free += not found
+        why = found[0].splitlines()[0][:100] if found else "NOT CAUGHT"
+        sys.stdout.write(f"{name} (scenario {scenario}): {why}\n")
+        sys.stdout.flush()
+    return 1 if free else 0
 
 
 def summed(name, results, took_s):

@@ -54,7 +54,7 @@ TOKEN = "a-token-for-tests"
 class Bench:
     """One exchange, one NATS, and brokers that are started and killed at will."""
 
-    def __init__(self, directory, *, before_target_s=840.0, broker_changes=None):
+    def __init__(self, directory, *, before_target_s=840.0, broker_changes=None, mutant=""):
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.spec = ClockSpec(
@@ -67,6 +67,7 @@ class Bench:
         self.ports = free_ports(6)
         self.brokers = {}
         self.changes = broker_changes or {}
+        self.mutant = mutant
         self.numbers = itertools.count(1)
         self.faults = Counter()
         self.engaged = []
@@ -194,6 +195,7 @@ class Bench:
             "CHAOS_POINT": point,
             "CHAOS_COUNT": str(count),
             "CHAOS_CLOCK": str(self.clock_file),
+            "CHAOS_MUTANT": self.mutant,
         }
         policy = ROOT / "configs" / "broker.yaml"
         command = [sys.executable, "-m", "tests.chaos.broker_process"]

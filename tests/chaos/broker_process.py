@@ -2,12 +2,14 @@
 kills itself: `python -m tests.chaos.broker_process --config FILE`.
 
 `CHAOS_POINT` names the point, `CHAOS_COUNT` how often it is passed before; `CHAOS_CLOCK` is a file
-that holds the seconds by which this process's clock is wrong.
+that holds the seconds by which this process's clock is wrong; `CHAOS_MUTANT` names a way of
+tests/sim/mutants.py in which the broker is broken.
 """
 
 import asyncio
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 from libs.common.clock import NS_PER_S
@@ -15,6 +17,7 @@ from libs.common.main import run_service
 from libs.common.messages import OrderIntent, OrderUpdate, decode
 from services.broker.app import BrokerApp
 from services.broker.config import BrokerConfig
+from tests.sim.mutants import MUTANTS
 
 POINTS = (
     "before_intent",
@@ -160,5 +163,11 @@ class PointedBroker(BrokerApp):
         return PointedTransport(super().make_transport(), self._points)
 
 
+def main():
+    mutant = {one.__name__: one for one in MUTANTS}.get(os.environ.get("CHAOS_MUTANT", ""))
+    with mutant() if mutant else nullcontext():
+        return run_service(BrokerConfig, PointedBroker)
+
+
 if __name__ == "__main__":
-    raise SystemExit(run_service(BrokerConfig, PointedBroker))
+    raise SystemExit(main())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chaos.__main__ import run_one
+from tests.chaos.__main__ import MUTANTS, run_one
 from tests.chaos.broker_process import POINTS
 
 pytestmark = pytest.mark.timeout(110)
@@ -20,3 +20,9 @@ async def test_a_kill_at_each_point_loses_and_doubles_nothing():
 async def test_a_short_scenario(name):
     result = await run_one(name, seed=1, kills=0)
     assert result["violations"] == [], result.get("log")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mutant", "name"), MUTANTS.items())
+async def test_a_broken_broker_is_caught(mutant, name):
+    assert (await run_one(name, seed=1, kills=0, mutant=mutant))["violations"]

@@ -530,6 +530,7 @@ class TestAClockThatIsSet:
         rig.send(empty_read(rig))
         rig.now_ns += round(0.5 * S) + by_s * S
         rig.send(e.ClockSet(now_ns=rig.now_ns, by_ns=by_s * S))
+        assert "clock_set_forward" in rig.alerts
         rig.send(empty_read(rig))
         assert set(rig.states().values()) == {"unknown"}
         rig.now_ns += 2 * S
