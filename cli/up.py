@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -162,8 +163,20 @@ def status(console: Console, *, as_json: bool) -> int:
             os.path.relpath(row["log"], known.run.root),
         )
     console.print(table)
+    for line in given_up(rows):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     show_decisions(console, risk_state(known))
     return 0 if well else EXIT_DEGRADED
+
+
+def given_up(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each process that the supervisor does not start any more: why, what now."""
+    return [
+        f"{row['name']} is not started again: {row['gave_up'][:300]}; when that is mended, "
+        "`alpha down` and `alpha up`"
+        for row in rows
+        if row["gave_up"]
+    ]
 
 
 def _rows(known: RunningRun, health: dict[str, str]) -> list[dict[str, Any]]:

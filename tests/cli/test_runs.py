@@ -8,6 +8,7 @@ import pytest
 
 from cli.run_directory import claim_up
 from cli.runs import is_supervisor
+from cli.up import given_up
 
 WAIT = "import signal; print(flush=True); signal.pause()"
 
@@ -53,3 +54,10 @@ def test_one_run_at_a_time_until_its_last_process_has_ended(
     again = claim_up()
     assert again is not None
     again.close()
+
+
+def test_what_is_not_started_again_says_why_and_what_to_do() -> None:
+    rows = [{"name": "feeds", "gave_up": None}, {"name": "broker", "gave_up": "died 8 times: full"}]
+    (line,) = given_up(rows)
+    assert line.startswith("broker is not started again: died 8 times: full; ")
+    assert "`alpha down` and `alpha up`" in line
