@@ -57,7 +57,8 @@ def test_one_run_at_a_time_until_its_last_process_has_ended(
 
 
 def test_what_is_not_started_again_says_why_and_what_to_do() -> None:
-    rows = [{"name": "feeds", "gave_up": None}, {"name": "broker", "gave_up": "died 8 times: full"}]
+    names = {"feeds": None, "broker": "died 8 times: full"}
+    rows = [{"name": name, "gave_up": why} for name, why in names.items()]
     (line,) = given_up(rows)
     assert line.startswith("broker is not started again: died 8 times: full; ")
     assert "`alpha down` and `alpha up`" in line
