@@ -19,6 +19,7 @@ from libs.common.messages import (
     Fill,
     GateResult,
     LadderDefined,
+    LadderSnapshot,
     Message,
     MonitorResult,
     OrderIntent,
@@ -68,6 +69,7 @@ class RiskCore:
         self.policy_hash = config_hash(policy)
         self.desk = SizingDesk(policy.sizing)
         self.held = Held(self.desk.own)
+        self._held_e6: int | None = None
         self.inputs = Inputs()
         self.panic = Panic(policy.gates)
         self.overrides = Overrides(operator_key, seconds_ns(policy.gates.override_s_max))
@@ -105,6 +107,7 @@ class RiskCore:
             return False
         self.desk.apply(message, stream, sequence)
         self.held.fold(message)
+        self._held_e6 = None
         return True
 
     def summary(self) -> str:
@@ -128,8 +131,11 @@ class RiskCore:
             case Override():
                 self.overrides.read_back(message, cause.now_ns)
                 return []
+            case LadderSnapshot():
+                self._held_e6 = None
             case LadderDefined():
                 self.desk.define(message, cause.now_ns)
+                self._held_e6 = None
             case FairLadder():
                 self.desk.fair(message, cause.now_ns)
             case _:
@@ -226,7 +232,9 @@ class RiskCore:
         elif books_ns is not None:
             books_ns = min(books_ns, proposal.books_ns)
         series_ticker = proposal.series_ticker
-        held_e6 = self.held.pnl_e6(inputs.exits_e4)
+        if self._held_e6 is None:
+            self._held_e6 = self.held.pnl_e6(inputs.exits_e4)
+        held_e6 = self._held_e6
         question = Question(
             now_ns=now_ns,
             family=proposal.family,
@@ -293,11 +301,10 @@ class RiskCore:
             config_hash=self.policy_hash,
             withheld=sizing.withheld,
         )
-        self.newest = {
-            name: one
-            for name, one in self.newest.items()
-            if one.target_ns > cause.now_ns - NS_PER_HOUR
-        }
+        if proposal.event_ticker not in self.newest:
+            past_ns = cause.now_ns - NS_PER_HOUR
+            kept = {name: one for name, one in self.newest.items() if one.target_ns > past_ns}
+            self.newest = kept
         self.newest[proposal.event_ticker] = verdict
         return verdict
 
