@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from libs.common.messages import Message, SettledEvidence
 from services.monitors.policy import MonitorsPolicy
-from services.monitors.reading import Reading, family_name, judged, no_data, seconds
+from services.monitors.reading import Newest, Reading, family_name, judged, no_data, seconds
 
 SERIES_MAX = 64
 
@@ -25,20 +25,14 @@ class Evidence:
     """Keep the newest evidence of each series."""
 
     def __init__(self) -> None:
-        self._newest: dict[str, SettledEvidence] = {}
+        self._newest = Newest(SettledEvidence, lambda shown: shown.series_ticker, SERIES_MAX)
 
     def fold(self, message: Message) -> None:
-        if not isinstance(message, SettledEvidence):
-            return
-        known = self._newest.get(message.series_ticker)
-        if known is None and len(self._newest) >= SERIES_MAX:
-            return
-        if known is None or message.ts_pub_ns >= known.ts_pub_ns:
-            self._newest[message.series_ticker] = message
+        self._newest.hear(message)
 
     def of(self, family: str) -> list[SettledEvidence]:
         """Return the newest evidence of each of a family's series."""
-        return [one for one in self._newest.values() if family_name(one.series_ticker) == family]
+        return [one for one in self._newest.all() if family_name(one.series_ticker) == family]
 
 
 class Bound(Struct, frozen=True):

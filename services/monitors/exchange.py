@@ -4,6 +4,7 @@ from libs.common.messages import ClockSample, ExchangeSession, ExchangeStatus, M
 from services.monitors.events import KillSwitchRead
 from services.monitors.policy import MonitorsPolicy
 from services.monitors.reading import (
+    Newest,
     Reading,
     Since,
     Whole,
@@ -50,18 +51,13 @@ class ClockSkew(Whole):
     def __init__(self, policy: MonitorsPolicy) -> None:
         self._limit_s = policy.skew_s
         self._age_ns = nanoseconds(policy.skew_age_s)
-        self._newest: dict[str, ClockSample] = {}
+        self._newest = Newest(ClockSample, lambda sample: sample.reference, REFERENCES_MAX)
 
     def fold(self, message: Message) -> None:
-        if isinstance(message, ClockSample):
-            known = self._newest.get(message.reference)
-            if known is None and len(self._newest) >= REFERENCES_MAX:
-                return
-            if known is None or message.ts_pub_ns >= known.ts_pub_ns:
-                self._newest[message.reference] = message
+        self._newest.hear(message)
 
     def judge(self, now_ns: int) -> Reading:
-        fresh = [s for s in self._newest.values() if now_ns - s.ts_pub_ns <= self._age_ns]
+        fresh = self._newest.fresh(now_ns, self._age_ns)
         if not fresh:
             return no_data(self._limit_s, "no recent sample of an outside clock")
         skew_s = max(abs(seconds(sample.skew_ns)) for sample in fresh)
@@ -79,18 +75,16 @@ class ExchangeOpen(Whole):
 
     def __init__(self, policy: MonitorsPolicy) -> None:
         self._age_ns = nanoseconds(policy.exchange_age_s)
-        self._newest: ExchangeStatus | None = None
+        self._newest = Newest(ExchangeStatus)
 
     def fold(self, message: Message) -> None:
-        if isinstance(message, ExchangeStatus) and (
-            self._newest is None or message.ts_pub_ns >= self._newest.ts_pub_ns
-        ):
-            self._newest = message
+        self._newest.hear(message)
 
     def judge(self, now_ns: int) -> Reading:
-        status = self._newest
-        if status is None or now_ns - status.ts_pub_ns > self._age_ns:
+        fresh = self._newest.fresh(now_ns, self._age_ns)
+        if not fresh:
             return no_data(1.0, "no recent word of the exchange")
+        (status,) = fresh
         open_ = status.exchange_active and status.trading_active
         text = (
             f"exchange {'active' if status.exchange_active else 'not active'}, "
@@ -107,18 +101,15 @@ class AuthErrors(Whole):
     def __init__(self, policy: MonitorsPolicy) -> None:
         self._limit = policy.auth_errors
         self._age_ns = nanoseconds(policy.session_age_s)
-        self._newest: ExchangeSession | None = None
+        self._newest = Newest(ExchangeSession)
 
     def fold(self, message: Message) -> None:
-        if isinstance(message, ExchangeSession) and (
-            self._newest is None or message.ts_pub_ns >= self._newest.ts_pub_ns
-        ):
-            self._newest = message
+        self._newest.hear(message)
 
     def judge(self, now_ns: int) -> Reading:
-        session = self._newest
-        if session is None or now_ns - session.ts_pub_ns > self._age_ns:
+        fresh = self._newest.fresh(now_ns, self._age_ns)
+        if not fresh:
             return no_data(float(self._limit), "no recent word of the broker's calls")
-        count = session.auth_errors
+        count = fresh[0].auth_errors
         text = f"{count} calls in a row refused for their key or signature"
         return judged(count >= self._limit, float(count), float(self._limit), text)

@@ -6,6 +6,7 @@ from libs.common.messages import LedgerStatus, Message
 from services.monitors.policy import MonitorsPolicy
 from services.monitors.reading import (
     NS_PER_S,
+    Newest,
     Reading,
     Whole,
     judged,
@@ -31,7 +32,7 @@ class LedgerLag(Whole):
         self._limit_ns = nanoseconds(policy.ledger_lag_s)
         self._newest: dict[str, int] = {}
         self._marks: deque[tuple[int, dict[str, int]]] = deque(maxlen=MARKS_MAX)
-        self._status: LedgerStatus | None = None
+        self._status = Newest(LedgerStatus)
 
     def seen(self, stream: str, sequence: int) -> None:
         """Note that a stream holds a message; one that lost its end begins anew, lower."""
@@ -40,25 +41,22 @@ class LedgerLag(Whole):
         self._newest[stream] = sequence
 
     def fold(self, message: Message) -> None:
-        if isinstance(message, LedgerStatus) and (
-            self._status is None or message.ts_pub_ns >= self._status.ts_pub_ns
-        ):
-            self._status = message
+        self._status.hear(message)
 
     def judge(self, now_ns: int) -> Reading:
         if not self._marks or now_ns - self._marks[-1][0] >= MARK_EVERY_NS:
             self._marks.append((now_ns, dict(self._newest)))
         limit_s = seconds(self._limit_ns)
-        if self._status is None:
+        if not (told := self._status.all()):
             return no_data(limit_s, "the ledger has not reported yet")
-        held = self._status.watermarks
+        held = told[0].watermarks
         while len(self._marks) > 1 and not _lacking(self._marks[0][1], held):
             self._marks.popleft()
         since_ns, wanted = self._marks[0]
         lacking = _lacking(wanted, held)
         lag_ns = max(0, now_ns - since_ns) if lacking else 0
         texts = [f"{name} {count} behind" for name, count in _lacking(self._newest, held).items()]
-        text = listed(texts) or f"{self._status.rows} rows, nothing missing"
+        text = listed(texts) or f"{told[0].rows} rows, nothing missing"
         return judged(lag_ns > self._limit_ns, seconds(lag_ns), limit_s, text)
 
 

@@ -8,6 +8,7 @@ from libs.domain.windows import window_state
 from services.monitors.policy import MonitorsPolicy
 from services.monitors.reading import (
     NS_PER_S,
+    Newest,
     Reading,
     Whole,
     family_name,
@@ -128,20 +129,17 @@ class BooksAgree(Whole):
 
     def __init__(self, policy: MonitorsPolicy) -> None:
         self._age_ns = nanoseconds(policy.reconciliation_age_s)
-        self._newest: Reconciliation | None = None
+        self._newest = Newest(Reconciliation)
 
     def fold(self, message: Message) -> None:
-        if isinstance(message, Reconciliation) and (
-            self._newest is None or message.ts_pub_ns >= self._newest.ts_pub_ns
-        ):
-            self._newest = message
+        self._newest.hear(message)
 
     def judge(self, now_ns: int) -> Reading:
-        newest = self._newest
-        if newest is None or now_ns - newest.ts_pub_ns > self._age_ns:
+        fresh = self._newest.fresh(now_ns, self._age_ns)
+        if not fresh:
             return no_data(0.0, "no recent comparison with the exchange")
-        count = newest.difference_count
-        text = listed(newest.differences) or "orders, fills, positions and balance agree"
+        count = fresh[0].difference_count
+        text = listed(fresh[0].differences) or "orders, fills, positions and balance agree"
         return judged(count > 0, float(count), 0.0, text)
 
 

@@ -6,7 +6,7 @@ Risk counts and latches, because its gate rests on it; here it is shown.
 from libs.common.messages import Message, PanicLatch
 from libs.domain.eastern import eastern_date, eastern_datetime
 from services.monitors.policy import MonitorsPolicy
-from services.monitors.reading import Reading, Whole, nanoseconds
+from services.monitors.reading import Newest, Reading, Whole, nanoseconds
 
 OWN = "panic"
 
@@ -21,7 +21,7 @@ class PanicShown(Whole):
         self._least = policy.panic_monitors_min
         self._ignored = {OWN, *policy.panic_ignores}
         self._alerted_ns: dict[str, int] = {}
-        self._latch: PanicLatch | None = None
+        self._latch = Newest(PanicLatch)
 
     def note(self, monitor: str, alerted_ns: int) -> None:
         """Remember when a monitor last alerted, in any of its scopes."""
@@ -29,17 +29,16 @@ class PanicShown(Whole):
             self._alerted_ns[monitor] = max(alerted_ns, self._alerted_ns.get(monitor, 0))
 
     def fold(self, message: Message) -> None:
-        if isinstance(message, PanicLatch) and (
-            self._latch is None or message.ts_pub_ns >= self._latch.ts_pub_ns
-        ):
-            self._latch = message
+        self._latch.hear(message)
 
     def judge(self, now_ns: int) -> Reading:
         since_ns = now_ns - self._window_ns
         lately = sorted(name for name, at in self._alerted_ns.items() if at and at >= since_ns)
-        value, limit, latch = float(len(lately)), float(self._least), self._latch
+        value, limit = float(len(lately)), float(self._least)
         today = eastern_date(now_ns).isoformat()
-        if latch is not None and latch.latched_ns and latch.day == today:
+        for latch in self._latch.all():
+            if not latch.latched_ns or latch.day != today:
+                continue
             at = f"{eastern_datetime(latch.latched_ns):%H:%M:%S}"
             text = f"latched at {at} New York time by {', '.join(latch.monitors)}"
             return Reading("ALERT", value, limit, text)

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -96,6 +96,43 @@ class Age(Struct, frozen=True):
     def text(self) -> str:
         """Return the age for people."""
         return f"{self.name} {seconds(self.age_ns):.1f} s old, limit {seconds(self.limit_ns):g} s"
+
+
+MessageType = TypeVar("MessageType", bound=Message)
+
+
+class Newest(Generic[MessageType]):
+    """The newest message of a kind for each key, of so many keys; an older one changes nothing."""
+
+    def __init__(
+        self,
+        kind: type[MessageType],
+        key: Callable[[MessageType], str] = lambda _: "",
+        keys_max: int = 1,
+    ) -> None:
+        self._kind = kind
+        self._key = key
+        self._keys_max = keys_max
+        self._newest: dict[str, MessageType] = {}
+
+    def hear(self, message: Message) -> None:
+        """Keep a message if it is of the kind and not older than the one that is known."""
+        if not isinstance(message, self._kind):
+            return
+        key = self._key(message)
+        known = self._newest.get(key)
+        if known is None and len(self._newest) >= self._keys_max:
+            return
+        if known is None or message.ts_pub_ns >= known.ts_pub_ns:
+            self._newest[key] = message
+
+    def all(self) -> list[MessageType]:
+        """Return the newest of each key."""
+        return list(self._newest.values())
+
+    def fresh(self, now_ns: int, age_ns: int) -> list[MessageType]:
+        """Return those that are not older than that."""
+        return [each for each in self._newest.values() if now_ns - each.ts_pub_ns <= age_ns]
 
 
 class RecentTimes:

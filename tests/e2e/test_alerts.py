@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -123,17 +124,23 @@ def a_service_that_hangs_is_down(run: Run, webhook: Webhook) -> None:
 
 def a_clock_that_is_off_is_told(home: Home, run: Run, webhook: Webhook) -> None:
     """The exchange's clock and ours are five minutes apart: scenario 8 wants it told in 60 s."""
-    config = run.root / "etc" / "exchange.yaml"
-    well = json.loads(config.read_text())
-    off = {"fault": "clock_offset", "s": 300.0}
-    config.write_text(json.dumps({**well, "exchange": {**well["exchange"], "faults": [off]}}))
     words = killed(run, "exchange")
+    told_exchange(run, faults=[{"fault": "clock_offset", "s": 300.0}])
     with started_again(home, words):
         off_s = time.monotonic()
         fired_s, alert = webhook.wait(off_s, "firing", alertname="ClockSkew")
         assert alert["labels"]["severity"] == "page"
-    config.write_text(json.dumps(well))
+    told_exchange(run, faults=[])
     with started_again(home, words):
         back_s = time.monotonic()
         resolved_s, _ = webhook.wait(back_s, "resolved", alertname="ClockSkew")
         tell("clock off by 300 s", fired_s, "clock right", resolved_s)
+
+
+def told_exchange(run: Run, faults: list[dict[str, Any]]) -> None:
+    """Let the exchange's next life have these faults, and a log of its own."""
+    config = run.root / "etc" / "exchange.yaml"
+    values = json.loads(config.read_text())
+    truth = f"{values['exchange']['truth_path']}.next"
+    values["exchange"] |= {"faults": faults, "truth_path": truth}
+    config.write_text(json.dumps(values))
