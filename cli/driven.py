@@ -43,6 +43,10 @@ def backtest_index(
     calibration: Annotated[
         Path | None, typer.Option(help="Artifact to price with; default: configs/pricer.yaml's.")
     ] = None,
+    walk_forward: Annotated[
+        str | None,
+        typer.Option(help="DIR,FILE of bars and levels: fit before each day on what came before."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="New folder for ledger and reports; default: under var/.")
     ] = None,
@@ -59,15 +63,20 @@ def backtest_index(
     arguments that can't be used.
     """
     from cli.run_directory import home
-    from lab.backtest.run import run_backtest
+    from lab.backtest import walk
+    from lab.backtest.run import NothingToTrade, run_backtest
     from lab.backtest.spans import find_spans
     from lab.capture.errors import CaptureError
     from lab.drive.config import load_drive
     from lab.drive.cores import load_calibrations
+    from lab.index.history import HistoryError, split
     from lab.market.bars import BarsError
     from services.pricer.calibration import CalibrationError
+    from services.pricer.models.registry import MODELS
     from services.reporting.ledger import LedgerError
 
+    if calibration and walk_forward:
+        raise ConfigError("--calibration: expected it or --walk-forward, given both")
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     directory = (out or home() / "backtest" / stamp).resolve()
     if directory.exists() and any(directory.iterdir()):
@@ -75,18 +84,19 @@ def backtest_index(
     try:
         found = find_spans(bars, seed, _day("--from", first), _day("--to", last))
         config = load_drive("replay")
-        path = str(calibration.resolve()) if calibration else None
-        calibrations = load_calibrations(config, path)
-    except (BarsError, CalibrationError) as error:
+        if walk_forward is not None:
+            paths, families = split(walk_forward), tuple(config.pricer.calibrations)
+            choose = walk.walk_forward(MODELS["index"], paths, families)
+        else:
+            path = str(calibration.resolve()) if calibration else None
+            choose = walk.always(load_calibrations(config, path))
+    except (BarsError, CalibrationError, HistoryError) as error:
         raise ConfigError(str(error)) from None
-    if not found.spans:
-        why = "; ".join(f"{name}: {reason}" for name, reason in found.left_out.items())
-        raise ConfigError(
-            f"--bars: expected at least one hourly window to trade, found none ({why})"
-        )
     progress = Progress(len(found.spans))
     try:
-        result = run_backtest(found, config, calibrations, directory, seed, progress, capture)
+        result = run_backtest(found, config, choose, directory, seed, progress, capture)
+    except NothingToTrade as error:
+        raise ConfigError(f"--bars: {error}") from None
     except CaptureError as error:
         raise ConfigError(f"--capture: {error}") from None
     except LedgerError as error:

@@ -2,9 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from lab.backtest.pnl import StrategyPnl, strategy_pnl
 from lab.backtest.spans import Bars, Span
+from lab.backtest.walk import Calibrations, Choose
 from lab.backtest.world import Progress, World
 from lab.capture.feeds import FEEDS_KIND, records_of
 from lab.capture.format import CaptureWriter, Head
@@ -23,12 +25,16 @@ from lab.drive.stays import Resting
 from libs.common.clock import NS_PER_S
 from libs.common.effects import Event
 from libs.domain.windows import CANCEL_BUFFER_NS
-from services.pricer.calibration import Calibration
 from services.reporting.account_books import account_books
 from services.reporting.ledger import Ledger
 from services.reporting.report import write_report
 
+Priced = tuple[Span, Calibrations]
 RESTING_FILE = "resting.parquet"
+
+
+class NothingToTrade(Exception):
+    """No span is left; the text says why each is not."""
 
 
 class Books(Struct, frozen=True, kw_only=True):
@@ -45,7 +51,8 @@ class BacktestResult(Struct, frozen=True, kw_only=True):
     """What `alpha backtest` prints with --json. Money in e6, counts in e2, both integers."""
 
     provenance: str
-    calibrations: dict[str, str]
+    calibrations: tuple[str, ...]
+    """Every artifact that priced something, one for each family."""
     calibration_fitted_on: tuple[str, ...]
     """Days traded whose own minutes a calibration was fitted on."""
     calibration_from_later: tuple[str, ...]
@@ -77,7 +84,7 @@ class BacktestResult(Struct, frozen=True, kw_only=True):
 def run_backtest(
     bars: Bars,
     config: DriveConfig,
-    calibrations: dict[str, Calibration],
+    choose: Choose,
     directory: Path,
     seed: int,
     progress: Progress,
@@ -85,22 +92,26 @@ def run_backtest(
 ) -> BacktestResult:
     """Trade every span, then close the books; `capture` keeps what feeds was told.
 
-    Raises LedgerError, CaptureError.
+    A span without a calibration is left out. Raises NothingToTrade, LedgerError, CaptureError.
     """
+    priced, left_out = _priced(bars, choose)
+    spans = tuple(span for span, _ in priced)
     began_s = time.monotonic()
     directory.mkdir(parents=True, exist_ok=True)
     ledger = open_ledger(directory / "ledger", config.reporting)
     try:
-        start_ns = bars.spans[0].start_ns - NS_PER_S
-        world = World(config, calibrations, ledger, start_ns=start_ns, seed=seed)
+        start_ns = priced[0][0].start_ns - NS_PER_S
+        world = World(config, priced[0][1], ledger, start_ns=start_ns, seed=seed)
         with _capturing(world, bars, capture):
-            for span in bars.spans:
+            for (_, known), (span, calibrations) in pairwise([priced[0], *priced]):
+                if calibrations is not known:
+                    world.price_with(calibrations)
                 world.run(span, progress)
         world.close()
         stays = list(world.account.stays.ended)
         write_resting(stays, directory / RESTING_FILE)
         books = account_books(ledger, [])
-        reports, problems = _write_reports(ledger, directory / "reports", bars.spans)
+        reports, problems = _write_reports(ledger, directory / "reports", spans)
     finally:
         ledger.close()
     exchange, ours = _exchange_books(world, config.lab.balance_e6), _ledger_books(books)
@@ -111,23 +122,25 @@ def run_backtest(
         problems.append(f"{late} orders rested past T-2 s")
     return BacktestResult(
         provenance="replay: index bars bridged by second; all other participants are invented",
-        calibrations={name: one.id_for(name) for name, one in calibrations.items()},
-        calibration_fitted_on=_seen(bars.spans, calibrations),
-        calibration_from_later=_ahead(bars.spans, calibrations),
+        calibrations=tuple(
+            sorted({one.id_for(name) for _, used in priced for name, one in used.items()})
+        ),
+        calibration_fitted_on=_fitted_on(priced),
+        calibration_from_later=_from_later(priced),
         seed=seed,
-        pnl=strategy_pnl(books["markets"], _events_by_day(bars.spans)),
+        pnl=strategy_pnl(books["markets"], _events_by_day(spans)),
         exchange=exchange,
         ledger=ours,
         resting_after_t2=late,
         problems=tuple(problems),
-        left_out=bars.left_out,
+        left_out=left_out,
         refused_inputs=world.market.refused,
         input_events=world.market.events,
         messages=world.services.published,
         effects=world.effects.count,
         effects_digest=world.effects.digest,
         exchange_calls=world.account.calls,
-        market_seconds=_seconds(bars.spans, config),
+        market_seconds=_seconds(spans, config),
         took_s=round(time.monotonic() - began_s, 2),
         directory=str(directory),
         reports=reports,
@@ -202,17 +215,47 @@ def _events_by_day(spans: tuple[Span, ...]) -> dict[date, int]:
     return dict(found)
 
 
-def _seen(spans: tuple[Span, ...], calibrations: dict[str, Calibration]) -> tuple[str, ...]:
-    """Return the days whose own minutes a calibration was fitted on: their P&L flatters."""
-    days = {span.day.isoformat() for span in spans}
-    return tuple(sorted(days & {day for one in calibrations.values() for day in one.minute_days}))
+def _priced(bars: Bars, choose: Choose) -> tuple[list[Priced], dict[str, str]]:
+    """Return each span with its calibrations, and what is left out with its reason."""
+    priced: list[Priced] = []
+    left_out = dict(bars.left_out)
+    for span in bars.spans:
+        found = choose(span)
+        if isinstance(found, str):
+            left_out[f"{span.source} {span.day}"] = found
+        else:
+            priced.append((span, found))
+    if not priced:
+        why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise NothingToTrade(f"expected at least one hourly window to trade, found none ({why})")
+    return priced, left_out
 
 
-def _ahead(spans: tuple[Span, ...], calibrations: dict[str, Calibration]) -> tuple[str, ...]:
-    """Return the days that end before a calibration's data do: it knows what came after them."""
-    newest_ns = max((one.data_end_ns for one in calibrations.values()), default=0)
+def _fitted_on(priced: Sequence[Priced]) -> tuple[str, ...]:
+    """Return the days whose own minutes their calibration was fitted on: their P&L flatters."""
     return tuple(
-        sorted({span.day.isoformat() for span in spans if span.targets_ns[-1] < newest_ns})
+        sorted(
+            {
+                span.day.isoformat()
+                for span, used in priced
+                for one in used.values()
+                if span.day.isoformat() in one.minute_days
+            }
+        )
+    )
+
+
+def _from_later(priced: Sequence[Priced]) -> tuple[str, ...]:
+    """Return the days that end before their calibration's data do: it knows what came after."""
+    return tuple(
+        sorted(
+            {
+                span.day.isoformat()
+                for span, used in priced
+                for one in used.values()
+                if one.data_end_ns > span.targets_ns[-1]
+            }
+        )
     )
 
 

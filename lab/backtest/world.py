@@ -12,7 +12,7 @@ from lab.backtest.spans import Span
 from lab.drive.account import OURS, ExchangeAccount
 from lab.drive.carrier import MakeCarrier, memory_carrier
 from lab.drive.config import DriveConfig
-from lab.drive.cores import Upkeep, live_cores
+from lab.drive.cores import Upkeep, fill_model, live_cores
 from lab.drive.effects import EffectLog
 from lab.drive.ledger import LedgerWriter
 from lab.drive.market import MarketData
@@ -29,6 +29,7 @@ from lab.market.path import IndexPath
 from libs.common.clock import NS_PER_S
 from libs.common.topology import Service
 from services.pricer.calibration import Calibration
+from services.pricer.core import PricerCore
 from services.reporting.ledger import Ledger
 
 Progress = Callable[[Span, int], None]
@@ -50,6 +51,7 @@ class World:
         carrier: MakeCarrier = memory_carrier,
     ) -> None:
         self._lab = config.lab
+        self._pricer, self._fills = config.pricer, fill_model(config)
         self._seed = seed
         self.schedule = schedule = Schedule(start_ns)
         self.effects = EffectLog()
@@ -88,6 +90,12 @@ class World:
         self._path: IndexPath | None = None
         self._stop_ns = 0
         self._begin()
+
+    def price_with(self, calibrations: dict[str, Calibration]) -> None:
+        """Start the pricer anew with other calibrations, as on a new day; nothing of ours rests."""
+        assert not self.engine.resting(OURS), "a pricer is replaced between spans"
+        core = PricerCore(self._pricer.policy, calibrations, self._fills)
+        self.services[Service.PRICER].core = core
 
     def _begin(self) -> None:
         self.engine.listen(self._take)

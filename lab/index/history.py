@@ -279,6 +279,11 @@ def _since(history: History, start_ns: int) -> History:
     return _picked(history, lambda times_ns: times_ns > start_ns)
 
 
+def before(history: History, end_ns: int) -> History:
+    """Return what had ended by a time."""
+    return _picked(history, lambda times_ns: times_ns <= end_ns)
+
+
 def only_days(history: History, days: Iterable[str], *, keep: bool) -> History:
     """Return the history of these New York days alone (`keep`), or without them."""
     chosen = set(days)

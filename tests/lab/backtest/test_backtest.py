@@ -9,6 +9,7 @@ import pytest
 
 from lab.backtest.run import RESTING_FILE, run_backtest
 from lab.backtest.spans import find_spans
+from lab.backtest.walk import always
 from lab.backtest.world import World
 from lab.drive.config import load_drive
 from lab.drive.cores import load_calibrations
@@ -34,7 +35,9 @@ def setting(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(setting, tmp_path_factory):
     bars, config, calibrations = setting
-    return run_backtest(bars, config, calibrations, tmp_path_factory.mktemp("run"), 1, quiet)
+    return run_backtest(
+        bars, config, always(calibrations), tmp_path_factory.mktemp("run"), 1, quiet
+    )
 
 
 @pytest.fixture(scope="module")
