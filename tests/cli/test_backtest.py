@@ -17,6 +17,8 @@ from tests.lab.backtest.making import NOON, write_bars
         (("--to", "2024-08-04"), "expected at least one hourly window to trade, found none"),
         (("--calibration", "no.json"), "expected a calibration, found"),
         (("--bars", "nowhere"), "expected a folder or file of minute bars, found nothing there"),
+        (("--walk-forward", "bars"), "nothing to fit on before it"),
+        (("--walk-forward", "bars", "--calibration", "x"), "expected it or --walk-forward"),
         (("--out", "bars"), "--out: expected a new or empty folder"),
     ],
 )
