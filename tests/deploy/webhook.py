@@ -47,9 +47,10 @@ class Webhook:
                     return at_s - since_s, alert
             return None
 
-        return until(
-            found, f"{status} {labels} at the webhook, which heard {self.said()}", ARRIVES_S_MAX
-        )
+        try:
+            return until(found, f"{status} {labels} at the webhook", ARRIVES_S_MAX)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it heard {self.said()}") from None
 
     def said(self) -> list[tuple[str, str]]:
         """Return what came, in order."""
