@@ -28,6 +28,7 @@ from lab.market.listing import hourly_ladders
 from lab.market.path import IndexPath
 from libs.common.clock import NS_PER_S
 from libs.common.topology import Service
+from services.feeds.core import FeedsCore
 from services.pricer.calibration import Calibration
 from services.pricer.core import PricerCore
 from services.reporting.ledger import Ledger
@@ -51,7 +52,7 @@ class World:
         carrier: MakeCarrier = memory_carrier,
     ) -> None:
         self._lab = config.lab
-        self._pricer, self._fills = config.pricer, fill_model(config)
+        self._config, self._fills = config, fill_model(config)
         self._seed = seed
         self.schedule = schedule = Schedule(start_ns)
         self.effects = EffectLog()
@@ -94,8 +95,8 @@ class World:
     def price_with(self, calibrations: dict[str, Calibration]) -> None:
         """Start the pricer anew with other calibrations, as on a new day; nothing of ours rests."""
         assert not self.engine.resting(OURS), "a pricer is replaced between spans"
-        core = PricerCore(self._pricer.policy, calibrations, self._fills)
-        self.services[Service.PRICER].core = core
+        core = PricerCore(self._config.pricer.policy, calibrations, self._fills)
+        self.services[Service.PRICER].restart(core)
 
     def _begin(self) -> None:
         self.engine.listen(self._take)
@@ -125,6 +126,9 @@ class World:
         while schedule.now_ns < self._stop_ns:
             schedule.run_until(min(self._stop_ns, schedule.now_ns + every_ns))
             progress(span, schedule.now_ns)
+        # Awake between two days, feeds would say every second of weeks that it hears nothing.
+        self.services[Service.FEEDS].restart(FeedsCore(self._config.feeds))
+        self.market.stop()
 
     def _list(self, target_ns: int) -> None:
         """List the ladders of a target; the other participants come with them."""

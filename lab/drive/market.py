@@ -65,7 +65,6 @@ class MarketData:
         self._frames: list[StreamEvent] = []
         self._number = 0
         self._stop_ns = 0
-        self._started = False
         self.events = 0
         """Inputs given to feeds: bars and book frames."""
         self.refused: dict[str, int] = {}
@@ -73,14 +72,17 @@ class MarketData:
     def start(self, path: IndexPath, until_ns: int) -> None:
         """Begin to tell of the index and of the exchange, until that time."""
         self._stop_ns = until_ns
-        if not self._started:
-            self._started = True
-            self._dispatch(Started(now_ns=self._schedule.now_ns))
+        self._dispatch(Started(now_ns=self._schedule.now_ns))
         first_ns = -(-self._schedule.now_ns // NS_PER_S) * NS_PER_S
         self._schedule.at(first_ns, self._bar, path, first_ns)
         self._discover_again()
         self._alive()
         self._status()
+
+    def stop(self) -> None:
+        """Forget what was subscribed to: whoever starts next asks anew."""
+        self._watched.clear()
+        self._frames.clear()
 
     def _dispatch(self, event: Event) -> None:
         if self.record is not None:

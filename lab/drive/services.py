@@ -43,6 +43,11 @@ class Stage:
         self._timers: dict[str, int] = {}
         self._set = 0
 
+    def restart(self, core: Core) -> None:
+        """Go on with a new core, as a process that starts again: its timers are gone."""
+        self.core = core
+        self._timers.clear()
+
     def dispatch(self, event: Event) -> None:
         """Let the core handle an event and do what it wants, in order."""
         services = self._services

@@ -72,6 +72,25 @@ def test_the_same_seed_does_the_same_and_another_one_does_not(setting, result):
     assert digest(2) != result.effects_digest
 
 
+def test_between_two_days_nothing_is_said(setting, tmp_path_factory):
+    """Weeks lie between two days of bars: a service awake there would fill the ledger."""
+    _, config, calibrations = setting
+    folder = tmp_path_factory.mktemp("days")
+    for day in (1, 8):
+        start = NOON.replace(month=8, day=day) - timedelta(minutes=15)
+        write_bars(folder, start, 15, name=f"day{day}")
+    first, second = find_spans([folder], 1, None, None).spans
+    world = World(config, calibrations, None, start_ns=first.start_ns - S, seed=1)
+    world.run(first, quiet)
+    said = world.services.published
+    world.schedule.run_until(second.start_ns)
+    assert world.services.published - said < 20
+    orders = len(world.engine.state.histories["alpha"].orders)
+    world.run(second, quiet)
+    assert len(world.engine.state.histories["alpha"].orders) > orders  # and it trades again
+    assert world.market.refused == {}
+
+
 def test_every_stay_is_a_row_and_their_fills_are_all_fills(result, rows):
     stays = pl.read_parquet(f"{result.directory}/{RESTING_FILE}")
     assert (stays["filled_e2"] == 0).any()
