@@ -77,7 +77,7 @@ class GateResult(Struct, frozen=True, kw_only=True):
         return not self.ok and not self.advisory
 
 
-class SizingStep(Struct, frozen=True, kw_only=True):
+class SizingStep(Struct, frozen=True):
     """What one step of sizing left of a quote."""
 
     step: Name

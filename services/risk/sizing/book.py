@@ -4,7 +4,8 @@ Losses are integers of micro-dollars. An order or allowance that may fill counts
 not where it gains, so the worst case holds whatever subset of them fills.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
 
 import numpy as np
 from msgspec import Struct
@@ -29,46 +30,46 @@ class Level(Struct, frozen=True):
 
 
 class Open(Struct, frozen=True):
-    """What may still fill on one market and side.
+    """What may still fill on one market and side; make it with `open_of`.
 
-    `levels` are alternatives: one of them fills, or a part of one and then of another.
-    `unknown` adds to them: nobody knows whether it rests.
+    `levels` are alternatives: one of them fills, or a part of one and then of another. What is
+    unknown adds to them: nobody knows whether it rests.
     """
 
     levels: tuple[Level, ...] = ()
-    unknown: tuple[Level, ...] = ()
-
-    @property
-    def worst_e6(self) -> int:
-        """Return the most that the alternatives lose."""
-        return worst_of(self.levels)
-
-    @property
-    def unknown_e6(self) -> int:
-        """Return what the orders of unknown outcome lose."""
-        return sum(level.cost_e4 * level.count_e2 for level in self.unknown)
-
-    @property
-    def unknown_e2(self) -> int:
-        """Return the count of the orders of unknown outcome."""
-        return sum(level.count_e2 for level in self.unknown)
-
-    @property
-    def count_e2(self) -> int:
-        """Return the most that may fill of the alternatives."""
-        return max((level.count_e2 for level in self.levels), default=0)
+    worst_e6: int = 0
+    count_e2: int = 0
+    unknown_e6: int = 0
+    unknown_e2: int = 0
 
     def excess_e6(self, cost_e4: int) -> int:
         """Return what the alternatives could cost beyond so much a piece, before a new one holds.
 
         The worst of all with x more at that cost is at most x·cost plus this, or their own worst.
         """
-        dearer = (Level(level.cost_e4 - cost_e4, level.count_e2) for level in self.levels)
-        return worst_of(level for level in dearer if level.cost_e4 > 0)
+        dearer = [
+            Level(level.cost_e4 - cost_e4, level.count_e2)
+            for level in self.levels
+            if level.cost_e4 > cost_e4
+        ]
+        return worst_of(dearer)
 
 
-def worst_of(levels: Iterable[Level]) -> int:
+def open_of(levels: Sequence[Level], unknown: Sequence[Level]) -> Open:
+    """Return what alternatives and orders of unknown outcome come to."""
+    return Open(
+        levels=tuple(levels),
+        worst_e6=worst_of(levels),
+        count_e2=max([level.count_e2 for level in levels], default=0),
+        unknown_e6=sum([level.cost_e4 * level.count_e2 for level in unknown]),
+        unknown_e2=sum([level.count_e2 for level in unknown]),
+    )
+
+
+def worst_of(levels: Sequence[Level]) -> int:
     """Return the most that alternatives lose: the dearest first, then what others allow beyond."""
+    if len(levels) < 2:
+        return levels[0].cost_e4 * levels[0].count_e2 if levels else 0
     reached_e2 = loss_e6 = 0
     for level in sorted(levels, key=lambda one: -one.cost_e4):
         if level.count_e2 > reached_e2:
@@ -102,6 +103,7 @@ class EventBook:
             if (position := own.position(ticker)).count_e2 or position.cash_e6
         }
         self.open = self._gather(event_ticker, own, allowances, fee)
+        self._inventory: tuple[Atoms, Money] | None = None
 
     @property
     def empty(self) -> bool:
@@ -138,7 +140,7 @@ class EventBook:
             if key in resting:
                 levels.append(resting[key])
             if levels or key in unknown:
-                found[key] = Open(tuple(levels), tuple(unknown.get(key, ())))
+                found[key] = open_of(levels, unknown.get(key, ()))
         return found
 
     def held_e2(self, ticker: str) -> int:
@@ -159,6 +161,8 @@ class EventBook:
 
         A market that the ladder doesn't name gains its worst.
         """
+        if self._inventory is not None and self._inventory[0] is atoms:
+            return self._inventory[1]
         counts, cash_e6 = np.zeros(atoms.pays.shape[1], np.int64), 0
         for ticker, position in self.positions.items():
             rung = atoms.rung_of.get(ticker)
@@ -168,6 +172,7 @@ class EventBook:
                 counts[rung] += position.count_e2
                 cash_e6 += position.cash_e6
         gains: Money = atoms.pays @ (counts * PRICE_ONE_E4) + cash_e6
+        self._inventory = atoms, gains
         return gains
 
     def open_loss_e6(self, atoms: Atoms, amounts: Mapping[Key, int]) -> Money:
@@ -201,11 +206,10 @@ class EventBook:
         else:
             mean = float(masses @ gains)
             held = float(np.sqrt(masses @ (gains - mean) ** 2))
-        chances = None if masses is None else masses @ atoms.pays
+        chances = [0.5] * atoms.pays.shape[1] if masses is None else (masses @ atoms.pays).tolist()
         for (ticker, _), one in self.open.items():
             rung = atoms.rung_of.get(ticker)
-            known = chances is not None and rung is not None
-            chance = float(chances[rung]) if known and chances is not None else 0.5
+            chance = 0.5 if rung is None else chances[rung]
             held += (one.count_e2 + one.unknown_e2) * rung_deviation(chance)
         return held
 
@@ -235,4 +239,4 @@ def cost_of(side: Side, price_e4: int, fee: Fee) -> int:
 
 def rung_deviation(chance: float) -> float:
     """Return σ of what 0.01 contract pays, in micro-dollars."""
-    return float(PRICE_ONE_E4 * np.sqrt(max(0.0, chance * (1.0 - chance))))
+    return PRICE_ONE_E4 * sqrt(max(0.0, chance * (1.0 - chance)))

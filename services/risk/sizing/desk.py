@@ -70,6 +70,8 @@ class SizingDesk:
         self._series: dict[str, str] = {}
         self._versions: dict[str, int] = {}
         self._dirty: set[str] = set()
+        self._books: dict[str, EventBook] = {}
+        """As they were when their events were last looked at; right while those are not dirty."""
         self._ends_ns: dict[str, int] = {}
         self._answers: dict[str, _Answer] = {}
         self._at_stage: dict[tuple[str, str], SizingPolicy] = {}
@@ -89,10 +91,14 @@ class SizingDesk:
 
     def given(self, verdict: Verdict) -> None:
         """Reserve what a verdict of ours allows."""
+        event_ticker = verdict.event_ticker
+        before = self.reservations.version(event_ticker)
         self.reservations.give(verdict)
         if verdict.quotes:
-            self._series[verdict.event_ticker] = verdict.series_ticker
-            self._dirty.add(verdict.event_ticker)
+            self._ends_ns.setdefault(event_ticker, self.reservations.next_end_ns(event_ticker))
+        if self.reservations.version(event_ticker) != before:
+            self._series[event_ticker] = verdict.series_ticker
+            self._dirty.add(event_ticker)
 
     def define(self, definition: LadderDefined, now_ns: int) -> None:
         """Take in an event's ladder."""
@@ -135,20 +141,25 @@ class SizingDesk:
 
     # The portfolio
 
-    def refresh(self, now_ns: int) -> None:
-        """Bring the portfolio up to date: events that changed, and allowances that ended."""
-        ended = [name for name, ends_ns in self._ends_ns.items() if ends_ns <= now_ns]
-        for name in sorted(self._dirty.union(ended)):
-            book = self._book(name, now_ns)
+    def refresh(self, now_ns: int, besides: str = "") -> None:
+        """Bring the portfolio up to date: events that changed, and allowances that ended.
+
+        `besides` names an event whose own part is not asked for now.
+        """
+        self._dirty.update(name for name, ends_ns in self._ends_ns.items() if ends_ns <= now_ns)
+        for name in sorted(self._dirty - {besides}):
+            book = self._books[name] = self._book(name, now_ns)
             known = self._known.get(name)
             atoms = known.atoms if known else None
             self.portfolio.put(
                 name, self._family(name), book.summary(atoms, self._fair_masses(known))
             )
+            if book.empty:
+                del self._books[name]
             self._ends_ns.pop(name, None)
             if ends_ns := self.reservations.next_end_ns(name):
                 self._ends_ns[name] = ends_ns
-        self._dirty.clear()
+        self._dirty.intersection_update({besides})
 
     def _book(self, event_ticker: str, now_ns: int) -> EventBook:
         known = self._known.get(event_ticker)
@@ -197,7 +208,8 @@ class SizingDesk:
         """
         if not proposal.quotes:
             return all_passed()
-        self.refresh(now_ns)
+        self.refresh(now_ns, besides=proposal.event_ticker)
+        self.reservations.of(proposal.event_ticker, now_ns)  # lets go of what has ended
         inputs = (*self._inputs(proposal, now_ns), stage)
         known = self._answers.get(proposal.event_ticker)
         if known is not None and known.inputs == inputs:
@@ -275,7 +287,9 @@ class SizingDesk:
             masses = self._masses(proposal, known.atoms, known.fair)
         except NoOutcomes as error:
             return barred(proposal.quotes, "pmf", "pmf_incoherent", str(error))
-        book = self._book(proposal.event_ticker, now_ns)
+        book = self._books.get(proposal.event_ticker)
+        if book is None or proposal.event_ticker in self._dirty:
+            book = self._books[proposal.event_ticker] = self._book(proposal.event_ticker, now_ns)
 
         def fee(price_e4: int) -> int:
             return self._fee(known, price_e4, now_ns)

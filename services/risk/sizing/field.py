@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from libs.common.messages import Quote
 from libs.domain.money import PRICE_ONE_E4
-from services.risk.sizing.book import EventBook, Fee, Open, cost_of, rung_deviation
+from services.risk.sizing.book import EventBook, Fee, Open
 from services.risk.sizing.chain import (
     CORRELATION_VAR,
     FACTOR_VAR,
@@ -20,13 +20,12 @@ from services.risk.sizing.chain import (
     KELLY,
     LOSS_BUDGET,
     PAL,
-    kelly_fraction,
     scale_fraction,
 )
 from services.risk.sizing.outcomes import Atoms, Flags, Floats
 from services.risk.sizing.policy import KellyPolicy, SizingPolicy
-from services.risk.sizing.portfolio import Room, scaled
-from services.risk.sizing.reservations import Key, directed_e2
+from services.risk.sizing.portfolio import Room
+from services.risk.sizing.reservations import Key
 
 Counts = NDArray[np.int64]
 UNLIMITED_E2 = 10**13
@@ -40,55 +39,60 @@ WHOLE = 1e-6
 class Candidate(Struct, frozen=True):
     """One quote with what it costs and wins per 0.01 contract, and what already may fill there.
 
-    `spare_e6` of the alternatives' worst is cheaper than the new quote's: see `Open.excess_e6`.
+    `excess_e6` is what the alternatives that stand could cost beyond it: see `Open.excess_e6`.
     """
 
     quote: Quote
     key: Key
     rung: int
+    position_e2: int
     cost_e4: int
     gain_e4: int
-    deviation: float
     standing_e6: int
     standing_e2: int
     excess_e6: int
     market_loss_e6: int
     held_e2: int
-    position_e2: int
 
-    @property
-    def free_e2(self) -> int:
-        """Return how much of the quote costs nothing beyond what already may fill."""
-        return min(self.standing_e2, max(0, self.standing_e6 - self.excess_e6) // self.cost_e4)
+    def numbers(self) -> tuple[int, ...]:
+        """Return the columns of a field, in the order of `COLUMNS`."""
+        return (
+            self.quote.count_e2,
+            self.cost_e4,
+            self.gain_e4,
+            self.standing_e6,
+            self.standing_e2,
+            self.excess_e6,
+            self.market_loss_e6,
+            self.held_e2,
+        )
 
-    @property
-    def edge(self) -> float:
-        """Return the expected gain of 0.01 contract, in micro-dollars."""
-        chance = self.quote.probability if self.key[1] == "bid" else 1.0 - self.quote.probability
-        return chance * self.gain_e4 - (1.0 - chance) * self.cost_e4
+
+COLUMNS = 8
+NOTHING_OPEN = Open()
 
 
 def candidate_of(quote: Quote, atoms: Atoms, book: EventBook, fee: Fee) -> Candidate:
     """Return a quote with its costs; raises KeyError for a market that the ladder doesn't name."""
-    key: Key = (quote.ticker, quote.side)
-    opened = book.open.get(key, Open())
-    cost_e4 = cost_of(quote.side, quote.price_e4, fee)
-    fee_e4 = fee(quote.price_e4)
-    won_e4 = PRICE_ONE_E4 - quote.price_e4 if quote.side == "bid" else quote.price_e4
-    position_e2 = book.held_e2(quote.ticker)
+    ticker, side, price_e4 = quote.ticker, quote.side, quote.price_e4
+    key: Key = (ticker, side)
+    opened = book.open.get(key, NOTHING_OPEN)
+    fee_e4 = fee(price_e4)
+    lost_e4 = price_e4 if side == "bid" else PRICE_ONE_E4 - price_e4
+    position_e2 = book.held_e2(ticker)
+    held_e2 = position_e2 if side == "bid" else -position_e2
     return Candidate(
-        quote=quote,
-        key=key,
-        rung=atoms.rung_of[quote.ticker],
-        cost_e4=cost_e4,
-        gain_e4=won_e4 - fee_e4,
-        deviation=rung_deviation(quote.probability),
-        standing_e6=opened.worst_e6,
-        standing_e2=opened.count_e2,
-        excess_e6=opened.excess_e6(cost_e4),
-        market_loss_e6=book.market_loss_e6(key),
-        held_e2=directed_e2(quote.side, position_e2) + opened.unknown_e2,
-        position_e2=position_e2,
+        quote,
+        key,
+        atoms.rung_of[ticker],
+        position_e2,
+        lost_e4 + fee_e4,
+        PRICE_ONE_E4 - lost_e4 - fee_e4,
+        opened.worst_e6,
+        opened.count_e2,
+        opened.excess_e6(lost_e4 + fee_e4),
+        book.market_loss_e6(key),
+        held_e2 + opened.unknown_e2,
     )
 
 
@@ -99,9 +103,9 @@ class Field:
         self, atoms: Atoms, masses: Floats, book: EventBook, candidates: Sequence[Candidate]
     ) -> None:
         self.atoms, self.masses, self.candidates = atoms, masses, tuple(candidates)
-        pays = atoms.pays[:, [one.rung for one in candidates]]
-        bids = np.array([one.key[1] == "bid" for one in candidates], dtype=np.bool_)
-        self.loses: Flags = pays != bids
+        rungs = [one.rung for one in candidates]
+        self.bids = np.array([one.key[1] == "bid" for one in candidates], dtype=np.bool_)
+        self.loses: Flags = atoms.pays[:, rungs] != self.bids
         self.loss_e6 = book.loss_e6(atoms)
         self.deviation = book.deviation(atoms, masses)
         keys = {one.key for one in candidates}
@@ -111,74 +115,103 @@ class Field:
         }
         # Alternatives on a candidate's own market and side are replaced by it.
         self.gains_e6 = book.inventory_e6(atoms) - book.open_loss_e6(atoms, beside)
-        self.cost_e4 = self._column("cost_e4")
-        self.standing_e6 = self._column("standing_e6")
-        self.excess_e6 = self._column("excess_e6")
+        table = np.array([one.numbers() for one in candidates], dtype=np.int64)
+        (
+            self.asked_e2,
+            self.cost_e4,
+            self.gain_e4,
+            self.standing_e6,
+            self.standing_e2,
+            self.excess_e6,
+            self.market_loss_e6,
+            self.held_e2,
+        ) = table.reshape(-1, COLUMNS).T
+        chances = np.array([one.quote.probability for one in candidates])
+        self.deviations = PRICE_ONE_E4 * np.sqrt(chances * (1.0 - chances))
+        self.chances = np.where(self.bids, chances, 1.0 - chances)
+        self.free_e2 = np.minimum(
+            self.standing_e2, np.maximum(0, self.standing_e6 - self.excess_e6) // self.cost_e4
+        )
+        """How much of a quote costs nothing beyond what already may fill."""
+        self._worst_e6 = self._worst_elsewhere()
 
-    def _column(self, name: str) -> Counts:
-        return np.array([getattr(one, name) for one in self.candidates], dtype=np.int64)
+    def _worst_elsewhere(self) -> Counts:
+        """Return the worst loss where each candidate loses, without what stands on its key."""
+        floor = np.iinfo(np.int64).min // 2
+        worst_e6 = np.where(self.loses, self.loss_e6[:, None], floor).max(axis=0)
+        # A gain that is locked in does not raise the limit.
+        found: Counts = np.maximum(worst_e6 - self.standing_e6, 0)
+        return found
 
     def payoffs(self) -> Floats:
         """Return what 0.01 contract of each candidate brings by outcome, (atoms, candidates)."""
-        return np.where(self.loses, -self.cost_e4, self._column("gain_e4")).astype(np.float64)
+        return np.where(self.loses, -self.cost_e4, self.gain_e4).astype(np.float64)
 
-    def within_loss(self, limit_e6: int | None, where: Flags | None = None) -> Counts:
+    def within_loss(self, limit_e6: int | None) -> Counts:
         """Return the most of each candidate with which no outcome loses more than the limit."""
         if limit_e6 is None:
-            return np.full(len(self.candidates), UNLIMITED_E2, dtype=np.int64)
-        loses = self.loses if where is None else self.loses & where[:, None]
-        floor = np.iinfo(np.int64).min // 2
-        worst_e6 = np.where(loses, self.loss_e6[:, None], floor).max(axis=0) - self.standing_e6
-        # A gain that is locked in does not raise the limit.
-        room_e6 = limit_e6 - np.maximum(worst_e6, 0) - self.excess_e6
-        found = np.maximum(room_e6, 0) // self.cost_e4
-        return np.where(loses.any(axis=0), found, UNLIMITED_E2)
+            return self._unlimited()
+        found: Counts = np.maximum(limit_e6 - self._worst_e6 - self.excess_e6, 0) // self.cost_e4
+        return found
 
-    def within_kelly(self, policy: KellyPolicy, multiplier: float) -> Counts:
-        """Return the growth-optimal count of each candidate alone, within Kelly's fraction."""
+    def within_tilt(self, limit_e6: int | None, atom: int) -> Counts:
+        """Return the most of each candidate with which one outcome loses at most the limit."""
+        if limit_e6 is None:
+            return self._unlimited()
+        here_e6 = np.maximum(self.loss_e6[atom] - self.standing_e6, 0)
+        room_e6 = np.maximum(limit_e6 - here_e6 - self.excess_e6, 0)
+        return np.where(self.loses[atom], room_e6 // self.cost_e4, UNLIMITED_E2)
+
+    def _unlimited(self) -> Counts:
+        return np.full(len(self.candidates), UNLIMITED_E2, dtype=np.int64)
+
+    def within_fraction(self, policy: KellyPolicy, multiplier: float) -> Counts:
+        """Return the most of each candidate that Kelly's largest fraction lets the event lose."""
+        return self.within_loss(int(policy.fraction_max * kelly_wealth_e6(policy, multiplier)))
+
+    def within_kelly(self, policy: KellyPolicy, multiplier: float, most_e2: Counts) -> Counts:
+        """Return the growth-optimal count of each candidate alone, looked for up to `most_e2`."""
         wealth_e6 = kelly_wealth_e6(policy, multiplier)
-        most = self.within_loss(int(policy.fraction_max * wealth_e6))
+        most = np.minimum(self.within_fraction(policy, multiplier), most_e2)
         start = self.gains_e6.astype(np.float64) + wealth_e6
-        if not self.candidates or float(start.min()) <= 0.0:
+        if float(start.min()) <= 0.0:
             return np.zeros(len(self.candidates), dtype=np.int64)
-        edges = np.array([one.edge for one in self.candidates])
+        edges = self.chances * self.gain_e4 - (1.0 - self.chances) * self.cost_e4
         most[edges <= EDGE_MIN] = 0
         return largest_growth(self.masses, start, self.payoffs(), most)
 
     def within_pal(self, family: str, policy: SizingPolicy, multiplier: float) -> Counts:
         """Return what the maximum loss of each candidate's strike leaves."""
-        limits_e6 = np.array(
-            [
-                scaled(policy.pal.limit_e6(family, self.atoms.strikes[one.rung]), multiplier)
-                for one in self.candidates
-            ],
-            dtype=np.int64,
-        )
-        room_e6 = limits_e6 - np.maximum(self._column("market_loss_e6"), 0) - self.excess_e6
+        strikes, pal = self.atoms.strikes, policy.pal
+        limits_e6 = np.full(len(self.candidates), pal.family_e6.get(family, 0), dtype=np.int64)
+        if family in pal.strikes_e6:
+            limits_e6[:] = [pal.limit_e6(family, strikes[one.rung]) for one in self.candidates]
+        if multiplier != 1.0:
+            limits_e6 = np.floor(limits_e6 * multiplier).astype(np.int64)
+        room_e6 = limits_e6 - np.maximum(self.market_loss_e6, 0) - self.excess_e6
         found: Counts = np.maximum(room_e6, 0) // self.cost_e4
         return found
 
     def within_correlation(self, room: Room) -> Counts:
         """Return what σ of family and portfolio and the tilts leave."""
-        deviations = np.array([one.deviation for one in self.candidates])
-        standing = self._column("standing_e2") * deviations
+        standing = self.standing_e2 * self.deviations
         left = np.maximum(room.deviation - (self.deviation - standing), 0.0)
-        found = np.full(len(self.candidates), UNLIMITED_E2, dtype=np.int64)
-        moving = deviations > 0.0
-        capped = np.minimum(left[moving] / deviations[moving], float(UNLIMITED_E2))
+        found = self._unlimited()
+        moving = self.deviations > 0.0
+        capped = np.minimum(left[moving] / self.deviations[moving], float(UNLIMITED_E2))
         found[moving] = (capped + WHOLE).astype(np.int64)
-        for atom, limit_e6 in ((0, room.low_e6), (-1, room.high_e6)):
-            where = np.zeros(len(self.loss_e6), dtype=np.bool_)
-            where[atom] = True
-            found = np.minimum(found, self.within_loss(limit_e6, where))
-        return found
+        found = np.minimum(found, self.within_tilt(room.low_e6, 0))
+        return np.minimum(found, self.within_tilt(room.high_e6, -1))
 
     def ceilings(
         self, family: str, room: Room, policy: SizingPolicy, multiplier: float
     ) -> dict[str, Counts]:
-        """Return the ceilings of the steps that limit losses, in the order of the chain."""
+        """Return the ceilings of the steps that limit losses, in the order of the chain.
+
+        Kelly's is that of its largest fraction: `within_kelly` is dearer and depends on more.
+        """
         return {
-            KELLY: self.within_kelly(policy.kelly, multiplier),
+            KELLY: self.within_fraction(policy.kelly, multiplier),
             PAL: self.within_pal(family, policy, multiplier),
             FACTOR_VAR: self.within_loss(room.losses_e6[FACTOR_VAR]),
             FAMILY_LOSS: self.within_loss(room.losses_e6[FAMILY_LOSS]),
@@ -186,18 +219,14 @@ class Field:
             LOSS_BUDGET: self.within_loss(room.losses_e6[LOSS_BUDGET]),
         }
 
-    def fractions(self, policy: KellyPolicy) -> list[float]:
-        """Return Kelly's scaled fraction of each candidate by the plain formula."""
-        found = []
-        for one in self.candidates:
-            bid = one.key[1] == "bid"
-            chance = one.quote.probability if bid else 1.0 - one.quote.probability
-            price_e4 = one.quote.price_e4 if bid else PRICE_ONE_E4 - one.quote.price_e4
-            plain = kelly_fraction(chance, price_e4 / PRICE_ONE_E4)
-            found.append(
-                scale_fraction(plain, policy.uncertainty, policy.imbalance, policy.fraction_max)
-            )
-        return found
+    def largest_fraction(self, policy: KellyPolicy) -> float | None:
+        """Return the largest of the candidates' Kelly fractions by the plain formula, scaled."""
+        if not self.candidates:
+            return None
+        prices = np.array([one.quote.price_e4 for one in self.candidates]) / PRICE_ONE_E4
+        stakes = np.where(self.bids, prices, 1.0 - prices)
+        best = float(((self.chances - stakes) / (1.0 - stakes)).max())
+        return scale_fraction(best, policy.uncertainty, policy.imbalance, policy.fraction_max)
 
 
 def kelly_wealth_e6(policy: KellyPolicy, multiplier: float) -> float:
@@ -222,21 +251,19 @@ def largest_growth(masses: Floats, wealth: Floats, payoffs: Floats, most: Counts
     low, high = np.zeros(len(places)), most[places].astype(np.float64)
     at = low.copy()
     for _ in range(ROOT_STEPS):
-        weights = masses[:, None] * gains / (wealth[:, None] + at * gains)
-        slope = weights.sum(axis=0)
-        bend = (weights * gains / (wealth[:, None] + at * gains)).sum(axis=0)
-        low, high = np.where(slope >= 0.0, at, low), np.where(slope < 0.0, at, high)
-        step = at + slope / bend
-        inside = (step > low) & (step < high)
-        fresh = np.where(inside, step, (low + high) / 2.0)
-        if float(np.abs(fresh - at).max()) < WHOLE / 100:
+        inverse = gains / (wealth[:, None] + at * gains)
+        slope, bend = masses @ inverse, masses @ (inverse * inverse)
+        step = slope / bend
+        if float(np.abs(step).max()) < WHOLE / 100:
             break
-        at = fresh
+        low, high = np.where(slope >= 0.0, at, low), np.where(slope < 0.0, at, high)
+        fresh = at + step
+        inside = (fresh > low) & (fresh < high)
+        at = np.where(inside | (np.abs(step) < WHOLE / 100), fresh, (low + high) / 2.0)
     found[places] = (np.maximum(at, 0.0) + WHOLE).astype(np.int64)
-    found[places[_growth_slope(masses, wealth, gains, low * 0.0) <= 0.0]] = 0
     return np.minimum(found, most)
 
 
 def _growth_slope(masses: Floats, wealth: Floats, payoffs: Floats, counts: Floats) -> Floats:
-    slope: Floats = (masses[:, None] * payoffs / (wealth[:, None] + counts * payoffs)).sum(axis=0)
+    slope: Floats = masses @ (payoffs / (wealth[:, None] + counts * payoffs))
     return slope

@@ -35,9 +35,6 @@ class _Limits:
         # A gain that is locked in does not raise the limit.
         self.left_e6 = most_e6 - np.maximum(field.loss_e6, 0)
         self.left_deviation = room.deviation - field.deviation
-        self.deviations = np.array([one.deviation for one in field.candidates])
-        self.free_e2 = np.array([one.free_e2 for one in field.candidates], dtype=np.int64)
-        self.standing_e2 = np.array([one.standing_e2 for one in field.candidates], dtype=np.int64)
 
     def hold(self, counts_e2: Counts) -> bool:
         """Return whether whole counts keep every limit, or add nothing to what may fill now."""
@@ -45,8 +42,8 @@ class _Limits:
         worst_e6 = counts_e2 * field.cost_e4 + field.excess_e6
         more_e6 = np.where(counts_e2 > 0, np.maximum(worst_e6 - field.standing_e6, 0), 0)
         added_e6 = field.loses @ more_e6
-        more_e2 = np.maximum(counts_e2 - self.standing_e2, 0)
-        added_deviation = float(more_e2 @ self.deviations)
+        more_e2 = np.maximum(counts_e2 - field.standing_e2, 0)
+        added_deviation = float(more_e2 @ field.deviations)
         within = (added_e6 <= self.left_e6) | (added_e6 == 0)
         slack = ROW_TOLERANCE * max(1.0, self.left_deviation)
         return bool(within.all()) and (
@@ -68,7 +65,7 @@ def size_jointly(
     an order of ours may fill there anyway, is a variable of its own beside what it adds.
     """
     limits = _Limits(field, room, policy, multiplier)
-    free_e2 = np.minimum(limits.free_e2, ceilings_e2)
+    free_e2 = np.minimum(field.free_e2, ceilings_e2)
     added_e2 = ceilings_e2 - free_e2
     added_e2[_barred(limits)] = 0
     boxes = np.concatenate([free_e2, added_e2]).astype(np.float64)
@@ -104,7 +101,7 @@ def _barred(limits: _Limits) -> Flags:
     spent = (limits.left_e6 <= 0)[:, None] & limits.field.loses
     barred: Flags = np.asarray(spent.any(axis=0))
     if limits.left_deviation <= 0.0:
-        barred[limits.deviations > 0.0] = True
+        barred[limits.field.deviations > 0.0] = True
     return barred
 
 
@@ -116,7 +113,7 @@ def _rows(limits: _Limits, owners: Counts, added_e2: Floats) -> Floats:
     losses = field.loses[open_rows][:, owners] * costs / limits.left_e6[open_rows][:, None]
     if limits.left_deviation <= 0.0:
         return losses
-    uncertain = limits.deviations[owners] * added_e2 / limits.left_deviation
+    uncertain = field.deviations[owners] * added_e2 / limits.left_deviation
     return np.vstack([losses, uncertain])
 
 

@@ -90,17 +90,26 @@ def _coherent(masses: Floats, what: str) -> Floats:
     return found
 
 
+def _between(survival: Floats) -> Floats:
+    """Return the mass below, between and above thresholds."""
+    masses = np.empty(len(survival) + 1)
+    masses[0], masses[1:-1], masses[-1] = 1.0 - survival[0], survival[:-1], survival[-1]
+    masses[1:-1] -= survival[1:]
+    return masses
+
+
 def _nested(survival: Floats, quoted: Mapping[int, float]) -> Floats:
-    masses = _coherent(-np.diff(survival, prepend=1.0, append=0.0), "fair probabilities")
+    masses = _coherent(_between(survival), "fair probabilities")
     if not quoted:
         return masses
     rungs = np.array(sorted(quoted), dtype=np.intp)
-    wanted = _coherent(
-        -np.diff([quoted[rung] for rung in rungs.tolist()], prepend=1.0, append=0.0),
-        "quoted probabilities",
-    )
-    starts = np.concatenate([[0], rungs + 1])
-    sizes = np.diff(starts, append=len(masses))
+    curve = np.array([quoted[rung] for rung in rungs.tolist()])
+    wanted = _coherent(_between(curve), "quoted probabilities")
+    if len(rungs) == len(survival):
+        return wanted
+    bounds = np.empty(len(rungs) + 2, dtype=np.intp)
+    bounds[0], bounds[1:-1], bounds[-1] = 0, rungs + 1, len(masses)
+    starts, sizes = bounds[:-1], bounds[1:] - bounds[:-1]
     present = np.add.reduceat(masses, starts)
     # Where the fair ladder sees nothing and the quotes do, the mass is spread evenly.
     seen = present > MASS_TOLERANCE

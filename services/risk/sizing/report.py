@@ -81,8 +81,9 @@ def reported(
     withheld = [_withheld(quote, KELLY) for quote in unsound]
     dropped: dict[str, list[str]] = {name: [] for name in STEPS}
     dropped[KELLY] += [quote.ticker for quote in unsound]
-    for place, candidate in enumerate(field.candidates):
-        quote = _sized(candidate, plan, place)
+    columns, names = plan.left_e2.T.tolist(), plan.limited_by()
+    for candidate, left_e2, limited_by in zip(field.candidates, columns, names, strict=True):
+        quote = _sized(candidate, left_e2, limited_by)
         if quote.count_e2 > 0:
             sized.append(quote)
         else:
@@ -124,16 +125,13 @@ def _measured(
     costs_e6 = np.maximum(counts_e2 * field.cost_e4 + field.excess_e6 - field.standing_e6, 0)
     loss_e6 = np.maximum(field.loss_e6, 0) + field.loses @ np.where(counts_e2 > 0, costs_e6, 0)
     worst = _dollars(int(loss_e6.max()))
-    strikes_e6 = np.maximum([one.market_loss_e6 for one in field.candidates], 0) + (
-        counts_e2 * field.cost_e4
-    )
+    strikes_e6 = np.maximum(field.market_loss_e6, 0) + counts_e2 * field.cost_e4
     room = rooms[0]
     deviation = room.deviation * policy.correlation.z
-    deviations = np.array([one.deviation for one in field.candidates])
-    uncertain = (field.deviation + float(counts_e2 @ deviations)) * policy.correlation.z
+    uncertain = (field.deviation + float(counts_e2 @ field.deviations)) * policy.correlation.z
     stage = max((quote.count_e2 for quote in sized), default=0)
     rungs = len({quote.ticker for quote in sized})
-    fraction = max(field.fractions(policy.kelly), default=None)
+    fraction = field.largest_fraction(policy.kelly)
     limit_e6 = max(policy.pal.family_e6.values(), default=0)
     return {
         KELLY: (fraction, policy.kelly.fraction_max, "fraction"),
@@ -158,22 +156,19 @@ def _limit(money_e6: int | None) -> float | None:
     return None if money_e6 is None else _dollars(money_e6)
 
 
-def _sized(candidate: Candidate, plan: Plan, place: int) -> SizedQuote:
-    quote, left_e2 = candidate.quote, plan.left_e2[:, place].tolist()
+def _sized(candidate: Candidate, left_e2: list[int], limited_by: str) -> SizedQuote:
+    quote = candidate.quote
     return SizedQuote(
         ticker=quote.ticker,
         side=quote.side,
         price_e4=quote.price_e4,
         count_e2=left_e2[-1],
         asked_count_e2=quote.count_e2,
-        limited_by=plan.limited_by(place),
+        limited_by=limited_by,
         probability=quote.probability,
         ev_per_contract_e6=quote.ev_per_contract_e6,
         position_e2=candidate.position_e2,
-        steps=tuple(
-            SizingStep(step=step, left_e2=count_e2)
-            for step, count_e2 in zip(STEPS, left_e2, strict=True)
-        ),
+        steps=tuple(map(SizingStep, STEPS, left_e2)),
     )
 
 

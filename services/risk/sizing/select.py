@@ -4,8 +4,8 @@ import numpy as np
 from msgspec import Struct
 
 from services.risk.sizing.chain import (
-    ASKED,
     JOINT,
+    KELLY,
     LOT,
     PILOT,
     REGIME,
@@ -16,6 +16,8 @@ from services.risk.sizing.field import UNLIMITED_E2, Counts, Field
 from services.risk.sizing.joint import Joint, size_jointly
 from services.risk.sizing.policy import SizingPolicy
 from services.risk.sizing.portfolio import Room
+
+LOT_ROW = STEPS.index(LOT) - 1
 
 
 class Plan(Struct, frozen=True, eq=False):
@@ -29,17 +31,19 @@ class Plan(Struct, frozen=True, eq=False):
     joint: Joint
     multiplier: float
 
-    def limited_by(self, candidate: int) -> str:
-        """Return the step that set the count of a candidate: the last one that lowered it.
+    def limited_by(self) -> list[str]:
+        """Return for each candidate the step that set its count: the last one that lowered it.
 
-        That what was left is cut to whole lots is told only if nothing else lowered it.
+        The cut to whole lots is told if nothing else is.
         """
-        if self.dropped[candidate]:
-            return self.dropped[candidate]
-        column = self.left_e2[:, candidate].tolist()
-        lowered = [STEPS[at] for at in range(1, len(STEPS)) if column[at] < column[at - 1]]
-        telling = [step for step in lowered if step != LOT] or lowered or [ASKED]
-        return telling[-1]
+        lowered = self.left_e2[1:] < self.left_e2[:-1]
+        telling = lowered.copy()
+        telling[LOT_ROW] = False
+        last = len(telling) - 1 - telling[::-1].argmax(axis=0)
+        named = np.where(telling.any(axis=0), last + 1, np.where(lowered[LOT_ROW], LOT_ROW + 1, 0))
+        return [
+            step or STEPS[place] for step, place in zip(self.dropped, named.tolist(), strict=True)
+        ]
 
 
 def plan_of(
@@ -51,13 +55,15 @@ def plan_of(
 ) -> Plan:
     """Return the plan; `rooms` are the portfolio's without and with the regime's multiplier."""
     count = len(field.candidates)
-    asked_e2 = np.array([one.quote.count_e2 for one in field.candidates], dtype=np.int64)
+    asked_e2 = field.asked_e2
     plain = field.ceilings(family, rooms[0], policy, 1.0)
+    kelly_e2 = field.within_kelly(policy.kelly, 1.0, asked_e2)
     regime_e2 = regime_policy_e2 = np.full(count, UNLIMITED_E2, dtype=np.int64)
     if multiplier != 1.0:
         scaled = field.ceilings(family, rooms[1], policy, multiplier)
         regime_policy_e2 = np.minimum.reduce(list(scaled.values()))
-        regime_e2 = np.minimum(regime_policy_e2, (asked_e2 * multiplier).astype(np.int64))
+        part_e2 = np.minimum(regime_policy_e2, (asked_e2 * multiplier).astype(np.int64))
+        regime_e2 = np.minimum(part_e2, field.within_kelly(policy.kelly, multiplier, part_e2))
     stage = policy.size_ladder.stage_of(family)
     ceilings = plain | {
         REGIME: regime_e2,
@@ -66,7 +72,7 @@ def plan_of(
     }
     left = [asked_e2]
     for step in STEPS[1 : STEPS.index(LOT)]:
-        left.append(np.minimum(left[-1], ceilings[step]))
+        left.append(np.minimum(left[-1], kelly_e2 if step == KELLY else ceilings[step]))
     lots_e2 = left[-1] - left[-1] % policy.lot_e2
     left.append(lots_e2)
     policy_e2 = np.minimum.reduce(list(ceilings.values()))
@@ -81,8 +87,7 @@ def _pilot_ceilings(field: Field, policy: SizingPolicy) -> Counts:
     pilot = policy.pilot
     if not pilot.active:
         return np.full(len(field.candidates), UNLIMITED_E2, dtype=np.int64)
-    held_e2 = np.array([one.held_e2 for one in field.candidates], dtype=np.int64)
-    return np.clip(pilot.position_max_e2 - held_e2, 0, pilot.count_max_e2)
+    return np.clip(pilot.position_max_e2 - field.held_e2, 0, pilot.count_max_e2)
 
 
 def _dropped(field: Field, lots_e2: Counts, policy: SizingPolicy, family: str) -> tuple[str, ...]:

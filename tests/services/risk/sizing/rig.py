@@ -126,3 +126,16 @@ def proposal_of(definition: LadderDefined, quotes, now_ns=builders.NOW) -> Propo
         family=definition.family,
         ladder_id=definition.ladder_id,
     )
+
+
+def fair_of(ladder: LadderDefined, probabilities, now_ns=builders.NOW) -> FairLadder:
+    plain = builders.fair(now_ns)
+    fields = {name: getattr(plain, name) for name in FairLadder.__struct_fields__}
+    own = {
+        "id": f"fair-{ladder.event_ticker}-{now_ns}",
+        "event_ticker": ladder.event_ticker,
+        "series_ticker": ladder.series_ticker,
+        "ladder_id": ladder.ladder_id,
+        "probabilities": tuple(probabilities),
+    }
+    return FairLadder(**(fields | own))
