@@ -36,9 +36,9 @@ def read_stored(stored: Stored, now_ns: int) -> Message:
     if (subject := subject_of(message)) != stored.subject:
         raise Refused("wrong_subject", f"expected on {subject}")
     newest_ns = max(message.ts_event_ns, message.ts_pub_ns)
-    timeless = stream_named(stream_of_subject(stored.subject)).timeless
-    if newest_ns > now_ns + FUTURE_LIMIT_NS and not timeless:
-        raise Refused("future_dated", f"{(newest_ns - now_ns) / NS_PER_S:.1f} s ahead")
+    ahead_ns = newest_ns - now_ns
+    if ahead_ns > FUTURE_LIMIT_NS and not stream_named(stream_of_subject(subject)).timeless:
+        raise Refused("future_dated", f"{ahead_ns / NS_PER_S:.1f} s ahead")
     return message
 
 

@@ -23,6 +23,7 @@ from libs.common.messages import (
 )
 from libs.domain.money import PRICE_ONE_E4
 
+_OF_A_MARKET = (OrderIntent, OrderUpdate, Fill)
 _SIGN = {"bid": 1, "ask": -1}
 ENDED_KEPT = 2_000
 """Ended orders remembered per event, for late words about them; the oldest are forgotten."""
@@ -105,10 +106,7 @@ class OwnOrders:
         if sequence <= self._last_sequence.get(stream, 0):
             return False
         self._last_sequence[stream] = sequence
-        if (
-            isinstance(message, OrderIntent | OrderUpdate | Fill)
-            and message.ticker in self._settled
-        ):
+        if isinstance(message, _OF_A_MARKET) and message.ticker in self._settled:
             return True  # late words about a market that is over: nothing of it is at risk
         if isinstance(message, OrderIntent):
             self._intend(message)
@@ -174,7 +172,7 @@ class OwnOrders:
 
     def forget(self, event_ticker: str) -> None:
         """Let go of an event that is over, so that a reader of months of orders stays small."""
-        self._drop([o for o in self._orders.values() if o.event_ticker == event_ticker])
+        self._drop(list(self._orders_of(event_ticker)))
         for ticker in [t for t, event in self._settled.items() if event == event_ticker]:
             del self._settled[ticker]
         for ticker in self._tickers.pop(event_ticker, ()):
@@ -186,6 +184,13 @@ class OwnOrders:
     def changed_ns(self, event_ticker: str) -> int:
         """Return when an order of this event last changed, 0 for never."""
         return self._changed_ns.get(event_ticker, 0)
+
+    def _orders_of(self, event_ticker: str) -> Iterator[OwnOrder]:
+        """Yield every remembered order of an event: each is open, or among the ended."""
+        clients = (*self._open.get(event_ticker, ()), *self._ended.get(event_ticker, ()))
+        for client in dict.fromkeys(clients):
+            if (order := self._orders.get(client)) is not None:
+                yield order
 
     def _filled_e2(self, order: OwnOrder) -> int:
         return max(order.filled_e2, self._fills_seen_e2.get(order.client_order_id, 0))
@@ -258,7 +263,8 @@ class OwnOrders:
         """Forget a settled market: nothing of it is at risk any more."""
         self._settled[message.ticker] = message.event_ticker
         self._booked.pop(message.ticker, None)
-        self._drop([order for order in self._orders.values() if order.ticker == message.ticker])
+        orders = list(self._orders_of(message.event_ticker))
+        self._drop([order for order in orders if order.ticker == message.ticker])
 
     def _drop(self, orders: list[OwnOrder]) -> None:
         for order in orders:

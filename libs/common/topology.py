@@ -127,6 +127,10 @@ STREAMS: tuple[Stream, ...] = (
 )
 
 
+_STREAM_OF_NAME = {stream.name: stream for stream in STREAMS}
+_STREAM_OF_HEAD = {stream.subjects[0].partition(".")[0]: stream.name for stream in STREAMS}
+
+
 class Subject(Struct, frozen=True, kw_only=True):
     """One family of subjects: its pattern, its owner, its readers, what it carries."""
 
@@ -411,7 +415,7 @@ DURABLES: tuple[Durable, ...] = _durables()
 
 def stream_named(name: str) -> Stream:
     """Return the stream of that name; raise KeyError otherwise."""
-    return {stream.name: stream for stream in STREAMS}[name]
+    return _STREAM_OF_NAME[name]
 
 
 def durables_of(service: Service) -> tuple[Durable, ...]:
@@ -482,5 +486,4 @@ def subject_of(message: m.Message) -> str:
 
 def stream_of_subject(subject: str) -> str:
     """Return the stream that stores a subject of ours; raise KeyError for a foreign one."""
-    head = subject.split(".", 1)[0]
-    return {stream.subjects[0].split(".", 1)[0]: stream.name for stream in STREAMS}[head]
+    return _STREAM_OF_HEAD[subject.partition(".")[0]]

@@ -171,23 +171,23 @@ class EventBook:
             else:
                 counts[rung] += position.count_e2
                 cash_e6 += position.cash_e6
-        gains: Money = atoms.pays @ (counts * PRICE_ONE_E4) + cash_e6
+        gains: Money = atoms.paying @ (counts * PRICE_ONE_E4) + cash_e6
         self._inventory = atoms, gains
         return gains
 
     def open_loss_e6(self, atoms: Atoms, amounts: Mapping[Key, int]) -> Money:
         """Return what amounts by market and side lose in each outcome, shape (atoms,)."""
-        rungs = atoms.pays.shape[1]
-        bids, asks, always = np.zeros(rungs, np.int64), np.zeros(rungs, np.int64), 0
+        if_paid, always = np.zeros(atoms.pays.shape[1], np.int64), 0
         for (ticker, side), amount_e6 in amounts.items():
             rung = atoms.rung_of.get(ticker)
             if rung is None:
                 always += amount_e6
             elif side == "bid":
-                bids[rung] += amount_e6
+                always += amount_e6
+                if_paid[rung] -= amount_e6
             else:
-                asks[rung] += amount_e6
-        found: Money = ~atoms.pays @ bids + atoms.pays @ asks + always
+                if_paid[rung] += amount_e6
+        found: Money = atoms.paying @ if_paid + always
         return found
 
     def loss_e6(self, atoms: Atoms) -> Money:
@@ -206,7 +206,9 @@ class EventBook:
         else:
             mean = float(masses @ gains)
             held = float(np.sqrt(masses @ (gains - mean) ** 2))
-        chances = [0.5] * atoms.pays.shape[1] if masses is None else (masses @ atoms.pays).tolist()
+        chances = (
+            [0.5] * atoms.pays.shape[1] if masses is None else (masses @ atoms.paying).tolist()
+        )
         for (ticker, _), one in self.open.items():
             rung = atoms.rung_of.get(ticker)
             chance = 0.5 if rung is None else chances[rung]

@@ -16,6 +16,7 @@ from libs.domain.money import format_level
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 
 MASS_TOLERANCE = 1e-9
 """Probabilities that miss coherence by less are rounded floats."""
@@ -29,7 +30,8 @@ class NoOutcomes(ValueError):
 class Atoms(Struct, frozen=True, eq=False):
     """What can happen to one ladder, lowest value first.
 
-    `pays`, shape (atoms, rungs), says which rungs pay; `strikes` are the rungs' levels as text.
+    `pays`, shape (atoms, rungs), says which rungs pay, `paying` the same as 1 and 0; `strikes`
+    are the rungs' levels as text.
     """
 
     ladder_id: str
@@ -37,6 +39,7 @@ class Atoms(Struct, frozen=True, eq=False):
     rung_of: dict[str, int]
     strikes: tuple[str, ...]
     pays: Flags
+    paying: Integers
 
 
 def atoms_of(definition: LadderDefined) -> Atoms:
@@ -59,6 +62,7 @@ def atoms_of(definition: LadderDefined) -> Atoms:
         rung_of={ticker: rung for rung, ticker in enumerate(definition.tickers)},
         strikes=tuple(_strike(floor_e4, cap_e4) for floor_e4, cap_e4 in levels),
         pays=pays,
+        paying=pays.astype(np.int64),
     )
 
 

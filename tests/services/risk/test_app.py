@@ -22,7 +22,17 @@ from proto import risk_pb2, risk_pb2_grpc
 from services.risk.admin import RiskAdmin
 from services.risk.app import RiskApp, read_kill_switch
 from services.risk.config import RiskConfig
-from tests.services.risk.builders import NOW, TICKERS, fill, order, proposal
+from tests.services.risk.builders import (
+    EVENT,
+    NOW,
+    TICKERS,
+    Bench,
+    S,
+    fill,
+    order,
+    proposal,
+    verdicts,
+)
 from tests.services.risk.test_overrides import KEY, STRANGER, signed
 
 CONFIG = RiskConfig(service="risk", nats_url="", nats_password_file="none", admin_token_file="none")
@@ -81,6 +91,22 @@ async def test_recovery_counts_orders_and_fills_once(hub):
         app.core.desk.own.last_sequence("ORDERS"),
         app.core.desk.own.last_sequence("FILLS"),
     ) == (1, 1)
+
+
+async def test_recovery_reserves_what_late_verdicts_allowed(hub):
+    """The broker may still act on it, whether we hear of its intent or not."""
+    before = risk_bus(hub)
+    bench = Bench()
+    for at_ns in (NOW - 60 * S, NOW):
+        bench.refresh(at_ns)
+        (verdict,) = verdicts(bench.send(proposal(at_ns)))
+        assert verdict.quotes
+        subject = subject_of(verdict)
+        await before.publish(subject, encode(verdict), message_id=verdict.id)
+    app = RiskApp(CONFIG)
+    await app.recover(Context(app, risk_bus(hub), ManualClock(NOW), CONFIG))
+    (entries,) = app.core.desk.reservations.of(EVENT, NOW).values()
+    assert [(one.reach_e2, one.given_ns) for one in entries] == [(100, NOW)]
 
 
 async def test_a_proposal_through_the_shell_is_answered_on_the_bus(hub):

@@ -16,6 +16,7 @@ from tests.services.risk.builders import (
     order,
     quote,
 )
+from tests.services.risk.sizing.messages import intent_of
 from tests.services.risk.sizing.rig import DOLLAR, NO_PAL, desk, wide
 
 GRACE = 5 * S
@@ -52,21 +53,8 @@ def sized(count_e2, *, ticker=TICKER, side="bid", price_e4=4000, position_e2=0) 
     )
 
 
-def intent(verdict_id: str, action="place", count_e2=100) -> OrderIntent:
-    return OrderIntent(
-        **of_event(f"intent-{verdict_id}-{action}", NOW),
-        action=action,
-        client_order_id=f"c-{verdict_id}",
-        order_id="",
-        ticker=TICKER,
-        side="bid",
-        price_e4=4000,
-        count_e2=count_e2,
-        expiration_ns=TARGET,
-        verdict_id=verdict_id,
-        epoch=1,
-        reason="quote",
-    )
+def intent(verdict_id: str, action="place") -> OrderIntent:
+    return intent_of(f"c-{verdict_id}", verdict_id, action)
 
 
 def reserved(book: Reservations, now_ns=NOW) -> dict:

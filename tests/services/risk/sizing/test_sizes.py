@@ -13,6 +13,7 @@ from services.risk.sizing.policy import (
     SizingPolicy,
 )
 from tests.services.risk.builders import NOW, TICKERS, S, fill, order, quote
+from tests.services.risk.sizing.messages import settlement
 from tests.services.risk.sizing.rig import (
     DOLLAR,
     NO_CORRELATION,
@@ -279,3 +280,13 @@ def test_unchanged_inputs_give_the_same_answer_without_solving():
 def test_policies_that_limit_nothing_limit_nothing():
     policy = wide(pal=NO_PAL, portfolio=NO_PORTFOLIO, correlation=NO_CORRELATION)
     assert desk(policy=policy).counts(quote(count_e2=10**7)) == [(10**7, "asked")]
+
+
+def test_a_days_losses_shrink_the_budget_and_gains_do_not_grow_it():
+    """$100 a day: $40 lost leave $60, that is 150 contracts at 40 cents."""
+    policy = wide(portfolio=PortfolioPolicy(loss_day_max_e6=100 * DOLLAR), pal=NO_PAL)
+    lost = fill(10_000, ticker=TICKERS[0], trade="x")
+    asked = quote(count_e2=10**6)
+    for result, left_e2 in (("no", 15_000), ("yes", 25_000)):
+        known = desk(lost, settlement(result, ticker=TICKERS[0]), policy=policy)
+        assert known.counts(asked) == [(left_e2, "loss_budget")]
