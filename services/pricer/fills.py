@@ -9,9 +9,10 @@ rate of that, and α is the share that fills first.
 """
 
 from math import exp, isfinite, log, log1p
+from operator import mul
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from libs.common.messages import Provenance, Side
 from libs.domain.money import COUNT_ONE_E2
@@ -122,9 +123,8 @@ class Fills(Struct, frozen=True):
 
     def rate_per_min(self, state: FillState) -> float:
         """Return how much of what rests is filled in a minute."""
-        found = self.series.log_rate
-        for name, value in zip(Coefficients.__struct_fields__, covariates(state), strict=True):
-            found += getattr(self.coefficients, name) * value
+        weights = structs.astuple(self.coefficients)
+        found = self.series.log_rate + sum(map(mul, weights, covariates(state)))
         return exp(min(found, 10.0))
 
     def if_kept(self, state: FillState) -> float:
@@ -133,9 +133,12 @@ class Fills(Struct, frozen=True):
 
     def probability(self, state: FillState) -> float:
         """Return α: the share filled before the order is pulled or expires."""
-        rate, pull = self.rate_per_min(state), self.series.pull_per_min
-        ends = rate + pull
-        return rate / ends * (1.0 - exp(-ends * max(state.minutes_left, 0.0)))
+        return self.share(self.rate_per_min(state), state.minutes_left)
+
+    def share(self, rate_per_min: float, minutes_left: float) -> float:
+        """Return α at a rate that is known already."""
+        ends = rate_per_min + self.series.pull_per_min
+        return rate_per_min / ends * (1.0 - exp(-ends * max(minutes_left, 0.0)))
 
     def slippage_cents(self, participation: float, minutes_left: float) -> float:
         """Return the expected slippage: linear in our share of the depth, then flat; and adverse.

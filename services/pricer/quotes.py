@@ -219,7 +219,8 @@ def _candidate(moment: Moment, rung: int, side: Side, price_e4: int) -> Candidat
     )
     fee_e6 = int(moment.ladder.fees.by_price_e6[price_e4])
     ev_e6 = round(state.edge_cents * policy.ev_shrink * CENT_E6) - fee_e6
-    alpha = fills.probability(state)
+    rate = fills.rate_per_min(state)
+    alpha = fills.share(rate, moment.minutes_left)
     share = participation(books, rung, side, count_e2)
     slippage_e6 = round(fills.slippage_cents(share, moment.minutes_left) * CENT_E6)
     quote = Quote(
@@ -232,4 +233,4 @@ def _candidate(moment: Moment, rung: int, side: Side, price_e4: int) -> Candidat
         fill_probability=alpha,
         slippage_e6=slippage_e6,
     )
-    return Candidate(rung, quote, fills.rate_per_min(state), alpha * (ev_e6 - slippage_e6))
+    return Candidate(rung, quote, rate, alpha * (ev_e6 - slippage_e6))
