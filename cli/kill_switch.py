@@ -25,8 +25,9 @@ def engage(reason: Reason = "operator", as_json: AsJson = False) -> None:
     """
     from cli.panic import engage_anyhow
 
-    answer = engage_anyhow(reason, getpass.getuser())
     console = Console()
+    with console.status("cancelling, and reading until nothing rests …"):
+        answer = engage_anyhow(reason, getpass.getuser())
     if as_json:
         console.print_json(data=answer)
     else:

@@ -22,7 +22,8 @@ def live_smoke(
     """
     words = ["--rest-url", exchange.rest_url, "--ws-url", exchange.ws_url]
     words += ["--key-id", key_id, "--key-file", str(key_file.resolve())]
-    result, code = run_one_shot("services.broker.smoke", words, TIMEOUT_S)
+    with console.status(f"looking at {exchange.rest_url} …"):
+        result, code = run_one_shot("services.broker.smoke", words, TIMEOUT_S)
     if as_json:
         console.print_json(data=result)
         return code

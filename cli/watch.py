@@ -19,7 +19,7 @@ EXIT_NOT_RUNNING = 3
 
 def watch(console: Console) -> int:
     """Show the run until Ctrl-C; return 3 when nothing is up."""
-    known = _running(console)
+    known = _running()
     if known is None:
         return EXIT_NOT_RUNNING
     with contextlib.suppress(KeyboardInterrupt):
@@ -29,10 +29,11 @@ def watch(console: Console) -> int:
 
 def report(console: Console, session: str, *, as_json: bool) -> int:
     """Write the session report of the run that is up; return 0, 1 if its books disagree, or 3."""
-    known = _running(console)
+    known = _running()
     if known is None:
         return EXIT_NOT_RUNNING
-    answer = asyncio.run(write_report(known.run, known.admin_port("reporting"), session))
+    with console.status("adding up the session …"):
+        answer = asyncio.run(write_report(known.run, known.admin_port("reporting"), session))
     paths: dict[str, Any] = {
         "markdown": answer.markdown_path,
         "json": answer.json_path,
@@ -59,8 +60,8 @@ async def _watch(known: RunningRun, console: Console) -> None:
         await watcher.close()
 
 
-def _running(console: Console) -> RunningRun | None:
+def _running() -> RunningRun | None:
     known = running()
     if known is None:
-        console.print("nothing is up; start it with `alpha up`")
+        Console(stderr=True).print("nothing is up; start it with `alpha up`")
     return known
