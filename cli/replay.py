@@ -59,6 +59,11 @@ def replay(
                 bus=bus,
                 pace=pace,
             )
+            if capture.suffix == ".jsonl" or list(capture.glob("*.jsonl")):
+                raise ConfigError(
+                    f"{capture}: expected a capture, found raw copies; make one of them with"
+                    " `alpha export --raw --run FOLDER --day DAY --out FILE`"
+                )
             if capture.is_dir() or capture.suffix == ".parquet":
                 found = _replay_bars(find_spans([capture], seed, None, None), given)
             else:

@@ -28,6 +28,7 @@ OURS = "alpha"
 FILLS_READ_MAX = 200
 """What one read of recent fills shows; older ones were heard of long before."""
 Dispatch = Callable[[Event], None]
+Place = Callable[[x.NewOrder, int], x.Placed | x.Rejected]
 Leave = Callable[[bool], None]
 """Let a call leave, or say that it does not because there are no tokens for it."""
 
@@ -60,8 +61,8 @@ class ExchangeAccount:
         self.stays = Stays(engine)
         self._stop_ns = 0
         self.calls = 0
-        self.expect: Callable[[str], None] = _ignore
-        """Told of the market in which an order of ours is about to arrive."""
+        self.place: Place = partial(engine.place, OURS)
+        """How an order of ours gets onto the engine."""
 
     # What happens at the exchange
 
@@ -185,8 +186,7 @@ class ExchangeAccount:
             expiration_ns=effect.expiration_ns,
             group_id=effect.order_group_id or None,
         )
-        self.expect(effect.ticker)
-        placed = self._engine.place(OURS, order, self._schedule.now_ns)
+        placed = self.place(order, self._schedule.now_ns)
         if isinstance(placed, x.Placed):
             self.stays.begin(placed.order_id)
         self._reply(lambda now_ns: answered("place", effect.client_order_id, placed, now_ns))
@@ -382,7 +382,3 @@ class ExchangeAccount:
                 payouts=payouts if sent else (),
             )
         )
-
-
-def _ignore(ticker: str) -> None:
-    del ticker

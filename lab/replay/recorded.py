@@ -1,9 +1,8 @@
 """The exchange of a replay: recorded books, in which our own orders stand at the back.
 
-Recorded books are kept as levels. A market in which an order of ours arrives is put on the
-exchange's engine with all its levels, as orders of one account; from then on its changes are
-orders too, until nothing of ours rests there any more. So our orders have a queue place, meet
-recorded quotes that reach them, and pay the engine's fees.
+Recorded books are plain counts. Only our orders are on the exchange's engine, so they are accepted,
+filled, charged and settled as anywhere; what was recorded ahead of each is counted here, and a
+recorded quote that gets through it is one order that takes ours.
 
 It flatters nothing: what is taken off a level is taken from behind us first, so we move up only
 when there is no other way, and only a recorded quote that reaches our price fills us, after all
@@ -11,33 +10,41 @@ that was recorded ahead of us. Who would have taken our quote because it was the
 a replay fills less than the market would have.
 """
 
+from msgspec import Struct
+
 from lab.exchange import model as x
 from lab.exchange.engine import Engine
+from lab.exchange.rules import invalid_order
 from libs.domain.book import BookError, OrderBook
 from libs.domain.families import family_of_series
 from services.feeds.events import LadderSpec
 
-RECORDED: dict[x.Side, str] = {"bid": "recorded-bids", "ask": "recorded-asks"}
-"""One account a side: what was recorded meets itself as well as us."""
+RECORDED = "recorded"
 CASH_E6 = 10**15
 _STRUCTURES = {ranges: name for name, ranges in x.PRICE_RANGES.items()}
+_OTHER: dict[x.Side, x.Side] = {"bid": "ask", "ask": "bid"}
+Book = dict[tuple[x.Side, int], int]
+
+
+class _Ours(Struct):
+    """An order of ours that rests, and how much was recorded before it at its price."""
+
+    order: x.Order
+    ahead_e2: int
 
 
 class RecordedMarket:
-    """Books from a capture, on the engine where we trade."""
+    """Books from a capture, and the queue places of our orders in them."""
 
     def __init__(self, engine: Engine, ours: str) -> None:
         self._engine = engine
-        self._ours = ours
-        self._books: dict[str, dict[tuple[x.Side, int], int]] = {}
-        """What was recorded, (side, price_e4) -> count_e2: sorted only where we trade."""
-        self._levels: dict[tuple[str, x.Side, int], list[str]] = {}
-        """Ids of the recorded orders at a level of a market on the engine, oldest first."""
-        self._on_engine: set[str] = set()
+        self._account = ours
+        self._books: dict[str, Book] = {}
+        """What was recorded, (side, price_e4) -> count_e2."""
+        self._ours: dict[str, dict[str, _Ours]] = {}
         self.refused = 0
         """Changes that could not be true of a recorded book."""
-        for account in RECORDED.values():
-            engine.open_account(account, CASH_E6, keep_history=False)
+        engine.open_account(RECORDED, CASH_E6, keep_history=False)
 
     # What the capture says
 
@@ -64,12 +71,14 @@ class RecordedMarket:
         except BookError:
             self.refused += 1
             return
-        book: dict[tuple[x.Side, int], int] = {("bid", price): count for price, count in bids}
+        book: Book = {("bid", price): count for price, count in bids}
         book.update({("ask", price): count for price, count in asks})
         self._books[ticker] = book
-        if ticker in self._on_engine:
-            self._take_off(ticker, now_ns)
-            self._put_on(ticker, now_ns)
+        for place in list(self._ours.get(ticker, {}).values()):
+            level = (place.order.side, place.order.price_e4)
+            place.ahead_e2 = min(place.ahead_e2, book.get(level, 0))
+        for (side, price_e4), count_e2 in book.items():
+            self._meet(ticker, side, price_e4, count_e2, now_ns)
 
     def change(self, ticker: str, side: x.Side, price_e4: int, change_e2: int, now_ns: int) -> None:
         """Take one change of a recorded book."""
@@ -81,67 +90,95 @@ class RecordedMarket:
             self.refused += 1
             return
         book[side, price_e4] = count_e2
-        if ticker in self._on_engine:
+        if ours := self._ours.get(ticker):
             if change_e2 > 0:
-                self._add(ticker, side, price_e4, change_e2, now_ns)
-            else:
-                self._reduce(ticker, side, price_e4, -change_e2, now_ns)
-            if not self._engine.account(self._ours).resting.get(ticker):
-                self._take_off(ticker, now_ns)
+                self._meet(ticker, side, price_e4, change_e2, now_ns)
+                return
+            for place in ours.values():
+                if place.order.price_e4 == price_e4 and place.order.side == side:
+                    place.ahead_e2 = min(place.ahead_e2, count_e2)
 
     def view(self, ticker: str) -> x.BookView | None:
         """Return the recorded book with our orders in it, None for a market that is not known."""
-        book = self._books.get(ticker)
-        if book is None:
+        if ticker not in self._books:
             return None
-        ours = _sorted(book)
-        for order in self._engine.resting(self._ours, ticker):
-            ours.apply_delta(order.side, order.price_e4, order.remaining_e2)
+        whole = _sorted(self._books[ticker])
+        for place in self._ours.get(ticker, {}).values():
+            order = place.order
+            whole.apply_delta(order.side, order.price_e4, order.remaining_e2)
         clock = self._engine.market(ticker).book.clock
-        return x.BookView(ours.top("bid"), ours.top("ask"), clock)
+        return x.BookView(whole.top("bid"), whole.top("ask"), clock)
 
-    # The engine
+    # Our orders
 
-    def expect_order(self, ticker: str, now_ns: int) -> None:
-        """Put a market on the engine: an order of ours is about to arrive there."""
-        if ticker in self._books and ticker not in self._on_engine:
-            self._put_on(ticker, now_ns)
+    def place(self, new: x.NewOrder, now_ns: int) -> x.Placed | x.Rejected:
+        """Place an order of ours, unless it would take what was recorded."""
+        book = self._books.get(new.ticker, {})
+        if any(
+            side != new.side and count_e2 and _reaches(side, price_e4, new.price_e4)
+            for (side, price_e4), count_e2 in book.items()
+        ):
+            return invalid_order("post only cross")
+        return self._engine.place(self._account, new, now_ns)
 
-    def _put_on(self, ticker: str, now_ns: int) -> None:
-        self._on_engine.add(ticker)
-        book = _sorted(self._books[ticker])
-        sides: tuple[x.Side, x.Side] = ("bid", "ask")
-        for side in sides:
-            for price_e4, count_e2 in book.top(side):
-                self._add(ticker, side, price_e4, count_e2, now_ns)
+    def take(self, changed: x.OrderChanged) -> None:
+        """Hear what became of an order of ours: a new price is a place at the back."""
+        order = changed.order
+        ours = self._ours.setdefault(order.ticker, {})
+        if order.status != "resting":
+            ours.pop(order.order_id, None)
+        elif changed.reason in (x.Reason.NEW, x.Reason.AMEND):
+            level_e2 = self._books.get(order.ticker, {}).get((order.side, order.price_e4), 0)
+            known = ours.get(order.order_id)
+            stays = known is not None and changed.reduced_e2 > 0
+            ahead_e2 = known.ahead_e2 if known is not None and stays else level_e2
+            ours[order.order_id] = _Ours(order, ahead_e2)
 
-    def _take_off(self, ticker: str, now_ns: int) -> None:
-        self._on_engine.discard(ticker)
-        for key in [key for key in self._levels if key[0] == ticker]:
-            for order_id in self._levels.pop(key):
-                self._engine.cancel(RECORDED[key[1]], order_id, now_ns)
+    def ahead_e2(self, order: x.Order) -> int:
+        """Return what was recorded before a resting order of ours at its price."""
+        return self._ours[order.ticker][order.order_id].ahead_e2
 
-    def _add(self, ticker: str, side: x.Side, price_e4: int, count_e2: int, now_ns: int) -> None:
-        order = x.NewOrder(ticker=ticker, side=side, price_e4=price_e4, count_e2=count_e2)
-        placed = self._engine.place(RECORDED[side], order, now_ns)
-        if isinstance(placed, x.Placed) and placed.remaining_e2:
-            self._levels.setdefault((ticker, side, price_e4), []).append(placed.order_id)
-
-    def _reduce(self, ticker: str, side: x.Side, price_e4: int, by_e2: int, now_ns: int) -> None:
-        """Take a count off a level, from its newest order on: from behind us first."""
-        orders = self._levels.get((ticker, side, price_e4), [])
-        while by_e2 > 0 and orders:
-            order = self._engine.state.orders.get(orders[-1])
-            if order is None or order.status != "resting":
-                orders.pop()
+    def _meet(self, ticker: str, side: x.Side, price_e4: int, count_e2: int, now_ns: int) -> None:
+        """Let a recorded quote take what of ours it reaches, after what was recorded ahead."""
+        reached = [
+            place
+            for place in self._ours.get(ticker, {}).values()
+            if place.order.side != side and _reaches(side, price_e4, place.order.price_e4)
+        ]
+        sign = -1 if side == "ask" else 1
+        for place in sorted(reached, key=lambda one: sign * one.order.price_e4):
+            order = place.order
+            better_e2 = self._better_e2(ticker, order)
+            passed_e2 = min(place.ahead_e2, max(0, count_e2 - better_e2))
+            place.ahead_e2 -= passed_e2
+            left_e2 = count_e2 - better_e2 - passed_e2
+            if left_e2 <= 0:
                 continue
-            taken_e2 = min(by_e2, order.remaining_e2)
-            by_e2 -= taken_e2
-            if taken_e2 == order.remaining_e2:
-                orders.pop()
-            self._engine.decrease(RECORDED[side], order.order_id, now_ns, by_e2=taken_e2)
-        if not orders:
-            self._levels.pop((ticker, side, price_e4), None)
+            before_e2 = order.filled_e2
+            taken = x.NewOrder(
+                ticker=ticker,
+                side=side,
+                price_e4=order.price_e4,
+                count_e2=min(left_e2, order.remaining_e2),
+                time_in_force="immediate_or_cancel",
+            )
+            self._engine.place(RECORDED, taken, now_ns)
+            count_e2 -= order.filled_e2 - before_e2
+
+    def _better_e2(self, ticker: str, order: x.Order) -> int:
+        """Return what is recorded at better prices than an order's, on its side."""
+        return sum(
+            count_e2
+            for (side, price_e4), count_e2 in self._books[ticker].items()
+            if side == order.side
+            and price_e4 != order.price_e4
+            and _reaches(_OTHER[side], order.price_e4, price_e4)
+        )
+
+
+def _reaches(side: x.Side, price_e4: int, other_e4: int) -> bool:
+    """Tell whether a quote of that side and price trades with one of the other side."""
+    return price_e4 <= other_e4 if side == "ask" else price_e4 >= other_e4
 
 
 def _sorted(book: dict[tuple[x.Side, int], int]) -> OrderBook:

@@ -133,14 +133,16 @@ class Replay:
             services[Service.BROKER].dispatch,
             random.Random(f"account {self._seed}"),
         )
-        account.expect = lambda ticker: feeds.market.expect_order(ticker, self.schedule.now_ns)
+        account.place = feeds.market.place
 
         def take(event: x.Event) -> None:
             if isinstance(event, x.BookChanged):
                 if event.account == OURS:
                     feeds.own(event)
-            else:
-                account.take(event)
+                return
+            if isinstance(event, x.OrderChanged) and event.order.account == OURS:
+                feeds.market.take(event)
+            account.take(event)
 
         self.engine.listen(take)
         services[Service.FEEDS].perform = feeds.perform

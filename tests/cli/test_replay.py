@@ -55,6 +55,13 @@ def test_what_cannot_be_used_is_named(capture, words, told):
 def test_what_is_no_capture_is_named(tmp_path, capture):
     cut = tmp_path / "cut.cap"
     cut.write_bytes(capture.read_bytes()[:-3])
-    for path, told in ((tmp_path / "none.cap", "No such file"), (cut, "expected its end")):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "index.ws-2024-08-05.jsonl").touch()
+    for path, told in (
+        (tmp_path / "none.cap", "No such file"),
+        (cut, "expected its end"),
+        (raw, "alpha export --raw"),
+    ):
         with pytest.raises(ConfigError, match=told):
             replay(path)
