@@ -1,5 +1,6 @@
 """`alpha backtest index`: what can't be used is named in one line."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -31,6 +32,29 @@ def test_what_cannot_be_used_is_named(tmp_path, monkeypatch, words, told):
         CliRunner().invoke(app, given, catch_exceptions=False)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_window_is_traded_captured_and_replayed(tmp_path):
+    write_bars(tmp_path, NOON - timedelta(minutes=15), 15)
+    out, capture = tmp_path / "out", tmp_path / "feeds.cap"
+    shown = run("backtest", "index", "--bars", tmp_path, "--out", out, "--capture", capture)
+    assert shown.exit_code == 0
+    values = json.loads(shown.stdout)
+    assert values["agree"] is True
+    assert values["exchange"] == values["ledger"]
+    assert [day["day"] for day in values["pnl"]["days"]] == ["2024-08-05"]
+    assert values["pnl"]["ci95_day_dollars"] is None  # of one day
+    assert values["pnl"]["beats_no_trade"] is None
+    assert "1/1 2024-08-05" in shown.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["ledger", "reports", "resting.parquet"]
+    again = json.loads(run("replay", capture).stdout)
+    assert again["kind"] == "feeds"
+    assert again["inputs"] >= values["input_events"]
+
+
+def run(*words):
+    given = [*(str(word) for word in words), "--json"]
+    return CliRunner().invoke(app, given, catch_exceptions=False)
 
 
 def test_help_says_what_it_trades_and_the_exit_codes():
