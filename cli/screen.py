@@ -16,7 +16,6 @@ from libs.domain.eastern import eastern_datetime
 
 RUNGS_MIN, RUNGS_MAX = 3, 11
 FILLS_SHOWN = 8
-GATES_ROOM = 22
 BESIDE_COLUMNS = 118
 """From this width on two ladders fit side by side."""
 FRAME_LINES = 4
@@ -34,15 +33,15 @@ class Room(Struct, frozen=True, kw_only=True):
     each_gate: bool
 
     @classmethod
-    def of(cls, events: int, fills: int, width: int, height: int) -> "Room":
-        """Share out a terminal of `width` columns and `height` lines."""
+    def of(cls, events: int, fills: int, gates: int, width: int, height: int) -> "Room":
+        """Share out a terminal of `width` columns and `height` lines; `gates` are an event's."""
         beside = 2 if width >= BESIDE_COLUMNS else 1
         rows = max(1, -(-events // beside))
         left = height - FRAME_LINES - rows * EVENT_LINES
         fills = min(fills, FILLS_SHOWN, max(0, left - rows * RUNGS_MIN) // 3)
         left -= fills + 1 if fills else 0
-        each_gate = left >= rows * (RUNGS_MIN + 2 + GATES_ROOM)
-        left -= rows * GATES_ROOM if each_gate else 0
+        each_gate = left >= rows * (RUNGS_MIN + 2 + gates)
+        left -= rows * gates if each_gate else 0
         rungs = max(RUNGS_MIN, min(RUNGS_MAX, left // rows))
         return cls(beside=beside, rungs=rungs, fills=fills, each_gate=each_gate)
 
@@ -254,7 +253,8 @@ def draw(
 ) -> RenderableType:
     """Return the whole screen at this moment, cut to a terminal of `width` × `height`."""
     events = [event for _, event in sorted(view.events.items())]
-    room = Room.of(len(events), len(view.fills), width, height)
+    gates = max((len(event.verdict.gates) for event in events if event.verdict), default=0)
+    room = Room.of(len(events), len(view.fills), gates, width, height)
     pnl_e6 = [
         view.marked_pnl_e6(event) if (settled := view.settled_pnl_e6(event)) is None else settled
         for event in events
