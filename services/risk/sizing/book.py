@@ -229,8 +229,8 @@ class EventBook:
         return Summary(
             max(0, int(loss_e6.max())),
             self.deviation(atoms, masses),
-            max(0, int(loss_e6[0])),
-            max(0, int(loss_e6[-1])),
+            max(0, *(int(loss_e6[atom]) for atom in atoms.low)),
+            max(0, *(int(loss_e6[atom]) for atom in atoms.high)),
         )
 
 

@@ -154,10 +154,8 @@ class Field:
         found: Counts = np.maximum(limit_e6 - self._worst_e6 - self.excess_e6, 0) // self.cost_e4
         return found
 
-    def within_tilt(self, limit_e6: int | None, atom: int) -> Counts:
+    def within_tilt(self, limit_e6: int, atom: int) -> Counts:
         """Return the most of each candidate with which one outcome loses at most the limit."""
-        if limit_e6 is None:
-            return self._unlimited()
         here_e6 = np.maximum(self.loss_e6[atom] - self.standing_e6, 0)
         room_e6 = np.maximum(limit_e6 - here_e6 - self.excess_e6, 0)
         return np.where(self.loses[atom], room_e6 // self.cost_e4, UNLIMITED_E2)
@@ -200,8 +198,9 @@ class Field:
         moving = self.deviations > 0.0
         capped = np.minimum(left[moving] / self.deviations[moving], float(UNLIMITED_E2))
         found[moving] = (capped + WHOLE).astype(np.int64)
-        found = np.minimum(found, self.within_tilt(room.low_e6, 0))
-        return np.minimum(found, self.within_tilt(room.high_e6, -1))
+        for atom, limit_e6 in tilts(self.atoms, room):
+            found = np.minimum(found, self.within_tilt(limit_e6, atom))
+        return found
 
     def ceilings(
         self, family: str, room: Room, policy: SizingPolicy, multiplier: float
@@ -227,6 +226,12 @@ class Field:
         stakes = np.where(self.bids, prices, 1.0 - prices)
         best = float(((self.chances - stakes) / (1.0 - stakes)).max())
         return scale_fraction(best, policy.uncertainty, policy.imbalance, policy.fraction_max)
+
+
+def tilts(atoms: Atoms, room: Room) -> list[tuple[int, int]]:
+    """Return the outermost atoms with what the event may lose there."""
+    sides = ((atoms.low, room.low_e6), (atoms.high, room.high_e6))
+    return [(atom, limit) for ends, limit in sides if limit is not None for atom in ends]
 
 
 def kelly_wealth_e6(policy: KellyPolicy, multiplier: float) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 from msgspec import Struct
 
-from services.risk.sizing.field import Counts, Field, kelly_wealth_e6
+from services.risk.sizing.field import Counts, Field, kelly_wealth_e6, tilts
 from services.risk.sizing.outcomes import Flags, Floats
 from services.risk.sizing.policy import SizingPolicy
 from services.risk.sizing.portfolio import Room
@@ -29,9 +29,8 @@ class _Limits:
         self.field = field
         kelly_e6 = int(policy.kelly.fraction_max * kelly_wealth_e6(policy.kelly, multiplier))
         most_e6 = np.full(len(field.loss_e6), min(kelly_e6, room.tightest_e6()), dtype=np.int64)
-        for atom, limit_e6 in ((0, room.low_e6), (-1, room.high_e6)):
-            if limit_e6 is not None:
-                most_e6[atom] = min(int(most_e6[atom]), limit_e6)
+        for atom, limit_e6 in tilts(field.atoms, room):
+            most_e6[atom] = min(int(most_e6[atom]), limit_e6)
         # A gain that is locked in does not raise the limit.
         self.left_e6 = most_e6 - np.maximum(field.loss_e6, 0)
         self.left_deviation = room.deviation - field.deviation

@@ -31,7 +31,7 @@ class Atoms(Struct, frozen=True, eq=False):
     """What can happen to one ladder, lowest value first.
 
     `pays`, shape (atoms, rungs), says which rungs pay, `paying` the same as 1 and 0; `strikes`
-    are the rungs' levels as text.
+    are the rungs' levels as text. `low` and `high` are the atoms that may lie outermost.
     """
 
     ladder_id: str
@@ -40,6 +40,8 @@ class Atoms(Struct, frozen=True, eq=False):
     strikes: tuple[str, ...]
     pays: Flags
     paying: Integers
+    low: tuple[int, ...]
+    high: tuple[int, ...]
 
 
 def atoms_of(definition: LadderDefined) -> Atoms:
@@ -51,8 +53,11 @@ def atoms_of(definition: LadderDefined) -> Atoms:
         if set(definition.strike_types) - ABOVE:
             raise NoOutcomes(f"nested rungs of types {sorted(set(definition.strike_types))}")
         pays = np.tri(rungs + 1, rungs, -1, dtype=np.bool_)
+        low: tuple[int, ...] = (0,)
+        high: tuple[int, ...] = (rungs,)
     elif definition.kind == LadderKind.PARTITION:
         pays = np.eye(rungs + 1, rungs, dtype=np.bool_)
+        low, high = (0, rungs), (rungs - 1, rungs)  # "none of them" lies at either end
     else:
         raise NoOutcomes(f"a ladder of kind {definition.kind!r}")
     levels = zip(definition.floors_e4, definition.caps_e4, strict=True)
@@ -63,6 +68,8 @@ def atoms_of(definition: LadderDefined) -> Atoms:
         strikes=tuple(_strike(floor_e4, cap_e4) for floor_e4, cap_e4 in levels),
         pays=pays,
         paying=pays.astype(np.int64),
+        low=low,
+        high=high,
     )
 
 

@@ -1,6 +1,7 @@
 """Sizes of one event: what counts, each step's limit, and what the verdict says of it."""
 
 import pytest
+from msgspec.structs import replace
 
 from services.risk.sizing.chain import STEPS
 from services.risk.sizing.policy import (
@@ -12,6 +13,7 @@ from services.risk.sizing.policy import (
     SizeLadderPolicy,
     SizingPolicy,
 )
+from tests.services.risk import builders
 from tests.services.risk.builders import NOW, TICKERS, S, fill, order, quote
 from tests.services.risk.sizing.messages import settlement
 from tests.services.risk.sizing.rig import (
@@ -204,6 +206,44 @@ def test_the_tilt_holds_on_one_side_only():
     )
     policy = wide(correlation=tilt)
     assert desk(policy=policy).counts(quote(count_e2=10**6)) == [(20_000, "correlation_var")]
+
+
+def with_ranges(policy) -> Desk:
+    """A desk that knows the event as three ranges, with room below and above them."""
+    known = desk(policy=policy)
+    ranges = replace(
+        builders.definition(),
+        ladder_id="ranges",
+        kind="partition",
+        strike_types=("between",) * 3,
+        floors_e4=(52_000_000, 52_250_000, 52_500_000),
+        caps_e4=(52_249_900, 52_499_900, 52_749_900),
+    )
+    known.desk.define(ranges, NOW)
+    known.fair((0.1, 0.5, 0.1), NOW + 1, ladder_id="ranges")
+    return known
+
+
+def test_of_ranges_one_pays_at_most():
+    """Two asks never lose together: each may lose the day's $60. Two bids lose in all the rest."""
+    budget = PortfolioPolicy(loss_day_max_e6=60 * DOLLAR)
+    known = with_ranges(wide(portfolio=budget, pal=NO_PAL))
+    asks = [quote(rung, side="ask", p=0.2, count_e2=10**6) for rung in (0, 1)]
+    assert [q.count_e2 for q in known.size(*asks).quotes] == [10_000, 10_000]
+    bids = [quote(rung, price_e4=3_000, p=0.45, count_e2=10**6) for rung in (0, 1)]
+    sized = known.size(*bids).quotes
+    assert 59 * DOLLAR < sum(q.price_e4 * q.count_e2 for q in sized) <= 60 * DOLLAR
+
+
+@pytest.mark.parametrize(("rung", "count_e2"), [(0, 20_000), (1, 20_000), (2, 20_000)])
+def test_the_tilt_of_a_partition_counts_none_of_them_at_either_end(rung, count_e2):
+    """A range that is bid loses in every other outcome, one at an end too."""
+    tilt = CorrelationPolicy(
+        portfolio_var_max_e6=WIDE_E6, family_var_max_e6=WIDE_E6, tilt_max_e6=80 * DOLLAR
+    )
+    known = with_ranges(wide(correlation=tilt))
+    asked = quote(rung, count_e2=10**6, p=0.5)
+    assert known.counts(asked) == [(count_e2, "correlation_var")]
 
 
 def test_sigma_of_the_family_holds():
