@@ -59,6 +59,7 @@ class RiskApp(AppBase):
                 self.core.fold_own(message, stream, sequence)
 
             await context.read_back(stream, fold)
+        desk.forget_past(context.now_ns())
 
     async def run(self, context: Context) -> None:
         """Read the kill switch until cancelled."""

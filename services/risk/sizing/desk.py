@@ -24,7 +24,7 @@ from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.domain.fees import FeeSchedule, UnknownFeeError, schedule_at
 from libs.domain.macro_days import macro_events
 from libs.domain.money import COUNT_ONE_E2
-from services.risk.sizing.book import EventBook
+from services.risk.sizing.book import EventBook, Summary
 from services.risk.sizing.field import Field, candidate_of
 from services.risk.sizing.outcomes import Atoms, Floats, NoOutcomes, atoms_of, masses_of
 from services.risk.sizing.policy import SizingPolicy
@@ -34,6 +34,7 @@ from services.risk.sizing.reservations import Reservations
 from services.risk.sizing.select import plan_of
 
 EVENTS_MAX = 1_024
+FORGET_AFTER_NS = 2 * NS_PER_HOUR
 FEE_UNKNOWN_E4 = 175
 """The dearest fee there is, a taker's at even odds: what an event of an unknown series may pay."""
 
@@ -129,11 +130,27 @@ class SizingDesk:
             del self._known[name]
             self._answers.pop(name, None)
             self._touch(name)
+        if past:
+            self.forget_past(now_ns)
         if len(self._known) >= EVENTS_MAX:
             return None
         known = _Known(message.series_ticker, message.target_ns)
         self._known[message.event_ticker] = known
         return known
+
+    def forget_past(self, now_ns: int) -> None:
+        """Let go of events in which nothing is held or open and of which nothing came for long.
+
+        What of them was settled stays in the profit of its day.
+        """
+        for name in list(self._series):
+            quiet = self.own.changed_ns(name) < now_ns - FORGET_AFTER_NS
+            if quiet and name not in self._known and self._book(name, now_ns).empty:
+                self.own.forget(name)
+                self.portfolio.put(name, "", Summary())
+                self._dirty.discard(name)
+                for table in (self._series, self._versions, self._books, self._ends_ns):
+                    table.pop(name, None)
 
     def _touch(self, event_ticker: str) -> None:
         self._versions[event_ticker] = self._versions.get(event_ticker, 0) + 1

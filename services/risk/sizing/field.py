@@ -28,6 +28,7 @@ from services.risk.sizing.portfolio import Room
 from services.risk.sizing.reservations import Key
 
 Counts = NDArray[np.int64]
+Places = NDArray[np.intp]
 UNLIMITED_E2 = 10**13
 ROOT_STEPS = 40
 EDGE_MIN = 1e-6
@@ -69,6 +70,21 @@ class Candidate(Struct, frozen=True):
 
 
 COLUMNS = 8
+_BY_CANDIDATE = (
+    "asked_e2",
+    "bids",
+    "chances",
+    "cost_e4",
+    "deviations",
+    "excess_e6",
+    "free_e2",
+    "gain_e4",
+    "held_e2",
+    "market_loss_e6",
+    "standing_e2",
+    "standing_e6",
+    "_worst_e6",
+)
 NOTHING_OPEN = Open()
 
 
@@ -134,6 +150,16 @@ class Field:
         )
         """How much of a quote costs nothing beyond what already may fill."""
         self._worst_e6 = self._worst_elsewhere()
+
+    def only(self, places: Places) -> "Field":
+        """Return the field of some of its candidates; what is beside them stays as it is."""
+        part = Field.__new__(Field)
+        part.__dict__.update(self.__dict__)
+        part.candidates = tuple([self.candidates[place] for place in places.tolist()])
+        part.loses = self.loses[:, places]
+        for name in _BY_CANDIDATE:
+            setattr(part, name, getattr(self, name)[places])
+        return part
 
     def _worst_elsewhere(self) -> Counts:
         """Return the worst loss where each candidate loses, without what stands on its key."""

@@ -63,7 +63,24 @@ def size_jointly(
     `policy_e2` are the ceilings without what was asked. What of a quote is free of charge, since
     an order of ours may fill there anyway, is a variable of its own beside what it adds.
     """
-    limits = _Limits(field, room, policy, multiplier)
+    counts_e2 = np.zeros(len(ceilings_e2), dtype=np.int64)
+    chosen = np.flatnonzero(ceilings_e2)
+    if not len(chosen):
+        return Joint(counts_e2, 0.0)
+    limits = _Limits(field.only(chosen), room, policy, multiplier)
+    joint = _solved(limits, ceilings_e2[chosen], policy_e2[chosen], policy, multiplier)
+    counts_e2[chosen] = joint.counts_e2
+    return Joint(counts_e2, joint.gap, joint.why)
+
+
+def _solved(
+    limits: _Limits,
+    ceilings_e2: Counts,
+    policy_e2: Counts,
+    policy: SizingPolicy,
+    multiplier: float,
+) -> Joint:
+    field = limits.field
     free_e2 = np.minimum(field.free_e2, ceilings_e2)
     added_e2 = ceilings_e2 - free_e2
     added_e2[_barred(limits)] = 0
@@ -89,8 +106,9 @@ def size_jointly(
         )
     except Unsolved as error:
         return Joint(zero, None, str(error))
-    counts = np.zeros(n)
-    np.add.at(counts, owners, found.shares * boxes[used])
+    amounts = np.zeros(2 * n)
+    amounts[used] = found.shares * boxes[used]
+    counts = amounts[:n] + amounts[n:]
     whole_e2 = _lots(counts, policy.lot_e2, ceilings_e2)
     return _checked(limits, whole_e2, policy.lot_e2, found.gap)
 

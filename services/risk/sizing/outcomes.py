@@ -113,11 +113,11 @@ def _nested(survival: Floats, quoted: Mapping[int, float]) -> Floats:
     masses = _coherent(_between(survival), "fair probabilities")
     if not quoted:
         return masses
-    rungs = np.array(sorted(quoted), dtype=np.intp)
-    curve = np.array([quoted[rung] for rung in rungs.tolist()])
-    wanted = _coherent(_between(curve), "quoted probabilities")
-    if len(rungs) == len(survival):
+    places = sorted(quoted)
+    wanted = _coherent(_between(np.array([quoted[rung] for rung in places])), "quotes")
+    if len(places) == len(survival):
         return wanted
+    rungs = np.array(places, dtype=np.intp)
     bounds = np.empty(len(rungs) + 2, dtype=np.intp)
     bounds[0], bounds[1:-1], bounds[-1] = 0, rungs + 1, len(masses)
     starts, sizes = bounds[:-1], bounds[1:] - bounds[:-1]

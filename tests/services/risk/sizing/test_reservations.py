@@ -1,6 +1,7 @@
 """What a verdict allows is exposure from then on, until nothing can come of it any more."""
 
 import pytest
+from msgspec.structs import replace
 
 from libs.common.messages import OrderIntent, SizedQuote, Verdict
 from services.risk.sizing.policy import PortfolioPolicy
@@ -147,6 +148,19 @@ def test_another_event_waits_too():
     assert known.counts(quote()) == []
     known.fair((0.9, 0.5, 0.1), NOW + 13 * S)
     assert known.counts(quote(), now_ns=NOW + 13 * S) == [(1000, "asked")]
+
+
+def test_what_is_over_is_let_go_and_what_is_held_is_not():
+    other = TICKERS[0].replace("H1200", "H1100")
+    ended = order("cancelled", client="gone", ticker=other)
+    known = desk(replace(ended, event_ticker="KXINXU-24AUG05H1100"), fill(100), policy=wide())
+    known.desk._known.clear()
+    known.desk.forget_past(NOW + 3 * 3_600 * S)
+    assert list(known.desk.own.tickers("KXINXU-24AUG05H1100")) == []
+    assert known.desk.own.order_count() == 0
+    assert known.desk.own.position(TICKERS[1]).count_e2 == 100
+    known.desk.refresh(NOW + 3 * 3_600 * S)
+    assert known.desk.portfolio.losses_e6() == {"INXU": 40 * DOLLAR // 100}
 
 
 @pytest.mark.parametrize("side", ["bid", "ask"])
