@@ -148,14 +148,6 @@ class EventBook:
         position = self.positions.get(ticker)
         return position.count_e2 if position else 0
 
-    def market_loss_e6(self, key: Key) -> int:
-        """Return what a market could lose where this side loses, but for the alternatives."""
-        position = self.positions.get(key[0])
-        cash_e6 = position.cash_e6 if position else 0
-        payoff_e6 = position.count_e2 * PRICE_ONE_E4 if position and key[1] == "ask" else 0
-        opened = self.open.get(key)
-        return -(cash_e6 + payoff_e6) + (opened.unknown_e6 if opened else 0)
-
     def inventory_e6(self, atoms: Atoms) -> Money:
         """Return what the positions gain in each outcome, shape (atoms,).
 

@@ -11,8 +11,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from libs.common.messages import Quote
+from libs.common.own_orders import Position
 from libs.domain.money import PRICE_ONE_E4
-from services.risk.sizing.book import EventBook, Fee, Open
+from services.risk.sizing.book import EventBook, Fee
 from services.risk.sizing.chain import (
     CORRELATION_VAR,
     FACTOR_VAR,
@@ -85,29 +86,36 @@ _BY_CANDIDATE = (
     "standing_e6",
     "_worst_e6",
 )
-NOTHING_OPEN = Open()
+NOTHING_HELD = Position()
 
 
 def candidate_of(quote: Quote, atoms: Atoms, book: EventBook, fee: Fee) -> Candidate:
     """Return a quote with its costs; raises KeyError for a market that the ladder doesn't name."""
     ticker, side, price_e4 = quote.ticker, quote.side, quote.price_e4
     key: Key = (ticker, side)
-    opened = book.open.get(key, NOTHING_OPEN)
-    fee_e4 = fee(price_e4)
-    lost_e4 = price_e4 if side == "bid" else PRICE_ONE_E4 - price_e4
-    position_e2 = book.held_e2(ticker)
-    held_e2 = position_e2 if side == "bid" else -position_e2
+    opened = book.open.get(key)
+    position = book.positions.get(ticker, NOTHING_HELD)
+    fee_e4, count_e2 = fee(price_e4), position.count_e2
+    if side == "bid":
+        lost_e4, held_e2, loss_e6 = price_e4, count_e2, -position.cash_e6
+    else:
+        lost_e4, held_e2 = PRICE_ONE_E4 - price_e4, -count_e2
+        loss_e6 = -position.cash_e6 - count_e2 * PRICE_ONE_E4
+    cost_e4, gain_e4 = lost_e4 + fee_e4, PRICE_ONE_E4 - lost_e4 - fee_e4
+    rung = atoms.rung_of[ticker]
+    if opened is None:
+        return Candidate(quote, key, rung, count_e2, cost_e4, gain_e4, 0, 0, 0, loss_e6, held_e2)
     return Candidate(
         quote,
         key,
-        atoms.rung_of[ticker],
-        position_e2,
-        lost_e4 + fee_e4,
-        PRICE_ONE_E4 - lost_e4 - fee_e4,
+        rung,
+        count_e2,
+        cost_e4,
+        gain_e4,
         opened.worst_e6,
         opened.count_e2,
-        opened.excess_e6(lost_e4 + fee_e4),
-        book.market_loss_e6(key),
+        opened.excess_e6(cost_e4),
+        loss_e6 + opened.unknown_e6,
         held_e2 + opened.unknown_e2,
     )
 
