@@ -22,7 +22,7 @@ _BESIDE: dict[Service, tuple[str, ...]] = {
         "size_ladder",
         "pilot",
     ),
-    Service.MONITORS: ("freshness",),
+    Service.MONITORS: ("index_ops", "freshness"),
 }
 """What a service reads beside the file of its own name."""
 

@@ -25,7 +25,7 @@ class MonitorsApp(AppBase):
 
     def __init__(self, config: MonitorsConfig) -> None:
         self._config = config
-        self.core = MonitorsCore(config.policy, config.policy.freshness)
+        self.core = MonitorsCore(config.policy)
         self._context: Context | None = None
 
     async def recover(self, context: Context) -> None:

@@ -7,7 +7,6 @@ state changes and every half minute.
 from msgspec import Struct
 
 from libs.common.effects import Effect, Event, Publish, Received, SetTimer, TimerFired
-from libs.common.freshness import FreshnessPolicy
 from libs.common.messages import Cause, Message, MonitorResult, envelope
 from services.monitors.counts import DeadLetters, Disconnects
 from services.monitors.events import KillSwitchRead, ShowMonitor, Started
@@ -48,7 +47,7 @@ class Said(Struct):
 class MonitorsCore:
     """Fold everything that is said; judge every second."""
 
-    def __init__(self, policy: MonitorsPolicy, freshness: FreshnessPolicy) -> None:
+    def __init__(self, policy: MonitorsPolicy) -> None:
         self._every_ns = nanoseconds(policy.publish_every_s)
         self._ladders = Ladders()
         self._orders = Orders()
@@ -61,7 +60,7 @@ class MonitorsCore:
         self._ledger = LedgerLag(policy)
         self.monitors: tuple[Monitor, ...] = (
             Heartbeats(policy, self._since),
-            Freshness(policy, freshness, self._ladders, self._since),
+            Freshness(policy, self._ladders, self._since),
             self._kill_switch,
             LadderGap(policy, self._ladders),
             NonMonotone(policy, self._ladders),

@@ -4,7 +4,7 @@ Index levels come in US cash hours only; outside them their silence is normal an
 feed that no watched family needs has no row.
 """
 
-from libs.common.freshness import FeedRule, FreshnessPolicy, business_days
+from libs.common.freshness import FeedRule, business_days
 from libs.common.messages import FeedStatus, IndexTick, Message
 from libs.domain.calendar import CalendarError, Session, nyse_session
 from libs.domain.eastern import eastern_date
@@ -34,12 +34,12 @@ class Freshness:
 
     name = "freshness"
 
-    def __init__(
-        self, policy: MonitorsPolicy, table: FreshnessPolicy, ladders: Ladders, since: Since
-    ) -> None:
-        self._table = table
+    def __init__(self, policy: MonitorsPolicy, ladders: Ladders, since: Since) -> None:
+        self._table = policy.freshness
         self._rules = {
-            feed: rule for feed, rule in table.feeds.items() if rule.is_needed(policy.families)
+            feed: rule
+            for feed, rule in self._table.feeds.items()
+            if rule.is_needed(policy.families)
         }
         self._symbols = tuple(
             dict.fromkeys(

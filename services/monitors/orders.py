@@ -86,7 +86,9 @@ class RestingAfterCancel(Whole):
 
     def __init__(self, policy: MonitorsPolicy, orders: Orders) -> None:
         self._orders = orders
-        self._after_ns = nanoseconds(policy.resting_grace_s) - nanoseconds(policy.cancel_buffer_s)
+        self._after_ns = nanoseconds(policy.resting_grace_s) - nanoseconds(
+            policy.index_ops.cancel_buffer_s
+        )
 
     def judge(self, now_ns: int) -> Reading:
         late = self._orders.open_past(now_ns - self._after_ns)
@@ -103,13 +105,14 @@ class FreezeWindow(Whole):
 
     def __init__(self, policy: MonitorsPolicy, orders: Orders) -> None:
         self._families = policy.families
+        self._rules = policy.index_ops
         self._orders = orders
 
     def judge(self, now_ns: int) -> Reading:
         frozen, unknown = [], []
         for name in self._families:
             try:
-                if window_state(name, now_ns).frozen:
+                if window_state(name, now_ns, self._rules).frozen:
                     frozen.append(name)
             except ValueError as error:  # WindowError, CalendarError: no rule, or no such day
                 unknown.append(str(error))

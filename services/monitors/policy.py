@@ -4,12 +4,14 @@ from msgspec import Struct, field
 
 from libs.common.freshness import FreshnessPolicy
 from libs.domain.families import family_named
+from libs.domain.windows import WindowRules
 
 
 class MonitorsPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of all monitors; seconds are of the run's clock."""
 
     freshness: FreshnessPolicy = field(default_factory=FreshnessPolicy)
+    index_ops: WindowRules = WindowRules()
     publish_every_s: float = 30.0
     families: tuple[str, ...] = ("INXU", "NASDAQ100U")
     heartbeat_s: float = 300.0
@@ -22,7 +24,6 @@ class MonitorsPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     exchange_age_s: float = 60.0
     dead_letters_max: int = 0
     dead_letters_window_s: float = 600.0
-    cancel_buffer_s: float = 2.0
     resting_grace_s: float = 2.0
     reconciliation_age_s: float = 120.0
     disconnects_per_hour: float = 1.0

@@ -67,7 +67,7 @@ def measure() -> dict[str, object]:
     """Return the times of passes and folds in ms."""
     table = load_part(policy_files(Service.MONITORS)[-1], "policy.freshness", FreshnessPolicy)
     families = tuple(family.name for family in FAMILIES)
-    core, metrics = MonitorsCore(MonitorsPolicy(families=families), table), Metrics()
+    core, metrics = MonitorsCore(MonitorsPolicy(families=families, freshness=table)), Metrics()
     core.handle(Started(now_ns=NOW))
     ladders = [snapshot(series, NOW) for series in SERIES]
     passes, folds, readings = [], [], 0

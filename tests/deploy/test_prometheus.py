@@ -10,11 +10,8 @@ import pytest
 import yaml
 
 from cli.alerting import alertmanager_config, scrape_targets
-from libs.common.config import ConfigError, load_part
-from libs.common.freshness import FreshnessPolicy
+from libs.common.config import ConfigError
 from libs.common.metrics import Metrics
-from libs.common.policy_files import policy_files
-from libs.common.topology import Service
 from services.monitors.core import MonitorsCore
 from services.monitors.policy import MonitorsPolicy
 
@@ -99,8 +96,7 @@ def test_an_alert_says_how_grave_it_is_and_what_to_do(name: str) -> None:
 
 
 def test_every_monitor_has_an_alert_and_every_alert_of_one_has_a_monitor() -> None:
-    table = load_part(policy_files(Service.MONITORS)[-1], "policy.freshness", FreshnessPolicy)
-    names = {monitor.name for monitor in MonitorsCore(MonitorsPolicy(), table).monitors}
+    names = {monitor.name for monitor in MonitorsCore(MonitorsPolicy()).monitors}
     asked = {
         match[1]
         for rule in ALERTS.values()

@@ -176,7 +176,7 @@ def test_the_numbers_are_the_specification_s() -> None:
     policy = load_part(FILES[0], "policy", MonitorsPolicy)
     assert policy.heartbeat_s == 300  # domain.md §3
     assert (policy.daily_loss_e6, policy.weekly_loss_e6) == (2_000 * 10**6, 6_000 * 10**6)  # §3
-    assert (policy.exchange_age_s, policy.skew_s, policy.cancel_buffer_s) == (60, 1.5, 2)  # §1, §3
+    assert (policy.exchange_age_s, policy.skew_s) == (60, 1.5)  # §1
     assert (policy.disconnects_per_hour, policy.disconnects_window_s) == (1, 6 * 3600)  # §5
     assert (policy.ev_gap_bps, policy.ev_gap_t, policy.ev_gap_count_min) == (-5, -2, 5)
     assert (policy.fill_gap_pp, policy.fill_gap_contracts_min) == (-10, 100)

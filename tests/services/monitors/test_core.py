@@ -170,7 +170,7 @@ def test_a_result_of_the_process_before_says_since_when_it_is_so() -> None:
     before.told(status(trading=False, at_ns=NOW - 600 * S))
     before.look(NOW - 599 * S)
     left = before.results()["exchange", "all"]
-    core = MonitorsCore(MonitorsPolicy(), freshness())
+    core = MonitorsCore(MonitorsPolicy(freshness=freshness()))
     core.fold(left, "STATUS", 1)
     core.fold(status(trading=False, at_ns=NOW - S), "STATUS", 2)
     effects = core.handle(Started(now_ns=NOW))
@@ -197,7 +197,7 @@ def test_when_it_last_alerted_is_remembered_after_it_ended() -> None:
 
 
 def test_what_is_said_before_the_start_counts() -> None:
-    core = MonitorsCore(MonitorsPolicy(), freshness())
+    core = MonitorsCore(MonitorsPolicy(freshness=freshness()))
     core.fold(beat("feeds"), "STATUS", 1)
     core.fold(ladder(), "LADDERS", 1)
     (gap,) = [m.look(NOW) for m in core.monitors if m.name == "ladder_gap"]

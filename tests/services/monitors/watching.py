@@ -167,7 +167,7 @@ class Watched:
     """A core that is told things and asked for its opinion."""
 
     def __init__(self, started_ns: int = NOW, **policy) -> None:
-        self.core = MonitorsCore(MonitorsPolicy(**policy), freshness())
+        self.core = MonitorsCore(MonitorsPolicy(freshness=freshness(), **policy))
         self.sequence = 0
         self.effects: list[Effect] = self.core.handle(Started(now_ns=started_ns))
 
