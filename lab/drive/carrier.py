@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from libs.common.bus import Fence
 from libs.common.memory_bus import MemoryHub
 from libs.common.messages import Message
-from libs.common.topology import MIB, STREAMS, Service, Stream
+from libs.common.topology import DAY_S, MIB, STREAMS, Service, Stream
 
+NEVER_S = 100 * 365 * DAY_S
 KEPT_BYTES = 8 * MIB
 """Nobody reads market data back within a run: only so much of each such stream is kept."""
 
@@ -66,10 +67,16 @@ def memory_carrier(now_ns: Callable[[], int]) -> Carrier:
 
 
 def lab_streams() -> tuple[Stream, ...]:
-    """Return the streams with little kept of what only the past ever needed."""
+    """Return the streams with little kept of what only the past ever needed.
+
+    Nothing ages: between two days of bars may lie a year, and what holds the broker's epoch, its
+    fence, must outlive it.
+    """
     return tuple(
-        stream
-        if stream.refuse_when_full
-        else replace(stream, max_bytes=min(stream.max_bytes, KEPT_BYTES))
+        replace(
+            stream,
+            max_age_s=NEVER_S,
+            max_bytes=stream.max_bytes if stream.refuse_when_full else KEPT_BYTES,
+        )
         for stream in STREAMS
     )

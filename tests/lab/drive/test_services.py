@@ -103,6 +103,14 @@ def test_a_fence_that_is_over_ends_the_run(driven):
         go(services, Service.BROKER, third)
 
 
+def test_a_fence_holds_for_as_long_as_the_bars_reach(driven):
+    services, _ = driven
+    services.take_fence(Service.BROKER, services.say(Service.BROKER, epoch(services.schedule, 1)))
+    services.schedule.run_until(services.schedule.now_ns + 400 * 86_400 * 10**9)
+    go(services, Service.BROKER, Publish(message=epoch(services.schedule, 2), fenced=True))
+    assert services.published == 2
+
+
 def test_the_digest_knows_every_effect_its_order_and_its_time(driven):
     def digest(*steps):
         log = EffectLog()
