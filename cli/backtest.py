@@ -12,7 +12,7 @@ from rich.table import Table
 from cli.errors import OperatingError
 from cli.run_directory import home
 from lab.backtest.run import BacktestResult, NothingToTrade, run_backtest
-from lab.backtest.spans import Span, find_spans
+from lab.backtest.spans import OUTSIDE, Span, find_spans
 from lab.backtest.walk import Choose, always, walk_forward
 from lab.capture.errors import CaptureError
 from lab.drive.config import DriveConfig, load_drive
@@ -170,7 +170,9 @@ def _lines(result: BacktestResult) -> list[str]:
     if result.calibration_from_later:
         days = len(result.calibration_from_later)
         lines.append(f"the calibration's data end after {days} of {len(pnl.days)} days traded")
-    lines += [f"left out: {name}: {why}" for name, why in result.left_out.items()]
+    outside = sum(why == OUTSIDE for why in result.left_out.values())
+    lines += [f"left out: {outside} stretches {OUTSIDE}"] if outside else []
+    lines += [f"left out: {name}: {why}" for name, why in result.left_out.items() if why != OUTSIDE]
     lines += [f"refused input: {what}: {count}" for what, count in result.refused_inputs.items()]
     lines += [f"differs: {problem}" for problem in result.problems]
     rate = result.input_events / result.took_s if result.took_s else 0.0

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from lab.index.metrics import DAYS_MIN, DayDraws, difference_of
+from lab.index.metrics import DayDraws, difference_of
 from libs.domain.eastern import eastern_date
 from libs.domain.tickers import parse_event_ticker
+
+DAYS_MIN = 6
+"""Fewer days get no interval: resampled, five that happen to gain would always look like a gain,
+and without any edge five of a sign come once in sixteen; six, once in thirty-two."""
 
 
 class Day(Struct, frozen=True, kw_only=True):
@@ -31,7 +35,7 @@ class Day(Struct, frozen=True, kw_only=True):
 class StrategyPnl(Struct, frozen=True, kw_only=True):
     """The sum over days, the mean of a day, and what sets it apart from no trade at all.
 
-    `ci95_day_dollars` is the bootstrap interval of the mean day, None below three days.
+    `ci95_day_dollars` is the bootstrap interval of the mean day, None below `days_min` days.
     `beats_no_trade` is None when the interval holds zero, or when there is none: nothing is shown.
     """
 
@@ -96,4 +100,5 @@ def _against_no_trade(days: Sequence[Day]) -> tuple[float, tuple[float, float] |
         return 0.0, None
     pnl = np.array([day.pnl_e6 / 1e6 for day in days])
     draws = DayDraws.of(tuple(day.day for day in days))
-    return difference_of(pnl, np.zeros_like(pnl), np.arange(len(days)), draws)
+    mean, interval = difference_of(pnl, np.zeros_like(pnl), np.arange(len(days)), draws)
+    return mean, interval if len(days) >= DAYS_MIN else None

@@ -14,6 +14,7 @@ from libs.domain.eastern import eastern_date, eastern_ns
 from libs.domain.windows import hourly_targets, index_window
 
 DAYS_MAX = 2_000
+OUTSIDE = "not within --from and --to"
 
 
 class Span(Struct, frozen=True, kw_only=True, eq=False):
@@ -57,7 +58,7 @@ def find_spans(paths: Sequence[Path], seed: int, first: date | None, last: date 
     ]
     for span in spans:
         if span not in kept:
-            left_out[f"{span.source} {span.day}"] = "not within --from and --to"
+            left_out[f"{span.source} {span.day}"] = OUTSIDE
     return Bars(tuple(kept), left_out)
 
 

@@ -41,15 +41,27 @@ def test_what_is_not_settled_is_counted_and_earns_nothing():
     assert found.markets_unsettled == 1
 
 
-def test_below_three_days_nothing_is_shown():
-    two = dict(list(DAYS.items())[:2])
-    found = strategy_pnl([market("2024-08-05", 900_000), market("2024-08-20", 900_000)], two)
+SIX = {date(2024, 8, day): 1 for day in (5, 6, 7, 8, 9, 12)}
+
+
+def each(amounts_e6):
+    names = [f"KXINXU-24AUG{day.day:02}H1200" for day in SIX]
+    return [
+        market("2024-08-05", amount_e6) | {"event_ticker": name}
+        for name, amount_e6 in zip(names, amounts_e6, strict=False)
+    ]
+
+
+def test_five_days_that_all_gain_show_nothing():
+    five = dict(list(SIX.items())[:5])
+    found = strategy_pnl(each([900_000] * 5), five)
+    assert found.mean_day_dollars == pytest.approx(0.9)
     assert found.ci95_day_dollars is None
     assert found.beats_no_trade is None
 
 
 def test_an_interval_that_holds_zero_shows_nothing():
-    found = strategy_pnl([market("2024-08-05", 300_000), market("2024-08-20", -200_000)], DAYS)
+    found = strategy_pnl(each([300_000, -200_000, 100_000, -250_000, 50_000, 10_000]), SIX)
     low, high = found.ci95_day_dollars
     assert low < 0 < high
     assert found.beats_no_trade is None
@@ -57,10 +69,7 @@ def test_an_interval_that_holds_zero_shows_nothing():
 
 @pytest.mark.parametrize(("sign", "better"), [(1, True), (-1, False)])
 def test_days_that_all_agree_are_told_apart_from_no_trade(sign, better):
-    days = {date(2024, 8, 5): 1, date(2024, 8, 20): 1, date(2024, 9, 11): 1}
-    markets = [market("2024-08-05", sign * 100), market("2024-08-20", sign * 300)]
-    markets.append(market("2024-08-20", sign * 200) | {"event_ticker": "KXINXU-24SEP11H1200"})
-    found = strategy_pnl(markets, days)
+    found = strategy_pnl(each([sign * amount for amount in (100, 300, 200, 150, 250, 120)]), SIX)
     assert found.beats_no_trade is better
     assert min(map(abs, found.ci95_day_dollars)) >= 100e-6  # no resample of days has a smaller mean
     assert max(map(abs, found.ci95_day_dollars)) <= 300e-6
