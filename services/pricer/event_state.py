@@ -82,7 +82,8 @@ class EventState:
         assert books is not None, "missing books are a reason"
         assert self.ladder is not None, "no ladder, no books"
         found = self.ladder.market(books)
-        return () if found is None else tuple(found.clip(0.0, 1.0).tolist())
+        # Quotes have four decimals: more would only make the message longer.
+        return () if found is None else tuple(found.clip(0.0, 1.0).round(5).tolist())
 
     def books_settled(self, own: OwnOrders, policy: PricerPolicy) -> bool:
         """Return whether the snapshot shows the market after our own last change.
