@@ -8,6 +8,7 @@ the way there and back. Each request reaches the engine once; none is lost (test
 import random
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 
 from lab.drive.account_view import answered, fill_shown, order_shown
 from lab.drive.config import LabConfig
@@ -25,8 +26,6 @@ from services.broker import events as e
 from services.broker.config import BrokerConfig
 
 OURS = "alpha"
-FILLS_READ_MAX = 200
-"""What one read of recent fills shows; older ones were heard of long before."""
 Dispatch = Callable[[Event], None]
 Place = Callable[[x.NewOrder, int], x.Placed | x.Rejected]
 Leave = Callable[[bool], None]
@@ -49,6 +48,7 @@ class ExchangeAccount:
         self._schedule = schedule
         self._dispatch = dispatch
         self._poll_ns = round(config.poll_s * NS_PER_S)
+        self._overlap_ns = round(config.fills_overlap_s * NS_PER_S)
         self._wait_ns = round(config.token_wait_s * NS_PER_S)
         self._intent_ns = round(lab.latency.intent_s * NS_PER_S)
         latency = lab.latency
@@ -322,8 +322,11 @@ class ExchangeAccount:
         self._schedule.at(self._back.arrival_ns(then_ns), told)
 
     def _recent_fills(self) -> tuple[e.ExchangeFill, ...]:
-        history = self._engine.state.histories[OURS]
-        return tuple(map(fill_shown, history.fills[-FILLS_READ_MAX:]))
+        """Return the fills of late, oldest first, as far back as the broker's reads overlap."""
+        since_ns = self._schedule.now_ns - self._overlap_ns
+        fills = reversed(self._engine.state.histories[OURS].fills)
+        recent = list(takewhile(lambda fill: fill.at_ns >= since_ns, fills))
+        return tuple(map(fill_shown, reversed(recent)))
 
     def _look_up(self, effect: e.LookupOrders, sent: bool) -> None:
         self._request(self._read_orders, effect, sent)
