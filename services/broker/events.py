@@ -37,10 +37,12 @@ class ExchangeOrder(Struct, frozen=True, kw_only=True):
 
 
 class ExchangeGroup(Struct, frozen=True, kw_only=True):
-    """An order group as a read shows it; `is_armed` as long as it cancels by itself."""
+    """An order group as a read shows it; `is_armed` as long as it cancels by itself. A read need
+    not tell the limit.
+    """
 
     order_group_id: str
-    limit_e2: int
+    limit_e2: int | None
     is_armed: bool
 
 

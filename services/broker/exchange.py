@@ -263,7 +263,7 @@ class Exchange:
         return tuple(
             ExchangeGroup(
                 order_group_id=one.id,
-                limit_e2=one.contracts_limit_e2 or 0,
+                limit_e2=one.contracts_limit_e2,
                 is_armed=one.is_auto_cancel_enabled,
             )
             for one in found

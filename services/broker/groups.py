@@ -155,7 +155,7 @@ class Groups:
                 continue
             group = shown.get(book.group_id)
             over = at_start and book.is_over(self._desk.now_ns)
-            changed = group is not None and group.limit_e2 != self._desk.policy.group_limit_e2
+            changed = group is not None and self._is_changed(group, at_start=at_start)
             if group is None or over or (changed and not book.group_triggered_ns):
                 unfit += [book.group_id] if group is not None else []
                 self._gone(book)
@@ -165,6 +165,12 @@ class Groups:
         gone = [name for name in shown if name not in kept] if at_start else unfit
         for group_id in gone:
             self._desk.effects.append(DeleteGroup(event_ticker="", order_group_id=group_id))
+
+    def _is_changed(self, group: ExchangeGroup, *, at_start: bool) -> bool:
+        """Tell whether its limit is not ours. Untold, it is what we asked for in this life."""
+        if group.limit_e2 is None:
+            return at_start
+        return group.limit_e2 != self._desk.policy.group_limit_e2
 
     def _check(self, event: EventState, group: ExchangeGroup) -> None:
         if not group.is_armed:

@@ -107,10 +107,14 @@ class Rig:
             self.deliver_verdict(self.last_verdict)
         self.send(e.RecoveryDone(now_ns=self.now_ns))
 
-    def read_groups(self, disarmed=()):
+    def read_groups(self, disarmed=(), limits_told=True):
         """Read the order groups, as after the fills."""
         groups = tuple(
-            e.ExchangeGroup(order_group_id=name, limit_e2=limit, is_armed=name not in disarmed)
+            e.ExchangeGroup(
+                order_group_id=name,
+                limit_e2=limit if limits_told else None,
+                is_armed=name not in disarmed,
+            )
             for name, limit in self.exchange.group_limits.items()
         )
         self.send(e.GroupsRead(now_ns=self.now_ns, started_ns=self.now_ns, groups=groups))

@@ -171,6 +171,13 @@ class TestCore:
         rig.answer_all()
         assert rig.resting() == RESTING
 
+    def test_one_whose_limit_a_read_does_not_tell_is_kept(self):
+        rig = quoting()
+        rig.read_groups(limits_told=False)
+        rig.settle_down(5)
+        assert rig.exchange.group_limits == {"G1": 400}
+        assert rig.resting() == RESTING
+
     def test_one_that_is_being_made_is_no_stray(self):
         rig = Rig(Policy(group_limit_e2=400))
         rig.verdict(*GO)
