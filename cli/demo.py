@@ -18,6 +18,7 @@ from rich.table import Table
 from cli import books
 from cli.admin_client import AdminError
 from cli.broker_admin import release_kill_switch
+from cli.errors import EXIT_INTERRUPTED
 from cli.ledger_admin import get_books, write_report
 from cli.plan import ACCOUNT, choose_window, make_plan, window_clock
 from cli.processes import Plan
@@ -39,7 +40,6 @@ SETTLE_LIMIT_REAL_S = 60.0
 """At high speeds the limit above is short for a service that has to be started again."""
 SETTLE_POLL_S = 0.5
 EXIT_DISAGREE = 1
-EXIT_INTERRUPTED = 130
 
 
 class DemoOptions(Struct, frozen=True, kw_only=True):

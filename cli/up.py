@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.decisions import risk_state, show_decisions
-from cli.errors import OperatingError
+from cli.errors import EXIT_INTERRUPTED, OperatingError
 from cli.health import all_ready, health_of
 from cli.outside import Given, prepare
 from cli.processes import ROOT
@@ -57,7 +58,6 @@ def up(options: UpOptions, given: Given, console: Console, *, as_json: bool) -> 
         return EXIT_DEGRADED
     run.state_file.unlink(missing_ok=True)
     log_file = run.logs / "supervisor.log"
-    began = time.monotonic()
     with lock, log_file.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
             [
@@ -73,21 +73,50 @@ def up(options: UpOptions, given: Given, console: Console, *, as_json: bool) -> 
             start_new_session=True,
             pass_fds=(lock.fileno(),),
         )
-    with console.status("starting …"):
-        while time.monotonic() - began < UP_TIMEOUT_S:
-            if process.poll() is not None:
-                why = last_line(log_file) or f"it ended at once; see {log_file}"
-                raise ConfigError(why) if process.returncode == EXIT_USAGE else OperatingError(why)
-            state = run.read_state()
-            if state is not None and all_ready(_health(state)):
-                console.print(f"all READY in {time.monotonic() - began:.1f} s", highlight=False)
-                code = status(Console() if as_json else console, as_json=as_json)
-                if not options.release:
-                    console.print("the kill switch is on: `alpha kill-switch off` lets it trade")
-                return code
-            time.sleep(0.1)
-    console.print(f"not READY within {UP_TIMEOUT_S:.0f} s; see {run.logs}", soft_wrap=True)
-    return EXIT_DEGRADED
+    try:
+        with console.status("starting …"):
+            ready_s = _until_ready(process, run, log_file)
+    except KeyboardInterrupt:
+        return _interrupted(process, console)
+    if ready_s is None:
+        console.print(f"not READY within {UP_TIMEOUT_S:.0f} s; see {run.logs}", soft_wrap=True)
+        return EXIT_DEGRADED
+    console.print(f"all READY in {ready_s:.1f} s", highlight=False)
+    code = status(Console() if as_json else console, as_json=as_json)
+    if not options.release:
+        console.print("the kill switch is on: `alpha kill-switch off` lets it trade")
+    return code
+
+
+def _until_ready(
+    process: subprocess.Popen[bytes], run: RunDirectory, log_file: Path
+) -> float | None:
+    """Return after how many seconds all was READY, None if it was not in time.
+
+    Raises ConfigError or OperatingError with the supervisor's last words when that ended.
+    """
+    began = time.monotonic()
+    while (waited_s := time.monotonic() - began) < UP_TIMEOUT_S:
+        if process.poll() is not None:
+            why = last_line(log_file) or f"it ended at once; see {log_file}"
+            raise ConfigError(why) if process.returncode == EXIT_USAGE else OperatingError(why)
+        state = run.read_state()
+        if state is not None and all_ready(_health(state)):
+            return waited_s
+        time.sleep(0.1)
+    return None
+
+
+def _interrupted(process: subprocess.Popen[bytes], console: Console) -> int:
+    """Stop what was starting: who takes back a command wants nothing left of it."""
+    process.terminate()
+    try:
+        with console.status("stopping …"):
+            process.wait(DOWN_TIMEOUT_S)
+        console.print("interrupted: stopped again, nothing is left")
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        console.print("interrupted; it is still stopping, see `alpha status`")
+    return EXIT_INTERRUPTED
 
 
 def _still_there(run: RunDirectory) -> str:

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.e2e.conftest import SPEED
-from tests.e2e.rig import Home, until
+from tests.e2e.rig import Home, Run, until
 
 pytestmark = pytest.mark.timeout(300)
 INTERRUPTED = 130
@@ -40,6 +40,17 @@ def test_sigterm_while_it_starts(home: Home) -> None:
     assert running.wait(60) == INTERRUPTED, running.said
     assert home.nothing_runs(5)
     assert run.books().orders == {}
+    assert "Traceback" not in running.said + running.complained
+
+
+def test_ctrl_c_while_it_comes_up(home: Home) -> None:
+    running = home.start("up")
+    run = Run(home.root / "up")
+    until(lambda: run.state() and run.row("feeds")["pid"], "the first service")
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait(60) == INTERRUPTED, running.said
+    assert home.nothing_runs(5)
+    assert "nothing is left" in running.said
     assert "Traceback" not in running.said + running.complained
 
 
