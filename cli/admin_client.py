@@ -39,7 +39,9 @@ async def call(method: Any, request: Any, metadata: Metadata, timeout_s: float) 
     try:
         return await method(request, metadata=metadata, timeout=timeout_s)
     except grpc.aio.AioRpcError as error:
-        failed = AdminError(f"{error.code().name}: {error.details()}")
+        refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
+        hint = "; secrets/admin.token of the run was changed after its start" if refused else ""
+        failed = AdminError(f"{error.code().name}: {error.details()}{hint}")
         failed.no_answer = error.code() in (
             grpc.StatusCode.UNAVAILABLE,
             grpc.StatusCode.DEADLINE_EXCEEDED,

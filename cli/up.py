@@ -54,7 +54,8 @@ def up(options: UpOptions, given: Given, console: Console, *, as_json: bool) -> 
     options = replace(options, outside=outside)
     run = RunDirectory.create(options.run_root)
     if (lock := claim_up()) is None:
-        console.print(f"expected no other run to start or end just now, {_still_there(run)}")
+        found = _still_there(run)
+        console.print(f"expected no other run to start or end just now, {found}", soft_wrap=True)
         return EXIT_DEGRADED
     run.state_file.unlink(missing_ok=True)
     log_file = run.logs / "supervisor.log"
