@@ -138,7 +138,7 @@ class GateRig:
             "config_hash": self.policy_hash,
             "expires_ns": now_ns + DAY_NS,
         }
-        return SeriesReadiness(**self._envelope(), **(fields | changes))
+        return SeriesReadiness(**self.envelope(), **(fields | changes))
 
     def evidence(self, series: str, **changes: Any) -> SettledEvidence:
         fields: dict[str, Any] = {
@@ -148,7 +148,7 @@ class GateRig:
             "bins": (EvBin(lower=0.0, upper=1.0, contracts_e2=9_000, gap_e6=0),),
             "expires_ns": self.clock.now_ns() + DAY_NS,
         }
-        return SettledEvidence(**self._envelope(), **(fields | changes))
+        return SettledEvidence(**self.envelope(), **(fields | changes))
 
     async def say(self, message: Message, service: Service = Service.REPORTING) -> None:
         """Publish as a service does."""
@@ -287,7 +287,7 @@ class GateRig:
             assert time.monotonic() < deadline, f"expected {what}"
             await asyncio.sleep(0.1)
 
-    def _envelope(self) -> dict[str, Any]:
+    def envelope(self) -> dict[str, Any]:
         self._count += 1
         now_ns = self.clock.now_ns()
         cause = Cause.first("gate test", f"{self._count}|{now_ns}", now_ns)

@@ -1,10 +1,13 @@
 """Each gate seen failing alone by its real cause: in the verdict, in status, metrics and report."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from cli.broker_admin import engage, release_kill_switch
 from libs.common.clock import NS_PER_S
-from libs.common.messages import EvBin, Proposal
+from libs.common.messages import EvBin, ExchangeSettlement, Fill, Proposal
 from libs.common.topology import Service
 from libs.domain.families import HOURLY_SERIES
 from tests.e2e.gate_rig import FEE_CHANGE_S, GateRig
@@ -51,7 +54,6 @@ async def new_calibration(rig: GateRig) -> None:
 
 
 async def kill_switch_on(rig: GateRig) -> None:
-    import asyncio
 
     await asyncio.to_thread(engage, rig.known(), "gate test", "operator")
 
@@ -189,15 +191,24 @@ async def test_gates_fail_alone_by_their_real_causes(tmp_path) -> None:
 @pytest.mark.timeout(600)
 async def test_every_gate_fails_alone_by_its_real_cause(tmp_path) -> None:
     async with GateRig(tmp_path, speed=4.0, lead_s=9.0) as rig:
-        await frozen_par_yield(rig)
+        # From 13:30 to 14:30 the par yield's family is frozen; the index families are not.
+        reasons = await par_yield_reasons(rig)
+        assert {"freeze_window", "outside_window", "STALE_FEEDS"} <= reasons
+        assert "drawdown" not in reasons
         await seen_one_after_another(rig, CAUSES)
+        await lose_money(rig)
+
+        async def over() -> bool:
+            return "drawdown" in await par_yield_reasons(rig)
+
+        await rig.until(over, "the day's loss to be over its budget")
 
 
-async def frozen_par_yield(rig: GateRig) -> None:
-    """13:30 to 14:30 the par yield's family is frozen; the index families are not."""
+async def par_yield_reasons(rig: GateRig) -> set[str]:
+    """Ask about an event of another family, as the pricer would; return every reason against it."""
     now_ns = rig.clock.now_ns()
     proposal = Proposal(
-        **rig._envelope(),
+        **rig.envelope(),
         event_ticker="KXUST10AD-26OCT02",
         series_ticker="KXUST10AD",
         family="TENY",
@@ -220,6 +231,42 @@ async def frozen_par_yield(rig: GateRig) -> None:
         for verdict in await rig.verdicts():
             if verdict.family == "TENY":
                 reasons.update(gate.reason for gate in verdict.gates if not gate.ok)
-        return "freeze_window" in reasons
+        return bool(reasons)
 
-    await rig.until(told, "the freeze of the par yield's family")
+    await rig.until(told, "a verdict about the par yield")
+    return reasons
+
+
+async def lose_money(rig: GateRig) -> None:
+    """10,000 contracts at $0.40 of an earlier event came to nothing: $4,000."""
+    market: dict[str, Any] = {
+        "event_ticker": f"{FIRST}-26OCT02H1300",
+        "series_ticker": FIRST,
+        "ticker": f"{FIRST}-26OCT02H1300-T6700",
+    }
+    now_ns, count_e2 = rig.clock.now_ns(), 1_000_000
+    fill = Fill(
+        **rig.envelope(),
+        **market,
+        trade_id="lost",
+        order_id="lost",
+        client_order_id="lost",
+        side="bid",
+        price_e4=4_000,
+        count_e2=count_e2,
+        is_taker=False,
+        fee_e6=0,
+        exchange_ns=now_ns,
+    )
+    paid = ExchangeSettlement(
+        **rig.envelope(),
+        **market,
+        result="no",
+        yes_count_e2=count_e2,
+        no_count_e2=0,
+        revenue_e6=0,
+        fee_e6=0,
+        settled_ns=now_ns,
+    )
+    for message in (fill, paid):
+        await rig.say(message, Service.BROKER)
