@@ -15,7 +15,7 @@ from libs.common.messages import Message
 from libs.common.topology import DAY_S, MIB, STREAMS, Service, Stream
 
 NEVER_S = 100 * 365 * DAY_S
-KEPT_BYTES = 8 * MIB
+KEPT_BYTES = MIB
 """Nobody reads market data back within a run: only so much of each such stream is kept."""
 
 
