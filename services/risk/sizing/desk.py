@@ -12,6 +12,7 @@ from libs.common.messages import (
     LadderDefined,
     Message,
     OrderIntent,
+    OrderUpdate,
     Proposal,
     Quote,
     Verdict,
@@ -83,9 +84,10 @@ class SizingDesk:
         """Fold one message of ORDERS or FILLS; one that was folded before changes nothing."""
         if not self.own.apply(message, stream, sequence):
             return
-        self.profit.fold(message)
         if isinstance(message, OrderIntent):
             self.reservations.acted(message)
+        elif not isinstance(message, OrderUpdate):
+            self.profit.fold(message)
         event_ticker: str = message.event_ticker  # type: ignore[attr-defined]
         self._series[event_ticker] = message.series_ticker  # type: ignore[attr-defined]
         self._touch(event_ticker)

@@ -60,11 +60,12 @@ class Reservations:
             fresh = Allowance(quote.price_e4, held_e2 + quote.count_e2, verdict.ts_pub_ns, ends_ns)
             key: Key = (quote.ticker, quote.side)
             known = keys.get(key, [])
-            kept = [one for one in known if not _replaces(fresh, one)]
-            if any(_same(fresh, one) for one in known):
-                pass  # renewed: nothing more is at risk than before
-            else:
+            if len(known) == 1 and _same(fresh, known[0]):
+                known[0] = fresh  # renewed, as most are: nothing more is at risk than before
+                continue
+            if not any(_same(fresh, one) for one in known):
                 self._touch(event_ticker)
+            kept = [one for one in known if not _replaces(fresh, one)]
             if len(kept) >= ENTRIES_MAX:
                 kept = [_merged(quote.side, kept[0], kept[1]), *kept[2:]]
             keys[key] = [*kept, fresh]
