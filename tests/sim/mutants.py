@@ -8,6 +8,7 @@ from services.broker import core, desk, killswitch, orders, plan, resolve, write
 from services.broker.exchange import Attempt, Exchange
 from services.broker.orders import Order
 from services.broker.transitions import Trigger
+from services.risk.sizing import reservations
 
 
 @contextmanager
@@ -159,6 +160,11 @@ def forget_ended_orders():
     return _replaced(orders.Order, "missed_by_read", gone)
 
 
+def forget_what_was_allowed():
+    """Size each proposal as if what earlier verdicts allowed could not be used any more."""
+    return _replaced(reservations.Reservations, "give", lambda self, verdict: None)
+
+
 MUTANTS = (
     skip_the_intent,
     send_before_the_intent_is_stored,
@@ -173,4 +179,5 @@ MUTANTS = (
     book_fills_twice,
     lose_fills_of_the_socket,
     forget_ended_orders,
+    forget_what_was_allowed,
 )

@@ -27,7 +27,12 @@ from libs.common.messages import (
 )
 from libs.common.topology import KILL_SWITCH_KEY, ORDERS_EPOCH, stream_of_subject, subject_of
 from services.risk.policy import RiskPolicy
-from services.risk.sizing.policy import PilotPolicy, SizeLadderPolicy, SizingPolicy
+from services.risk.sizing.policy import (
+    PilotPolicy,
+    PortfolioPolicy,
+    SizeLadderPolicy,
+    SizingPolicy,
+)
 from tests.sim.actors import EVENT, SERIES, TARGET_NS, TICKERS, Outside, S, crowd
 from tests.sim.loop import CURRENT, Process, ProcessKilled, VirtualLoop
 from tests.sim.services import BrokerLife, RiskLife
@@ -61,6 +66,7 @@ class World:
         self.sizing = SizingPolicy(
             size_ladder=SizeLadderPolicy(stage="D"),
             pilot=PilotPolicy(count_max_e2=500, rungs_max=4, position_max_e2=1_000),
+            portfolio=PortfolioPolicy(loss_day_max_e6=5_000_000),
         )
         self.risk_policy = RiskPolicy(sizing=self.sizing)
         self.settlement_level_e4 = 68_050_000
