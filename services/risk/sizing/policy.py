@@ -3,6 +3,7 @@
 Money is micro-dollars, counts are 0.01 contract.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from msgspec import Struct, field
 
 from libs.domain.families import UnknownFamilyError, family_named
 from libs.domain.macro_days import MacroEvent
-from libs.domain.money import MONEY_ONE_E6
+from libs.domain.money import MONEY_ONE_E6, PRICE_ONE_E4
 
 Value = TypeVar("Value")
 
@@ -249,6 +250,27 @@ class SizingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         for key, stage in smallest.items():
             if stage.count_max_e2 < self.lot_e2 or stage.rungs_max < 1:
                 raise ValueError(f"{key}: expected room for one lot of {self.lot_e2} on one rung")
+        for key, limit_e6 in self._limits():
+            if 0 < limit_e6 < self.lot_e2 * PRICE_ONE_E4:
+                raise ValueError(
+                    f"{key}: expected 0 or what a lot of {self.lot_e2} may lose,"
+                    f" {self.lot_e2 * PRICE_ONE_E4}; got {limit_e6}"
+                )
         pilot = self.pilot
         if pilot.active and min(pilot.count_max_e2, pilot.position_max_e2) < self.lot_e2:
             raise ValueError(f"pilot: expected room for one lot of {self.lot_e2}")
+
+    def _limits(self) -> Iterator[tuple[str, int]]:
+        """Yield every limit of a loss by its key."""
+        for family, limit_e6 in self.pal.family_e6.items():
+            yield f"pal.family_e6.{family}", limit_e6
+        for family, limits in self.pal.strikes_e6.items():
+            for strike, limit_e6 in limits.items():
+                yield f"pal.strikes_e6.{family}.{strike}", limit_e6
+        for group, limit_e6 in self.portfolio.group_loss_max_e6.items():
+            yield f"portfolio.group_loss_max_e6.{group}", limit_e6
+        yield "portfolio.factor_var_max_e6", self.portfolio.factor_var_max_e6
+        yield "portfolio.loss_day_max_e6", self.portfolio.loss_day_max_e6
+        yield "correlation.portfolio_var_max_e6", self.correlation.portfolio_var_max_e6
+        yield "correlation.family_var_max_e6", self.correlation.family_var_max_e6
+        yield "correlation.tilt_max_e6", self.correlation.tilt_max_e6

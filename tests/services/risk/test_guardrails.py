@@ -235,6 +235,8 @@ def test_every_policy_file_is_in_the_hash_of_a_verdict(plumbing, tmp_path):
             "stages.*each",
         ),
         ("policy: {sizing: {pilot: {count_max_e2: 99}}}", "pilot.*one lot"),
+        ("policy: {sizing: {pal: {family_e6: {INXU: 999999}}}}", "pal.family_e6.INXU.*a lot"),
+        ("policy: {sizing: {correlation: {tilt_max_e6: 1}}}", "correlation.tilt_max_e6.*a lot"),
         ("policy: {sizing: {lot_e2: 0}}", "lot_e2"),
         ("policy: {gates: {panic_monitors_min: 0}}", "panic_monitors_min"),
         ("policy: {gates: {override_s_max: 604801.0}}", "override_s_max"),
