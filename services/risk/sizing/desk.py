@@ -325,7 +325,7 @@ class SizingDesk:
         )
         plan = plan_of(field, family, rooms, policy, multiplier)
         unsound = [quote for quote in ranked if quote not in sound]
-        return reported(field, plan, unsound, rooms, policy)
+        return reported(field, plan, unsound, family, rooms[1], policy)
 
 
 def _rank(quote: Quote) -> tuple[int, str, str]:

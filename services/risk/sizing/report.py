@@ -23,7 +23,7 @@ from services.risk.sizing.chain import (
 )
 from services.risk.sizing.field import Candidate, Field
 from services.risk.sizing.policy import SizingPolicy
-from services.risk.sizing.portfolio import Room
+from services.risk.sizing.portfolio import Room, scaled
 from services.risk.sizing.program import GAP_MAX
 from services.risk.sizing.select import Plan
 
@@ -73,10 +73,14 @@ def reported(
     field: Field,
     plan: Plan,
     unsound: Sequence[Quote],
-    rooms: tuple[Room, Room],
+    family: str,
+    room: Room,
     policy: SizingPolicy,
 ) -> Sizing:
-    """Return what the plan comes to; a step fails as a gate when it left nothing at all."""
+    """Return what the plan comes to; a step fails as a gate when it left nothing at all.
+
+    `room` is what the portfolio left with the regime's multiplier.
+    """
     sized: list[SizedQuote] = []
     withheld = [_withheld(quote, KELLY) for quote in unsound]
     dropped: dict[str, list[str]] = {name: [] for name in STEPS}
@@ -93,7 +97,7 @@ def reported(
             withheld.append(quote)
             dropped[quote.limited_by].append(quote.ticker)
     sized.sort(key=lambda quote: (quote.ticker, quote.side))
-    measured = _measured(field, plan, sized, rooms, policy)
+    measured = _measured(field, plan, sized, family, room, policy)
     gates = [GateResult(gate=PMF, ok=True, measured=1.0, unit="mass")]
     for name in STEPS[1:]:
         value, limit, unit = measured[name]
@@ -120,7 +124,8 @@ def _measured(
     field: Field,
     plan: Plan,
     sized: Sequence[SizedQuote],
-    rooms: tuple[Room, Room],
+    family: str,
+    room: Room,
     policy: SizingPolicy,
 ) -> dict[str, tuple[float | None, float | None, str]]:
     """Return each step's value, limit and unit: the event's worst loss beside what it may lose."""
@@ -129,25 +134,31 @@ def _measured(
     loss_e6 = np.maximum(field.loss_e6, 0) + field.loses @ np.where(counts_e2 > 0, costs_e6, 0)
     worst = _dollars(int(loss_e6.max()))
     strikes_e6 = np.maximum(field.market_loss_e6, 0) + counts_e2 * field.cost_e4
-    room = rooms[0]
-    deviation = room.deviation * policy.correlation.z
-    uncertain = (field.deviation + float(counts_e2 @ field.deviations)) * policy.correlation.z
-    stage = max((quote.count_e2 for quote in sized), default=0)
+    gap = plan.joint.gap
+    z = policy.correlation.z
+    uncertain = (field.deviation + float(counts_e2 @ field.deviations)) * z / MONEY_ONE_E6
+    stage = policy.size_ladder.stage_of(family)
+    largest = max((quote.count_e2 for quote in sized), default=0)
     rungs = len({quote.ticker for quote in sized})
     fraction = field.largest_fraction(policy.kelly)
-    limit_e6 = max(policy.pal.family_e6.values(), default=0)
+    pal_e6 = scaled(policy.pal.family_e6.get(family, 0), plan.multiplier)
     return {
         KELLY: (fraction, policy.kelly.fraction_max, "fraction"),
-        PAL: (_dollars(int(strikes_e6.max(initial=0))), _dollars(limit_e6), "dollars"),
+        PAL: (_dollars(int(strikes_e6.max(initial=0))), _dollars(pal_e6), "dollars"),
         FACTOR_VAR: (worst, _limit(room.losses_e6[FACTOR_VAR]), "dollars"),
         FAMILY_LOSS: (worst, _limit(room.losses_e6[FAMILY_LOSS]), "dollars"),
-        CORRELATION_VAR: (uncertain / MONEY_ONE_E6, deviation / MONEY_ONE_E6, "dollars"),
+        CORRELATION_VAR: (
+            round(uncertain, 6),
+            round(room.deviation * z / MONEY_ONE_E6, 6),
+            "dollars",
+        ),
         LOSS_BUDGET: (worst, _limit(room.losses_e6[LOSS_BUDGET]), "dollars"),
         REGIME: (plan.multiplier, 1.0, "multiplier"),
-        SIZE_LADDER: (stage / COUNT_ONE_E2, None, "contracts"),
+        SIZE_LADDER: (largest / COUNT_ONE_E2, stage.count_max_e2 / COUNT_ONE_E2, "contracts"),
         PILOT: (float(rungs), float(policy.pilot.rungs_max), "rungs"),
         LOT: (None, policy.lot_e2 / COUNT_ONE_E2, "contracts"),
-        JOINT: (plan.joint.gap, GAP_MAX, "gap"),
+        # Rounded: the last bits of a gap differ between processors, a verdict should not.
+        JOINT: (None if gap is None else round(gap, 9), GAP_MAX, "gap"),
     }
 
 

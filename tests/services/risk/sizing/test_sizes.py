@@ -330,3 +330,14 @@ def test_a_days_losses_shrink_the_budget_and_gains_do_not_grow_it():
     for result, left_e2 in (("no", 15_000), ("yes", 25_000)):
         known = desk(lost, settlement(result, ticker=TICKERS[0]), policy=policy)
         assert known.counts(asked) == [(left_e2, "loss_budget")]
+
+
+def test_gates_show_the_value_and_the_limit_that_counts():
+    """On a CPI day 2,000 contracts at 40 cents: $800, all that ×.8 of PAL lets one strike lose."""
+    sizing = desk().size(quote(count_e2=10**7), target_ns=CPI_NS)
+    shown = {gate.gate: (gate.measured, gate.limit) for gate in sizing.gates}
+    assert shown["pal"] == (800.0, 800.0)
+    assert shown["regime"] == (0.8, 1.0)
+    assert shown["loss_budget"][0] == shown["family_loss"][0] == 800.0
+    # σ of a contract at even odds is 50 cents.
+    assert shown["correlation_var"][0] == pytest.approx(2_000 * 0.5 * 2.05)
