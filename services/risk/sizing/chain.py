@@ -1,13 +1,14 @@
-"""The steps of the chain as plain formulas: Kelly, caps, factor VaR, σ limits, loss budgets.
+"""The steps of the chain by name, and their formulas: Kelly, factor VaR, σ over groups.
 
-Each is a ceiling that does not depend on what was asked. Formulas and golden rows are domain.md's
-§3 and §8; `None` stands for a step that sets no limit.
+Formulas and golden rows are domain.md's §3 and §8; `None` stands for a step without a limit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import sqrt
+from typing import TypeVar
 
-from msgspec import Struct
+import numpy as np
+from numpy.typing import NDArray
 
 ASKED = "asked"
 KELLY = "kelly"
@@ -37,18 +38,12 @@ STEPS = (
 )
 """In the order of the chain."""
 
+Number = TypeVar("Number", float, NDArray[np.float64])
 Exposures = Mapping[str, int]
 """What could be lost by family, in micro-dollars."""
 
 
-class Cap(Struct, frozen=True):
-    """A ceiling and the step that set it; None means the step sets no limit."""
-
-    name: str
-    count_e2: int | None
-
-
-def kelly_fraction(probability: float, price: float) -> float:
+def kelly_fraction(probability: Number, price: Number) -> Number:
     """Return f = (p − m) / (1 − m) for a contract at m that pays 1 with probability p."""
     return (probability - price) / (1.0 - price)
 
@@ -59,15 +54,6 @@ def scale_fraction(
     """Return the fraction within ± the maximum, discounted for uncertainty and imbalance."""
     truncated = max(-fraction_max, min(fraction_max, fraction))
     return truncated * (1.0 - uncertainty) * (1.0 - imbalance)
-
-
-def apply_caps(asked_e2: int, caps: Sequence[Cap]) -> tuple[int, str]:
-    """Return the smallest of what was asked and all caps, and the first step that set it."""
-    allowed_e2, limited_by = asked_e2, ASKED
-    for cap in caps:
-        if cap.count_e2 is not None and max(0, cap.count_e2) < allowed_e2:
-            allowed_e2, limited_by = max(0, cap.count_e2), cap.name
-    return allowed_e2, limited_by
 
 
 def factor_exposures(
@@ -130,19 +116,3 @@ def _largest_root(square: float, mixed: float, fixed: float) -> float:
     if fixed > 0.0:
         return -1.0
     return (sqrt(mixed * mixed - square * fixed) - mixed) / square
-
-
-class LossBudget:
-    """A budget of loss that is used up: how much of a position of a unit loss still fits."""
-
-    def __init__(self, limit_e6: int) -> None:
-        self.left_e6 = max(0, limit_e6)
-
-    def most(self, unit_loss_e6: int, wanted: int) -> int:
-        """Return how many units fit, at most as many as wanted."""
-        return min(wanted, self.left_e6 // unit_loss_e6)
-
-    def use(self, loss_e6: int) -> int:
-        """Take a loss off the budget; return what is left."""
-        self.left_e6 = max(0, self.left_e6 - loss_e6)
-        return self.left_e6

@@ -21,6 +21,7 @@ from services.risk.sizing.chain import (
     KELLY,
     LOSS_BUDGET,
     PAL,
+    kelly_fraction,
     scale_fraction,
 )
 from services.risk.sizing.outcomes import Atoms, Flags, Floats
@@ -258,7 +259,7 @@ class Field:
             return None
         prices = np.array([one.quote.price_e4 for one in self.candidates]) / PRICE_ONE_E4
         stakes = np.where(self.bids, prices, 1.0 - prices)
-        best = float(((self.chances - stakes) / (1.0 - stakes)).max())
+        best = float(kelly_fraction(self.chances, stakes).max())
         return scale_fraction(best, policy.uncertainty, policy.imbalance, policy.fraction_max)
 
 

@@ -5,9 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.risk.sizing.chain import (
-    Cap,
-    LossBudget,
-    apply_caps,
     deviation_room,
     factor_var,
     factor_var_room_e6,
@@ -46,29 +43,11 @@ def test_it_is_truncated_before_it_is_scaled():
     assert scale_fraction(0.5, 0.5, 0.0, 0.25) == 0.125
 
 
-@pytest.mark.parametrize(
-    ("caps", "allowed", "by"),
-    [((800, 1200, 500), 500, "c2"), ((800, 1200, None), 800, "c0"), ((0, 1200, 500), 0, "c0")],
-)
-def test_caps_golden(caps, allowed, by):
-    named = [Cap(f"c{index}", cap) for index, cap in enumerate(caps)]
-    assert apply_caps(1000, named) == (allowed, by)
-
-
 def test_factor_var_golden():
     assert var_of(CPI=1000) == pytest.approx(1335.0655, abs=5e-5)
     assert var_of(CPI=1000, TENY=500) == pytest.approx(1543.5025, abs=5e-5)
     assert var_of(CPI=1000, TENY=500, CLAIMS=300) == pytest.approx(1651.0118, abs=5e-5)
     assert var_of(TENY=500) == pytest.approx(600)
-
-
-def test_loss_budget_golden():
-    budget = LossBudget(100)
-    assert budget.most(25, 10) == 4
-    assert budget.use(60) == 40
-    assert budget.most(10, 10) == 4
-    assert budget.use(35) == 5
-    assert budget.most(10, 10) == 0
 
 
 losses = st.dictionaries(

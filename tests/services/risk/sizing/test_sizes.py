@@ -30,6 +30,7 @@ from tests.services.risk.sizing.rig import (
 )
 
 B = SizeLadderPolicy(stage="B")
+WIDE_CPI = PalPolicy(family_e6={"CPI": WIDE_E6})
 
 
 def test_what_fits_is_granted_as_asked():
@@ -341,3 +342,35 @@ def test_gates_show_the_value_and_the_limit_that_counts():
     assert shown["loss_budget"][0] == shown["family_loss"][0] == 800.0
     # σ of a contract at even odds is 50 cents.
     assert shown["correlation_var"][0] == pytest.approx(2_000 * 0.5 * 2.05)
+
+
+@pytest.mark.parametrize(
+    ("pal", "budget", "left_e2"),
+    [(400, 250, [(50_000, "loss_budget")]), (400, None, [(80_000, "pal")]), (0, 250, [])],
+)
+def test_caps_golden(pal, budget, left_e2):
+    """1,000 are asked at 50 cents: PAL leaves 800, factor VaR 1,200, the day's budget 500.
+
+    A loss of $600 in CPI is a factor VaR of $801.04 (1.3350655 a dollar).
+    """
+    portfolio = replace(NO_PORTFOLIO, factor_var_max_e6=801_040_000)
+    if budget is not None:
+        portfolio = replace(portfolio, loss_day_max_e6=budget * DOLLAR)
+    policy = wide(portfolio=portfolio, pal=PalPolicy(family_e6={"CPI": pal * DOLLAR}))
+    known = desk(policy=policy, probabilities=(0.9, 0.8, 0.1))
+    asked = quote(price_e4=5_000, p=0.8, count_e2=100_000)
+    assert known.counts(asked, family="CPI") == left_e2
+    unlimited = wide(portfolio=replace(portfolio, loss_day_max_e6=WIDE_E6), pal=WIDE_CPI)
+    more = desk(policy=unlimited, probabilities=(0.9, 0.8, 0.1))
+    assert more.counts(replace(asked, count_e2=10**6), family="CPI") == [(120_000, "factor_var")]
+
+
+@pytest.mark.parametrize(
+    ("used", "price_e4", "left"), [(0, 2_500, 4), (60, 1_000, 4), (95, 1_000, 0)]
+)
+def test_loss_budget_golden(used, price_e4, left):
+    """Of 100 cents: 4 at 25; after 60 are used 4 at 10; after 35 more none of 10."""
+    policy = wide(portfolio=PortfolioPolicy(loss_day_max_e6=DOLLAR), pal=NO_PAL)
+    held = [fill(100, ticker=TICKERS[0], price_e4=used * 100, trade="u")] if used else []
+    found = desk(*held, policy=policy).counts(quote(price_e4=price_e4, count_e2=1_000))
+    assert found == ([(left * 100, "loss_budget")] if left else [])
