@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from cli import research
+from cli.outputs import writable
 
 fit = typer.Typer(help="Fit a model on what runs recorded.", no_args_is_help=True)
 
@@ -31,6 +32,7 @@ def fit_fills(
     from lab.index.calibrate import write
     from libs.common.config import ConfigError
 
+    writable(out, "--out")
     seen = _seen(ledger)
     try:
         model = fitted(seen, time.time_ns())
@@ -72,6 +74,9 @@ def score_fills(
         fills = load_fills(model) if model is not None else FillModel()
     except CalibrationError as error:
         raise ConfigError(str(error)) from None
+    writable(out, "--json")
+    if report is not None:
+        writable(report, "--report")
     found = compare(fills, _seen(ledger))
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     page = markdown(found)
@@ -92,6 +97,7 @@ def score_market(
     from lab.runs import LedgerUnreadable
     from libs.common.config import ConfigError
 
+    writable(out, "--json")
     try:
         found = scored(ledger)
     except LedgerUnreadable as error:

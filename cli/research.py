@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.outputs import writable
+
 calibrate = typer.Typer(help="Fit a model's calibration from history.", no_args_is_help=True)
 score = typer.Typer(help="Score models on days they have not seen.", no_args_is_help=True)
 
@@ -45,6 +47,7 @@ def calibrate_index(
 
     for day in exclude or ():
         parse_day(day)
+    writable(out, "--out")
     paths = [*(bars or ()), *(levels or ())]
     if not paths:
         raise typer.BadParameter("expected --bars or --levels")
@@ -88,6 +91,7 @@ def score_index(
 
     if (walk_forward is None) == (train is None or test is None):
         raise typer.BadParameter("expected --train and --test, or --walk-forward alone")
+    writable(out, "--json")
     names = dict.fromkeys((model, *scoring.BASELINES.values()))
     models = {name: _model(name) for name in names}
     now_ns = time.time_ns()

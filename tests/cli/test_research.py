@@ -98,3 +98,29 @@ def test_what_the_data_do_not_allow_is_one_line(data):
 )
 def test_wrong_arguments_are_a_matter_of_usage(words):
     assert CliRunner().invoke(app, list(words)).exit_code == 2
+
+
+def test_results_go_into_a_folder_that_is_made(data):
+    out = data / "new" / "score.json"
+    same = data / "train"
+    run("score", "index", "--walk-forward", same, "--first-days", 4, "--json", out)
+    assert json.loads(out.read_text())["results"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("calibrate", "index", "--bars", "none", "--out"),
+        ("score", "index", "--walk-forward", "none", "--json"),
+        ("fit", "fills", "--ledger", "none", "--out"),
+        ("score", "fills", "--ledger", "none", "--json"),
+        ("score", "market", "--ledger", "none", "--json"),
+    ],
+)
+@pytest.mark.parametrize("place", ["folder", "file/x.json"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(words, place, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match=words[-1]) as caught:
+        run(*words, tmp_path / place)
+    assert "\n" not in str(caught.value)
