@@ -1,6 +1,7 @@
 """Typed configuration from YAML files: frozen, unknown keys refused, errors that say where."""
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +18,15 @@ GIVEN_MAX = 80
 """A longer value is not repeated in an error: it would hide what is wrong."""
 T = TypeVar("T")
 
-_AT_KEY = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
+_AT_KEY = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
 _OWN = re.compile(r"^(?P<key>[a-z_]\w*(?:\.\w+)*): (?P<what>.*)$", re.DOTALL)
 """What our own checks say: the key within the mapping at hand, then what is amiss."""
+_NEVER_NEGATIVE = (
+    *("_s", "_e2", "_e4", "_e6", "_max"),
+    *("_usd", "_share", "_ratio", "_tokens", "_errors"),
+)
+"""Times, counts, prices, money and limits, by the house's names; an EV's minimum is money too."""
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
@@ -53,6 +59,8 @@ def load_config(
     """
     merged: dict[str, Any] = {}
     parts: list[tuple[str | Path, dict[str, Any]]] = [(path, _read(Path(path))) for path in paths]
+    for path, part in parts:
+        _refuse_impossible(path, part)
     if given is not None:
         parts.append(("given", given))
     for _, part in parts:
@@ -132,6 +140,20 @@ def _read_yaml(path: Path) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path}: expected YAML, found: {problem}") from None
+
+
+def _refuse_impossible(path: str | Path, value: Any, key: str = "") -> None:
+    """Raise ConfigError for a number that no key may have: the types alone would let it pass.
+
+    A comparison with NaN is never true, so a limit of NaN, as one of infinity, limits nothing.
+    """
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_impossible(path, inner, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path}: key {key!r}: expected a finite number, given {value}")
+    elif isinstance(value, int | float) and value < 0 and key.endswith(_NEVER_NEGATIVE):
+        raise ConfigError(f"{path}: key {key!r}: expected 0 or more, given {value}")
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

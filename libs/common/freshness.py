@@ -1,12 +1,13 @@
 """The freshness table, which monitors and risk share: configs/freshness.yaml (domain.md §1)."""
 
 from collections.abc import Iterable
+from itertools import combinations
 
 from msgspec import Struct, field
 
 from libs.domain.calendar import is_treasury_day
 from libs.domain.eastern import eastern_date
-from libs.domain.families import family_named
+from libs.domain.families import UnknownFamilyError, family_named
 
 BUSINESS_DAYS_MAX = 30
 
@@ -28,12 +29,22 @@ class FeedRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for name in self.families:
-            family_named(name)
+            try:
+                family_named(name)
+            except UnknownFamilyError as error:
+                raise ValueError(f"families: {error}") from None
         if (self.stale_s is None) == (self.business_days is None):
             raise ValueError("stale_s, business_days: expected one of the two")
         for limit in (self.stale_s, self.window_s, self.last_minute_s, self.business_days):
             if limit is not None and not 0 < limit <= 1e8:
                 raise ValueError(f"{self.source}: expected limits above 0, given {limit}")
+        limits = (self.last_minute_s, self.window_s, self.stale_s)
+        for tight, loose in combinations([one for one in limits if one is not None], 2):
+            if tight > loose:
+                raise ValueError(
+                    f"{self.source}: expected last_minute_s at most window_s at most stale_s,"
+                    f" given {tight:g} above {loose:g}"
+                )
 
     def is_needed(self, families: Iterable[str]) -> bool:
         """Tell whether one of these families needs the feed."""

@@ -3,7 +3,7 @@
 from msgspec import Struct, field
 
 from libs.common.freshness import FreshnessPolicy
-from libs.domain.families import family_named
+from libs.domain.families import UnknownFamilyError, family_named
 from libs.domain.windows import WindowRules
 
 
@@ -57,13 +57,26 @@ class MonitorsPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         for name in self.families:
-            family_named(name)
+            try:
+                family_named(name)
+            except UnknownFamilyError as error:
+                raise ValueError(f"families: {error}") from None
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if name.endswith("_s") and not 0 < value <= 1e6:
                 raise ValueError(f"{name}: expected above 0 and at most 1e6 s, given {value}")
             if name.endswith(("_min", "_max", "_e6")) and value < 0:
                 raise ValueError(f"{name}: expected 0 or more, given {value}")
+        for lower, upper in (
+            ("daily_loss_e6", "weekly_loss_e6"),
+            ("level_age_p95_s", "level_age_p99_s"),
+            ("sigma_moves_min", "sigma_moves_kept"),
+        ):
+            if getattr(self, lower) > getattr(self, upper):
+                raise ValueError(
+                    f"{lower}: expected at most {upper} ({getattr(self, upper)}),"
+                    f" given {getattr(self, lower)}"
+                )
         if self.disconnects_per_hour < 0:
             raise ValueError("disconnects_per_hour: expected 0 or more")
         if not 0 <= self.var_headroom < 1:

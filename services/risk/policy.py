@@ -4,6 +4,7 @@ Limits may be tightened by configuration; a guardrail test pins what is shipped.
 """
 
 from collections.abc import Mapping
+from math import inf
 
 from msgspec import Struct, field
 
@@ -25,8 +26,8 @@ def seconds_ns(seconds: float) -> int:
 def _at_least_zero(policy: Struct) -> None:
     for name in policy.__struct_fields__:
         value = getattr(policy, name)
-        if isinstance(value, int | float) and value < 0:
-            raise ValueError(f"{name}: expected 0 or more, got {value}")
+        if isinstance(value, int | float) and not 0 <= value < inf:
+            raise ValueError(f"{name}: expected 0 or more, and finite, got {value}")
 
 
 def _families(name: str, values: Mapping[str, object]) -> None:
@@ -118,6 +119,8 @@ class QualityGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         _at_least_zero(self)
+        if self.cusum_trades_min < 1:
+            raise ValueError("cusum_trades_min: expected 1 or more, got 0")
         for name in ("crps_advantage_min", "brier_advantage_min"):
             known = getattr(self, name)
             if "default" not in known:

@@ -5,6 +5,7 @@ Money is micro-dollars, counts are 0.01 contract.
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 from typing import TypeVar
 
 from msgspec import Struct, field
@@ -34,8 +35,8 @@ def _demand_at_least_zero(policy: Struct, *keys: str) -> None:
     for key in keys:
         value = getattr(policy, key)
         numbers = value.values() if isinstance(value, dict) else (value,)
-        if any(number < 0 for number in numbers):
-            raise ValueError(f"{key}: expected 0 or more, got {value}")
+        if any(not 0 <= number < inf for number in numbers):
+            raise ValueError(f"{key}: expected 0 or more, and finite, got {value}")
 
 
 class KellyPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,8 +81,11 @@ class PalPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for family, limits in self.strikes_e6.items():
             if family not in self.family_e6:
                 raise ValueError(f"strikes_e6: {family} has no limit in family_e6")
-            if any(limit_e6 < 0 for limit_e6 in limits.values()):
-                raise ValueError(f"strikes_e6: expected 0 or more for {family}, got {limits}")
+            most_e6 = self.family_e6[family]
+            if any(not 0 <= limit_e6 <= most_e6 for limit_e6 in limits.values()):
+                raise ValueError(
+                    f"strikes_e6: expected 0 to {family}'s {most_e6} in family_e6, got {limits}"
+                )
 
     def limit_e6(self, family: str, strike: str) -> int:
         """Return the most that one strike may lose."""
@@ -162,6 +166,11 @@ class CorrelationPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if not 0.0 <= self.rho <= 1.0:
             raise ValueError(f"rho: expected 0 to 1, got {self.rho}")
         _demand_at_least_zero(self, "portfolio_var_max_e6", "family_var_max_e6", "tilt_max_e6")
+        if self.family_var_max_e6 > self.portfolio_var_max_e6:
+            raise ValueError(
+                f"family_var_max_e6: expected at most portfolio_var_max_e6"
+                f" ({self.portfolio_var_max_e6}), got {self.family_var_max_e6}"
+            )
 
 
 class RegimePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,6 +231,13 @@ class PilotPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def __post_init__(self) -> None:
         _demand_at_least_zero(self, "count_max_e2", "rungs_max", "position_max_e2")
+        if self.active and self.rungs_max < 1:
+            raise ValueError("rungs_max: expected 1 or more while the pilot is active, got 0")
+        if self.count_max_e2 > self.position_max_e2:
+            raise ValueError(
+                f"count_max_e2: expected at most position_max_e2 ({self.position_max_e2}),"
+                f" got {self.count_max_e2}"
+            )
 
 
 class SizingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,11 +1,12 @@
 """What a wrong configuration gets: one line with the file, the key, what was expected and given."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Struct, field
 
 from libs.common.clock import ClockSpec
 from libs.common.config import (
@@ -34,6 +35,7 @@ class Example(ServiceConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     series: tuple[str, ...] = ()
     limits: Limits = Limits()
     windows: tuple[Limits, ...] = ()
+    by_side: dict[Literal["bid", "ask"], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.limits.factor > 10:
@@ -84,6 +86,11 @@ def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
         ("limits: {factor: 11}\n", ["key 'limits.factor': expected at most 10, given 11"]),
         ("clock: {rate: 10}\n", ["both anchors"]),
         ("clock: {rate: 0}\n", ["clock", "expected 0.01 to 10000, got 0"]),
+        ("limits: {factor: .nan}\n", ["key 'limits.factor': expected a finite number"]),
+        ("windows: [{factor: 1.0}]\nheartbeat_s: .inf\n", ["key 'heartbeat_s'", "finite"]),
+        ("heartbeat_s: -1\n", ["key 'heartbeat_s': expected 0 or more, given -1"]),
+        ("limits: {loss_e6: -1}\n", ["key 'limits.loss_e6': expected 0 or more, given -1"]),
+        ("by_side: {both: 1}\n", ["key 'by_side'", "invalid enum value 'both'"]),
         ("clock: {speed: 1}\n", ["key 'clock.speed'", "unknown"]),
     ],
 )
