@@ -1,5 +1,7 @@
 """What one event may lose beside all others: every limit that reaches over events."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from services.risk.sizing.book import Summary
@@ -10,7 +12,7 @@ from services.risk.sizing.chain import (
     deviation_room,
     factor_var_room_e6,
 )
-from services.risk.sizing.policy import SizingPolicy
+from services.risk.sizing.policy import CorrelationPolicy, SizingPolicy
 
 
 class EventSummary(Struct, frozen=True):
@@ -23,13 +25,16 @@ class EventSummary(Struct, frozen=True):
 class Room(Struct, frozen=True):
     """What is left for one event: losses in any outcome by step, in the outermost, and σ.
 
-    None stands for no limit.
+    None stands for no limit. What is `beside` are the other events' losses
+    by family, and their σ by group.
     """
 
     losses_e6: dict[str, int | None]
     low_e6: int | None
     high_e6: int | None
     deviation: float
+    losses_beside_e6: dict[str, int]
+    deviations_beside: dict[str, float]
 
     def tightest_e6(self) -> int:
         """Return the smallest of the losses by step."""
@@ -87,6 +92,7 @@ class Portfolio:
             scaled(budget_e6, multiplier) + min(0, profit_e6)
             for budget_e6, profit_e6 in zip(budgets_e6, settled_e6, strict=True)
         )
+        deviations = self.deviations(policy, event_ticker)
         low_e6, high_e6 = self._tilts(event_ticker, family, policy, multiplier)
         return Room(
             losses_e6={
@@ -104,13 +110,9 @@ class Portfolio:
             },
             low_e6=low_e6,
             high_e6=high_e6,
-            deviation=self._deviation_room(
-                event_ticker,
-                group,
-                policy,
-                scaled(correlation.portfolio_var_max_e6, multiplier) / correlation.z,
-                scaled(correlation.family_var_max_e6, multiplier) / correlation.z,
-            ),
+            deviation=_deviation_room(group, deviations, correlation, multiplier),
+            losses_beside_e6=losses_e6,
+            deviations_beside=deviations,
         )
 
     def deviations(self, policy: SizingPolicy, without: str = "") -> dict[str, float]:
@@ -121,13 +123,6 @@ class Portfolio:
                 group = policy.portfolio.group_of(one.family)
                 found[group] = found.get(group, 0.0) + one.summary.deviation
         return found
-
-    def _deviation_room(
-        self, event_ticker: str, group: str, policy: SizingPolicy, most: float, most_of_group: float
-    ) -> float:
-        others = self.deviations(policy, event_ticker)
-        whole = deviation_room(group, others, policy.correlation.rho, most)
-        return max(0.0, min(whole, most_of_group) - others.get(group, 0.0))
 
     def _tilts(
         self, event_ticker: str, family: str, policy: SizingPolicy, multiplier: float
@@ -145,6 +140,16 @@ class Portfolio:
             max(0, limit_e6 - sum(one.low_e6 for one in others)),
             max(0, limit_e6 - sum(one.high_e6 for one in others)),
         )
+
+
+def _deviation_room(
+    group: str, deviations: Mapping[str, float], policy: CorrelationPolicy, multiplier: float
+) -> float:
+    """Return the σ that is left for one event of a group beside the others'."""
+    most = scaled(policy.portfolio_var_max_e6, multiplier) / policy.z
+    most_of_group = scaled(policy.family_var_max_e6, multiplier) / policy.z
+    whole = deviation_room(group, deviations, policy.rho, most)
+    return max(0.0, min(whole, most_of_group) - deviations.get(group, 0.0))
 
 
 def scaled(limit_e6: int, multiplier: float) -> int:

@@ -20,6 +20,8 @@ from services.risk.sizing.chain import (
     REGIME,
     SIZE_LADDER,
     STEPS,
+    factor_var,
+    portfolio_deviation,
 )
 from services.risk.sizing.field import Candidate, Field
 from services.risk.sizing.policy import SizingPolicy
@@ -135,8 +137,14 @@ def _measured(
     worst = _dollars(int(loss_e6.max()))
     strikes_e6 = np.maximum(field.market_loss_e6, 0) + counts_e2 * field.cost_e4
     gap = plan.joint.gap
-    z = policy.correlation.z
-    uncertain = (field.deviation + float(counts_e2 @ field.deviations)) * z / MONEY_ONE_E6
+    portfolio, correlation = policy.portfolio, policy.correlation
+    losses_e6 = {**room.losses_beside_e6}
+    losses_e6[family] = losses_e6.get(family, 0) + int(loss_e6.max())
+    factors = factor_var(losses_e6, portfolio.factor_vols, portfolio.factor_betas)
+    deviations, group = {**room.deviations_beside}, portfolio.group_of(family)
+    own = field.deviation + float(counts_e2 @ field.deviations)
+    deviations[group] = deviations.get(group, 0.0) + own
+    uncertain = correlation.z * portfolio_deviation(deviations, correlation.rho)
     stage = policy.size_ladder.stage_of(family)
     largest = max((quote.count_e2 for quote in sized), default=0)
     rungs = len({quote.ticker for quote in sized})
@@ -145,11 +153,15 @@ def _measured(
     return {
         KELLY: (fraction, policy.kelly.fraction_max, "fraction"),
         PAL: (_dollars(int(strikes_e6.max(initial=0))), _dollars(pal_e6), "dollars"),
-        FACTOR_VAR: (worst, _limit(room.losses_e6[FACTOR_VAR]), "dollars"),
+        FACTOR_VAR: (
+            round(factors / MONEY_ONE_E6, 6),
+            _dollars(scaled(portfolio.factor_var_max_e6, plan.multiplier)),
+            "dollars",
+        ),
         FAMILY_LOSS: (worst, _limit(room.losses_e6[FAMILY_LOSS]), "dollars"),
         CORRELATION_VAR: (
-            round(uncertain, 6),
-            round(room.deviation * z / MONEY_ONE_E6, 6),
+            round(uncertain / MONEY_ONE_E6, 6),
+            _dollars(scaled(correlation.portfolio_var_max_e6, plan.multiplier)),
             "dollars",
         ),
         LOSS_BUDGET: (worst, _limit(room.losses_e6[LOSS_BUDGET]), "dollars"),
