@@ -49,7 +49,6 @@ LEDGER_AGE_S, MONITORS_AGE_S, MONITORS_EVERY_S = 40.0, 40.0, 5.0
 """Two hours would take hours."""
 HEARTBEAT_AGE_S = 60.0
 """For five minutes likewise; longer than the two above, whose processes then fall silent too."""
-FEE_CHANGE_S = 400
 GOOD_METRICS = {
     "crps_advantage": 0.05,
     "brier_advantage": 0.01,
@@ -62,7 +61,9 @@ GOOD_METRICS = {
 class GateRig:
     """Use with `async with`: everything READY and trading, evidence given, at the end all gone."""
 
-    def __init__(self, root: Path, speed: float, lead_s: float) -> None:
+    def __init__(
+        self, root: Path, speed: float, lead_s: float, fee_change_s: float | None = None
+    ) -> None:
         self.run = RunDirectory.create(root / "run")
         window = choose_window(seed=3, bars=(), day=date(2026, 10, 2), hour=HOUR)
         self.clock_spec = window_clock(window, speed, lead_s, time.time_ns())
@@ -70,7 +71,7 @@ class GateRig:
         self.window = window
         self.speed = speed
         self.plan = make_plan(self.run, window, self.clock_spec, self._overrides())
-        self._tell_exchange()
+        self._tell_exchange(fee_change_s)
         self.stack = Stack(self.plan)
         self._reporting: NatsBus | None = None
         self._place = 0
@@ -313,8 +314,8 @@ class GateRig:
             "monitors": {"policy": {"publish_every_s": MONITORS_EVERY_S}},
         }
 
-    def _tell_exchange(self) -> None:
-        """Open the exchange's fault desk, and let a fee change on the way."""
+    def _tell_exchange(self, fee_change_s: float | None) -> None:
+        """Open the exchange's fault desk; let a fee change so long after the window's start."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._admin_port = free.getsockname()[1]
@@ -324,15 +325,15 @@ class GateRig:
         values["exchange"] |= {
             "admin_port": self._admin_port,
             "admin_token_file": str(token),
-            "fee_changes": [
-                {
-                    "series_ticker": HOURLY_SERIES[0],
-                    "from_ns": self.window.start_ns + FEE_CHANGE_S * NS_PER_S,
-                    "fee_type": "quadratic",
-                    "multiplier_e4": 12_500,
-                }
-            ],
         }
+        if fee_change_s is not None:
+            change = {
+                "series_ticker": HOURLY_SERIES[0],
+                "from_ns": self.window.start_ns + round(fee_change_s * NS_PER_S),
+                "fee_type": "quadratic",
+                "multiplier_e4": 12_500,
+            }
+            values["exchange"]["fee_changes"] = [change]
         config.write_text(yaml.safe_dump(values))
 
     def _admin(self, method: str, body: bytes | None) -> None:

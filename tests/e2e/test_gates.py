@@ -10,9 +10,10 @@ from libs.common.clock import NS_PER_S
 from libs.common.messages import EvBin, ExchangeSettlement, Fill, Proposal
 from libs.common.topology import Service
 from libs.domain.families import HOURLY_SERIES
-from tests.e2e.gate_rig import FEE_CHANGE_S, GateRig
+from tests.e2e.gate_rig import GateRig
 
 FIRST, SECOND = HOURLY_SERIES
+FEE_CHANGE_S = 40
 
 
 async def window_closes(rig: GateRig) -> None:
@@ -143,6 +144,7 @@ async def alerts_together(rig: GateRig) -> None:
 
 
 CAUSES = {
+    "fee_rules": ("fee_rules_unacknowledged", changed_fees, acknowledged_fees),
     "kill_switch": ("kill_switch", kill_switch_on, kill_switch_off),
     "freshness_index": ("polygon_ws_stale", silent_index, speaking_index),
     "readiness": ("readiness_no_go", not_ready, good_evidence),
@@ -157,7 +159,6 @@ CAUSES = {
     "monitors": ("monitors_stale", silent_monitors, speaking_monitors),
     "calibration": ("calibration_stale", old_calibration, new_calibration),
     "heartbeat": ("heartbeat_stale", hung_broker, awake_broker),
-    "fee_rules": ("fee_rules_unacknowledged", changed_fees, acknowledged_fees),
     "window": ("outside_window", window_closes, None),  # the last: nothing is quoted after it
 }
 SHORT = ("kill_switch", "freshness_index", "readiness", "panic")
@@ -190,7 +191,7 @@ async def test_gates_fail_alone_by_their_real_causes(tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_every_gate_fails_alone_by_its_real_cause(tmp_path) -> None:
-    async with GateRig(tmp_path, speed=4.0, lead_s=9.0) as rig:
+    async with GateRig(tmp_path, speed=4.0, lead_s=9.0, fee_change_s=FEE_CHANGE_S) as rig:
         # From 13:30 to 14:30 the par yield's family is frozen; the index families are not.
         reasons = await par_yield_reasons(rig)
         assert {"freeze_window", "outside_window", "STALE_FEEDS"} <= reasons
