@@ -240,6 +240,7 @@ class RiskCore:
             family=proposal.family,
             series_ticker=series_ticker,
             target_ns=proposal.target_ns,
+            proposal_ns=proposal.ts_pub_ns,
             proposal_expires_ns=proposal.expires_at_ns,
             standing=standing,
             level_ns=level_ns,

@@ -61,6 +61,7 @@ class Question(Struct, frozen=True, kw_only=True):
     family: str
     series_ticker: str
     target_ns: int
+    proposal_ns: int
     proposal_expires_ns: int
     standing: bool
     level_ns: int | None

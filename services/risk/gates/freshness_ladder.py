@@ -1,11 +1,18 @@
-"""Gate `freshness_ladder`: books vouched for within 2 s, no gap in a quoted one, not expired."""
+"""Gate `freshness_ladder`: books vouched for within 2 s, no gap in a quoted one, a timely proposal."""
 
 from libs.common.messages import GateResult
 from services.risk.gates.contract import DECIDES, Answer, Question, seconds
 from services.risk.policy import RiskPolicy, seconds_ns
 
 NAME = "freshness_ladder"
-INPUTS: tuple[str, ...] = ("now_ns", "books_ns", "gap_tickers", "proposal_expires_ns", "standing")
+INPUTS: tuple[str, ...] = (
+    "now_ns",
+    "books_ns",
+    "gap_tickers",
+    "proposal_ns",
+    "proposal_expires_ns",
+    "standing",
+)
 WEIGHT = DECIDES
 REASON = "STALE_FEEDS"
 
@@ -25,6 +32,8 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
         detail = f"gap in {len(question.gap_tickers)}, first {question.gap_tickers[0]}"
     elif not question.standing and now_ns > question.proposal_expires_ns:
         detail = "the proposal has expired"
+    elif not question.standing and question.proposal_ns - now_ns > seconds_ns(limit_s):
+        detail = "the proposal is from the future"
     result = GateResult(
         gate=NAME,
         ok=not detail,

@@ -272,6 +272,7 @@ def question(**changes) -> Question:
         "now_ns": NOW,
         "family": "INXU",
         "target_ns": TARGET,
+        "proposal_ns": NOW,
         "proposal_expires_ns": NOW + 8 * S,
         "standing": False,
         "level_ns": NOW,

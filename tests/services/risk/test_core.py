@@ -107,6 +107,15 @@ def test_a_core_that_knows_nothing_says_no_with_every_reason():
     ]
 
 
+def test_a_proposal_from_the_future_is_refused():
+    """Its level and its books are of now: only its own time says that something is wrong."""
+    bench = Bench()
+    early = replace(proposal(), ts_pub_ns=NOW + 3 * S)
+    (verdict,) = verdicts(bench.core.handle(received(early)))
+    assert (verdict.decision, verdict.quotes) == ("NO-GO", ())
+    assert failed(verdict) == [("freshness_ladder", "STALE_FEEDS")]
+
+
 def test_every_proposal_gets_a_verdict():
     bench = Bench()
     said = [verdicts(bench.send(proposal(NOW + n, quotes=()))) for n in range(5)]

@@ -186,6 +186,9 @@ def test_freshness_of_the_index(left_ns, age_ms, standing, ok):
         ({"books_ns": NOW - 2 * S - 1}, False),
         ({"books_ns": NOW + 5 * MINUTE}, False),  # our clock was set back
         ({"gap_tickers": ("KXINXU-24AUG05H1200-T5219.9999",)}, False),
+        ({"proposal_ns": NOW + 2 * S}, True),
+        ({"proposal_ns": NOW + 2 * S + 1}, False),
+        ({"proposal_ns": NOW + 2 * S + 1, "standing": True}, True),
         ({"proposal_expires_ns": NOW}, True),
         ({"proposal_expires_ns": NOW - 1}, False),
         ({"proposal_expires_ns": NOW - 1, "standing": True}, True),
