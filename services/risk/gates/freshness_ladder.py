@@ -1,4 +1,4 @@
-"""Gate `freshness_ladder`: books vouched for within 2 s, no gap in a quoted one, a timely proposal."""
+"""Gate `freshness_ladder`: timely books without a gap in a quoted one, and a timely proposal."""
 
 from libs.common.messages import GateResult
 from services.risk.gates.contract import DECIDES, Answer, Question, seconds
