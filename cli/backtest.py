@@ -152,12 +152,14 @@ def _lines(result: BacktestResult) -> list[str]:
         against = f"no interval below {pnl.days_min} days: nothing is shown"
     else:
         low, high = (_dollars(end * 1e6) for end in pnl.ci95_day_dollars)
-        words = {True: "better than no trade", False: "worse than no trade"}
-        shown = (
-            words[pnl.beats_no_trade]
-            if pnl.beats_no_trade is not None
-            else ("not told apart from no trade")
-        )
+        words = {
+            True: "better than no trade",
+            False: "worse than no trade",
+            None: "not told apart from no trade",
+        }
+        shown = words[pnl.beats_no_trade]
+        if result.calibration_fitted_on or result.calibration_from_later:
+            shown = "with hindsight in the calibration, so nothing is shown (--walk-forward)"
         against = f"95 % interval over days {low} to {high}: {shown}"
     lines = [
         f"settled P&L after fees {_dollars(pnl.total_e6)}; a day {mean}, {against}",

@@ -36,7 +36,8 @@ class StrategyPnl(Struct, frozen=True, kw_only=True):
     """The sum over days, the mean of a day, and what sets it apart from no trade at all.
 
     `ci95_day_dollars` is the bootstrap interval of the mean day, None below `days_min` days.
-    `beats_no_trade` is None when the interval holds zero, or when there is none: nothing is shown.
+    `beats_no_trade` is None when nothing is shown: the interval holds zero, there is none, or a
+    calibration had hindsight.
     """
 
     days: tuple[Day, ...]
@@ -52,9 +53,15 @@ class StrategyPnl(Struct, frozen=True, kw_only=True):
 
 
 def strategy_pnl(
-    markets: Sequence[Mapping[str, Any]], events_by_day: Mapping[date, int]
+    markets: Sequence[Mapping[str, Any]],
+    events_by_day: Mapping[date, int],
+    *,
+    hindsight: bool = False,
 ) -> StrategyPnl:
-    """Add up the ledger's markets (`account_books`) by day; `events_by_day` names all days."""
+    """Add up the ledger's markets (`account_books`) by day; `events_by_day` names all days.
+
+    With `hindsight`, when a calibration knew a day or what came after it, no edge is claimed.
+    """
     rows = {day: [0, 0, 0, 0, 0] for day in sorted(events_by_day)}
     for market in markets:
         day = eastern_date(parse_event_ticker(market["event_ticker"]).target_ns)
@@ -79,7 +86,8 @@ def strategy_pnl(
         for day, (fills, contracts_e2, fees_e6, pnl_e6, unsettled) in rows.items()
     )
     mean, interval = _against_no_trade(days)
-    shown = interval is not None and not interval[0] <= 0.0 <= interval[1]
+    apart = interval is not None and not interval[0] <= 0.0 <= interval[1]
+    shown = apart and not hindsight
     return StrategyPnl(
         days=days,
         total_e6=sum(day.pnl_e6 for day in days),

@@ -128,7 +128,11 @@ def run_backtest(
         calibration_fitted_on=_fitted_on(priced),
         calibration_from_later=_from_later(priced),
         seed=seed,
-        pnl=strategy_pnl(books["markets"], _events_by_day(spans)),
+        pnl=strategy_pnl(
+            books["markets"],
+            _events_by_day(spans),
+            hindsight=bool(_fitted_on(priced) or _from_later(priced)),
+        ),
         exchange=exchange,
         ledger=ours,
         resting_after_t2=late,

@@ -73,3 +73,10 @@ def test_days_that_all_agree_are_told_apart_from_no_trade(sign, better):
     assert found.beats_no_trade is better
     assert min(map(abs, found.ci95_day_dollars)) >= 100e-6  # no resample of days has a smaller mean
     assert max(map(abs, found.ci95_day_dollars)) <= 300e-6
+
+
+def test_with_hindsight_no_edge_is_claimed():
+    gains = each([100, 300, 200, 150, 250, 120])
+    found = strategy_pnl(gains, SIX, hindsight=True)
+    assert found.ci95_day_dollars == strategy_pnl(gains, SIX).ci95_day_dollars
+    assert found.beats_no_trade is None
