@@ -116,6 +116,7 @@ def score_market(
                 f"{row['model_error']:.3f} against {row['market_error']:.3f}: "
                 f"{row['gain_vs_market']:+.1%} ({shown})"
             )
+    print("where the other participants are invented, this says how good they are, not how we are")
 
 
 def _seen(paths: Sequence[Path]) -> Any:

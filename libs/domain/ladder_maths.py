@@ -17,6 +17,9 @@ Prices = NDArray[np.int64]
 # A bend of survival above this counts as a kink; the case of domain.md §8 admits .15 to .25.
 KINK_BEND = 0.2
 
+CURVE_SLACK = 1e-12
+"""A mass this far below zero is rounding."""
+
 
 class LadderMathsError(ValueError):
     """Arrays that are no ladder: wrong shape, empty, or not finite."""
@@ -69,7 +72,10 @@ def simplex_projection(values: ArrayLike) -> Floats:
 
 def pmf_of_survival(survival: ArrayLike) -> Floats:
     """Return the mass below, between and above n thresholds, shape (n + 1,)."""
-    return masses_of(_finite(survival, "survival"))
+    pmf = masses_of(_finite(survival, "survival"))
+    if float(pmf.min()) < -CURVE_SLACK:
+        raise LadderMathsError(f"survival: expected to fall from 1 to 0, got {survival!r}")
+    return pmf
 
 
 def masses_of(curve: Floats) -> Floats:

@@ -74,6 +74,12 @@ def test_pmf_and_survival_undo_each_other(values: list[float]) -> None:
     assert survival_of_pmf(pmf).tolist() == pytest.approx(curve.tolist(), abs=1e-12)
 
 
+@pytest.mark.parametrize("rising", [[0.2, 0.9], [1.1, 0.5], [0.5, -0.1]])
+def test_a_curve_that_rises_or_leaves_zero_to_one_has_no_pmf(rising: list[float]) -> None:
+    with pytest.raises(LadderMathsError, match="fall from 1 to 0"):
+        pmf_of_survival(rising)
+
+
 def test_kinks_golden() -> None:
     found = kinks([1, 0.85, 0.7, 0.4, 0.35, 0.2])
     assert found.bend_max == pytest.approx(0.25)
