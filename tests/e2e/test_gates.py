@@ -122,11 +122,12 @@ async def changed_fees(rig: GateRig) -> None:
 
 
 async def acknowledged_fees(rig: GateRig) -> None:
-    """Refused while another series' facts are meant; taken for the right one."""
+    """Sign for what each verdict names, as its gate shows it."""
     verdict = await rig.alone("fee_rules", "fee_rules_unacknowledged")
     (gate,) = [one for one in verdict.gates if one.gate == "fee_rules"]
     facts = gate.detail.removeprefix("facts ").split(":")[0]
-    assert (await rig.override("acknowledge_fee_rules", FIRST, facts))["in_force"]
+    answer = await rig.override("acknowledge_fee_rules", verdict.series_ticker, facts)
+    assert answer["in_force"]
 
 
 async def alerts_together(rig: GateRig) -> None:
