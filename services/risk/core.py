@@ -239,6 +239,7 @@ class RiskCore:
             now_ns=now_ns,
             family=proposal.family,
             series_ticker=series_ticker,
+            event_ticker=event_ticker,
             target_ns=proposal.target_ns,
             proposal_ns=proposal.ts_pub_ns,
             proposal_expires_ns=proposal.expires_at_ns,

@@ -60,6 +60,7 @@ class Question(Struct, frozen=True, kw_only=True):
     now_ns: int
     family: str
     series_ticker: str
+    event_ticker: str
     target_ns: int
     proposal_ns: int
     proposal_expires_ns: int

@@ -6,13 +6,13 @@ release, par yield or weather cycle.
 
 from libs.common.messages import GateResult
 from libs.domain.calendar import CalendarError
-from libs.domain.families import UnknownFamilyError, family_named
+from libs.domain.families import UnknownFamilyError, family_named, family_of_series
 from libs.domain.windows import Window, WindowError, index_window, window_state
 from services.risk.gates.contract import DECIDES, Answer, Question, seconds
 from services.risk.policy import RiskPolicy
 
 NAME = "window"
-INPUTS: tuple[str, ...] = ("now_ns", "family", "target_ns")
+INPUTS: tuple[str, ...] = ("now_ns", "family", "series_ticker", "event_ticker", "target_ns")
 WEIGHT = DECIDES
 OUTSIDE = "outside_window"
 PAST = "past_target"
@@ -24,6 +24,12 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
     if now_ns >= target_ns:
         return _no(PAST, seconds(target_ns - now_ns), 0.0, "the target has passed")
     try:
+        series_ticker = question.event_ticker.partition("-")[0]
+        family = family_of_series(series_ticker).name
+        if (series_ticker, family) != (question.series_ticker, question.family):
+            claimed = f"{question.series_ticker} of {question.family}"
+            said = f"expected {series_ticker} of {family}, as the event, got {claimed}"
+            return _no(OUTSIDE, seconds(target_ns - now_ns), None, said)
         window = quoting_window(question.family, target_ns, now_ns, policy)
     except (WindowError, CalendarError, UnknownFamilyError) as error:
         return _no(OUTSIDE, seconds(target_ns - now_ns), None, str(error))

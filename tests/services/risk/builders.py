@@ -284,6 +284,7 @@ def question(**changes) -> Question:
         "clock_samples": {"exchange": clock_sample()},
         "exchange": exchange_status(),
         "series_ticker": "KXINXU",
+        "event_ticker": EVENT,
         "calibration_data_end_ns": NOW - DAY,
         "ev_min_e6": 50_000,
         "probabilities": (0.5,),

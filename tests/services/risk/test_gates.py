@@ -150,6 +150,23 @@ def test_a_family_without_an_index_window_is_outside_it(family):
     assert ask(window, family=family).reason == "outside_window"
 
 
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        {"family": "NASDAQ100U"},
+        {"series_ticker": "KXNASDAQ100U", "family": "NASDAQ100U"},
+        {"series_ticker": "KXINX"},
+        {"event_ticker": "KXNASDAQ100U-24AUG05H1200"},
+        {"event_ticker": "NOVEL-24AUG05H1200"},
+    ],
+)
+def test_a_family_or_series_that_is_not_the_events_is_outside(claimed):
+    """Its windows, limits and evidence would be another market's."""
+    assert ask(window).ok
+    answer = ask(window, **claimed)
+    assert (answer.ok, answer.reason) == (False, "outside_window")
+
+
 def test_a_target_that_is_none_of_the_days_is_outside():
     assert ask(window, target_ns=NOW + 7 * MINUTE).reason == "outside_window"
 
@@ -296,6 +313,14 @@ CLAIMS = eastern_ns(date(2025, 11, 6), 6)
 """The window of a Thursday's claims opens; frozen since 18:00 on Wednesday."""
 
 
+SERIES_OF = {
+    "CPI": "KXCPI",
+    "CLAIMS": "KXJOBLESSCLAIMS",
+    "TENY": "KXUST10AD",
+    "WEATHER": "KXHIGHNY",
+}
+
+
 @pytest.mark.parametrize(
     ("family", "now_ns", "frozen", "opened"),
     [
@@ -320,7 +345,9 @@ CLAIMS = eastern_ns(date(2025, 11, 6), 6)
     ],
 )
 def test_freeze_and_window_of_every_family(family, now_ns, frozen, opened):
-    changes = {"family": family, "now_ns": now_ns, "target_ns": now_ns + 24 * HOUR}
+    series = SERIES_OF.get(family, family)
+    changes = {"family": family, "series_ticker": series, "event_ticker": f"{series}-X"}
+    changes |= {"now_ns": now_ns, "target_ns": now_ns + 24 * HOUR}
     result = ask(freeze, **changes)
     assert (result.ok, result.reason) == (not frozen, "freeze_window" if frozen else "")
     result = ask(window, **changes)
