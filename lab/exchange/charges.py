@@ -18,18 +18,19 @@ class Charges:
     def __init__(self, table: FeeTable = EXCHANGE_FEES, *, direct_members: bool = True) -> None:
         self.table = table
         self.unit_e6 = DIRECT_MEMBER_UNIT_E6 if direct_members else OTHER_MEMBER_UNIT_E6
-        self._known: dict[str, FeeSchedule] = {}
+        self._known: dict[tuple[str, str], FeeSchedule] = {}
 
     def schedule(self, series_ticker: str, event_ticker: str, at_ns: int) -> FeeSchedule:
-        """Return what an event pays at a time. Raises UnknownFeeError."""
-        known = self._known.get(event_ticker)
+        """Return what an event pays at a time, or with "" a series. Raises UnknownFeeError."""
+        key = series_ticker, event_ticker
+        known = self._known.get(key)
         if (
             known is None
             or at_ns < known.from_ns
             or (known.to_ns is not None and at_ns >= known.to_ns)
         ):
             known = schedule_at(series_ticker, at_ns, event_ticker, self.table)
-            self._known[event_ticker] = known
+            self._known[key] = known
         return known
 
     def override(self, event_ticker: str, at_ns: int) -> EventFeeOverride | None:

@@ -141,3 +141,10 @@ async def _check_overridden(exchange: Exchange) -> None:
     await exchange.clock.advance_to(START_NS + 60 * S)
     again = (await exchange.call("GET", f"/events/{EVENT}")).json()["event"]
     assert "fee_type_override" not in again
+
+
+def test_a_series_is_asked_for_its_own_fees_whichever_was_asked_before() -> None:
+    table = EXCHANGE_FEES.with_change(FeeChange("KXINXU", 1, FeeType.QUADRATIC, 12_500))
+    charges = Charges(table)
+    assert charges.schedule("KXINXU", "", 2).multiplier_e4 == 12_500
+    assert charges.schedule("KXNASDAQ100U", "", 2).multiplier_e4 == 5_000
