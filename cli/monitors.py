@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import OperatingError
-from cli.runs import RunningRun, running
+from cli.runs import RunningRun, running_or_say
 from cli.watcher import Watcher
 from libs.common.bus import BusError
 from libs.common.clock import NS_PER_S, ClockSpec
@@ -130,14 +130,8 @@ def newest(results: Sequence[MonitorResult], now_ns: int) -> list[Row]:
 
 
 def _results(console: Console, *, as_json: bool) -> list[Row] | None:
-    known = running()
-    if known is None:
-        if as_json:
-            console.print_json(data={"running": False})
-        else:
-            console.print("nothing is up; start it with `alpha up`")
-        return None
-    return asyncio.run(_read(known))
+    known = running_or_say(console, as_json=as_json)
+    return None if known is None else asyncio.run(_read(known))
 
 
 async def _read(known: RunningRun) -> list[Row]:

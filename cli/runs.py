@@ -5,6 +5,7 @@ from typing import Any
 
 import psutil
 from msgspec import Struct
+from rich.console import Console
 
 from cli.run_directory import RunDirectory, home
 from libs.common.topology import Service
@@ -40,6 +41,17 @@ def running() -> RunningRun | None:
         if state is not None and is_supervisor(int(state.get("supervisor_pid", 0))):
             return RunningRun(run, state)
     return None
+
+
+def running_or_say(console: Console, *, as_json: bool) -> RunningRun | None:
+    """Return the run that is up now; None, and say so, when nothing runs."""
+    known = running()
+    if known is None:
+        if as_json:
+            console.print_json(data={"running": False})
+        else:
+            console.print("nothing is up; start it with `alpha up`")
+    return known
 
 
 def last_live() -> RunDirectory | None:

@@ -22,7 +22,7 @@ from cli.health import all_ready, health_of
 from cli.outside import Given, prepare
 from cli.processes import ROOT
 from cli.run_directory import RunDirectory, claim_up
-from cli.runs import RunningRun, running
+from cli.runs import RunningRun, running, running_or_say
 from cli.supervise import EXIT_USAGE, UpOptions
 from cli.supervisor import last_line
 from libs.common.config import ConfigError
@@ -163,12 +163,8 @@ def _end(console: Console) -> list[int]:
 
 def status(console: Console, *, as_json: bool) -> int:
     """Show every process; return 0 when all are well, 1 when not, 3 when nothing is up."""
-    known = running()
+    known = running_or_say(console, as_json=as_json)
     if known is None:
-        if as_json:
-            console.print_json(data={"running": False})
-        else:
-            console.print("nothing is up; start it with `alpha up`")
         return EXIT_NOT_RUNNING
     health = _health(known.state)
     rows = _rows(known, health)

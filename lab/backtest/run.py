@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import pairwise
@@ -25,6 +25,7 @@ from lab.drive.stays import Resting
 from libs.common.clock import NS_PER_S
 from libs.common.effects import Event
 from libs.domain.windows import CANCEL_BUFFER_NS
+from services.pricer.calibration import Calibration
 from services.reporting.account_books import account_books
 from services.reporting.ledger import Ledger
 from services.reporting.report import write_report
@@ -120,18 +121,20 @@ def run_backtest(
         problems.append(f"the exchange says {exchange}, the ledger {ours}")
     if late:
         problems.append(f"{late} orders rested past T-2 s")
+    fitted_on = _days_where(priced, lambda span, one: span.day.isoformat() in one.minute_days)
+    from_later = _days_where(priced, lambda span, one: one.data_end_ns > span.targets_ns[-1])
     return BacktestResult(
         provenance="replay: index bars bridged by second; all other participants are invented",
         calibrations=tuple(
             sorted({one.id_for(name) for _, used in priced for name, one in used.items()})
         ),
-        calibration_fitted_on=_fitted_on(priced),
-        calibration_from_later=_from_later(priced),
+        calibration_fitted_on=fitted_on,
+        calibration_from_later=from_later,
         seed=seed,
         pnl=strategy_pnl(
             books["markets"],
             _events_by_day(spans),
-            hindsight=bool(_fitted_on(priced) or _from_later(priced)),
+            hindsight=bool(fitted_on or from_later),
         ),
         exchange=exchange,
         ledger=ours,
@@ -235,29 +238,16 @@ def _priced(bars: Bars, choose: Choose) -> tuple[list[Priced], dict[str, str]]:
     return priced, left_out
 
 
-def _fitted_on(priced: Sequence[Priced]) -> tuple[str, ...]:
-    """Return the days whose own minutes their calibration was fitted on: their P&L flatters."""
+def _days_where(
+    priced: Sequence[Priced], holds: Callable[[Span, Calibration], bool]
+) -> tuple[str, ...]:
+    """Return the days on which something holds of a calibration that priced them."""
     return tuple(
         sorted(
             {
                 span.day.isoformat()
                 for span, used in priced
-                for one in used.values()
-                if span.day.isoformat() in one.minute_days
-            }
-        )
-    )
-
-
-def _from_later(priced: Sequence[Priced]) -> tuple[str, ...]:
-    """Return the days that end before their calibration's data do: it knows what came after."""
-    return tuple(
-        sorted(
-            {
-                span.day.isoformat()
-                for span, used in priced
-                for one in used.values()
-                if one.data_end_ns > span.targets_ns[-1]
+                if any(holds(span, one) for one in used.values())
             }
         )
     )

@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 from libs.domain.calendar import is_treasury_day
 from libs.domain.eastern import eastern_date
-from libs.domain.families import UnknownFamilyError, family_named
+from libs.domain.families import demand_families
 
 BUSINESS_DAYS_MAX = 30
 
@@ -28,11 +28,7 @@ class FeedRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cash_hours_only: bool = False
 
     def __post_init__(self) -> None:
-        for name in self.families:
-            try:
-                family_named(name)
-            except UnknownFamilyError as error:
-                raise ValueError(f"families: {error}") from None
+        demand_families("families", self.families)
         if (self.stale_s is None) == (self.business_days is None):
             raise ValueError("stale_s, business_days: expected one of the two")
         for limit in (self.stale_s, self.window_s, self.last_minute_s, self.business_days):

@@ -3,6 +3,7 @@
 Facts from domain.md §0 and kalshi-api.md §4. Nothing else in the system knows a series ticker.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 
@@ -150,6 +151,15 @@ def family_of_series(series_ticker: str) -> Family:
     raise UnknownFamilyError(
         f"series: no family holds {series_ticker!r}; add it to libs/domain/families.py"
     )
+
+
+def demand_families(key: str, names: Iterable[str]) -> None:
+    """Raise ValueError that names the configuration's key when a name is no family's."""
+    for name in names:
+        try:
+            family_named(name)
+        except UnknownFamilyError as error:
+            raise ValueError(f"{key}: {error}") from None
 
 
 def families_of_symbol(index_symbol: str) -> tuple[Family, ...]:

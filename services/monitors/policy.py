@@ -3,7 +3,7 @@
 from msgspec import Struct, field
 
 from libs.common.freshness import FreshnessPolicy
-from libs.domain.families import UnknownFamilyError, family_named
+from libs.domain.families import demand_families
 from libs.domain.windows import WindowRules
 
 
@@ -56,11 +56,7 @@ class MonitorsPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     panic_ignores: tuple[str, ...] = ("kill_switch",)
 
     def __post_init__(self) -> None:
-        for name in self.families:
-            try:
-                family_named(name)
-            except UnknownFamilyError as error:
-                raise ValueError(f"families: {error}") from None
+        demand_families("families", self.families)
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if name.endswith("_s") and not 0 < value <= 1e6:

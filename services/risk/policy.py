@@ -3,14 +3,13 @@
 Limits may be tightened by configuration; a guardrail test pins what is shipped.
 """
 
-from collections.abc import Mapping
 from math import inf
 
 from msgspec import Struct, field
 
 from libs.common.freshness import FreshnessPolicy
 from libs.domain.eastern import NS_PER_S
-from libs.domain.families import UnknownFamilyError, family_named, family_of_series
+from libs.domain.families import UnknownFamilyError, demand_families, family_of_series
 from libs.domain.windows import WindowRules
 from services.risk.sizing.policy import SizingPolicy
 
@@ -28,16 +27,6 @@ def _at_least_zero(policy: Struct) -> None:
         value = getattr(policy, name)
         if isinstance(value, int | float) and not 0 <= value < inf:
             raise ValueError(f"{name}: expected 0 or more, and finite, got {value}")
-
-
-def _families(name: str, values: Mapping[str, object]) -> None:
-    """Raise ValueError when a key is no family of ours."""
-    for family in values:
-        if family != "default":
-            try:
-                family_named(family)
-            except UnknownFamilyError as error:
-                raise ValueError(f"{name}: {error}") from None
 
 
 class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,7 +114,7 @@ class QualityGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             known = getattr(self, name)
             if "default" not in known:
                 raise ValueError(f"{name}: expected a default, got {sorted(known)}")
-            _families(name, known)
+            demand_families(name, known.keys() - {"default"})
         if self.catastrophe_bps < self.cusum_h_bps:
             raise ValueError(
                 f"catastrophe_bps: expected cusum_h_bps {self.cusum_h_bps:g} or more,"

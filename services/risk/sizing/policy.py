@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from msgspec import Struct, field
 
-from libs.domain.families import UnknownFamilyError, family_named
+from libs.domain.families import demand_families, family_named
 from libs.domain.macro_days import MacroEvent
 from libs.domain.money import MONEY_ONE_E6, PRICE_ONE_E4
 
@@ -22,12 +22,9 @@ def _dollars(dollars: int) -> int:
 
 
 def _demand_families(key: str, families: dict[str, Value]) -> None:
+    demand_families(key, families)
     for name in families:
-        try:
-            canonical = family_named(name).name
-        except UnknownFamilyError as error:
-            raise ValueError(f"{key}: {error}") from None
-        if canonical != name:
+        if (canonical := family_named(name).name) != name:
             raise ValueError(f"{key}: expected the name {canonical!r}, got its alias {name!r}")
 
 
