@@ -11,6 +11,8 @@ from libs.domain.money import COUNT_MAX_E2, PRICE_ONE_E4
 
 BookSide = Literal["bid", "ask"]
 Level = tuple[int, int]
+Touch = tuple[int, int, int, int, int, int]
+"""Best bid, its count and the depth behind it, best ask, its count and depth."""
 
 
 class BookError(ValueError):
@@ -29,16 +31,17 @@ class OrderBook:
     def __init__(self, bids: Iterable[Level] = (), asks: Iterable[Level] = ()) -> None:
         self._bids: dict[int, int] = {}
         self._asks: dict[int, int] = {}
-        self._best_bid: int | None = None
-        self._best_ask: int | None = None
+        # The best prices, 0 and 10,000 for none: no order can be there.
+        self._best_bid = 0
+        self._best_ask = PRICE_ONE_E4
         self.apply_snapshot(bids, asks)
 
     def apply_snapshot(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Replace the whole book with (price_e4, count_e2) levels; raise BookError."""
         new_bids, new_asks = _side_of(bids), _side_of(asks)
         self._bids, self._asks = new_bids, new_asks
-        self._best_bid = max(new_bids, default=None)
-        self._best_ask = min(new_asks, default=None)
+        self._best_bid = max(new_bids, default=0)
+        self._best_ask = min(new_asks, default=PRICE_ONE_E4)
 
     def apply_delta(self, side: BookSide, price_e4: int, change_e2: int) -> int:
         """Add a signed change at a price and return what rests there now.
@@ -47,7 +50,7 @@ class OrderBook:
         """
         if not 0 < price_e4 < PRICE_ONE_E4:
             raise BookError(f"book: expected a price within 0 to 1, got {price_e4}")
-        levels = self._levels(side)
+        levels = self._bids if side == "bid" else self._levels(side)
         count_e2 = levels.get(price_e4, 0) + change_e2
         if count_e2 < 0:
             raise NegativeCountError(
@@ -57,47 +60,39 @@ class OrderBook:
             raise BookError(f"book: {count_e2} at {side} {price_e4} is no possible quantity")
         if count_e2:
             levels[price_e4] = count_e2
-        else:
-            levels.pop(price_e4, None)
-        if side == "bid":
-            if count_e2 and (self._best_bid is None or price_e4 > self._best_bid):
-                self._best_bid = price_e4
-            elif not count_e2 and price_e4 == self._best_bid:
-                self._best_bid = max(levels, default=None)
-        elif count_e2 and (self._best_ask is None or price_e4 < self._best_ask):
-            self._best_ask = price_e4
-        elif not count_e2 and price_e4 == self._best_ask:
-            self._best_ask = min(levels, default=None)
-        return count_e2
-
-    @property
-    def best_bid_e4(self) -> int | None:
-        """Return the highest bid, None when no one bids."""
-        return self._best_bid
-
-    @property
-    def best_ask_e4(self) -> int | None:
-        """Return the lowest ask, None when no one asks."""
-        return self._best_ask
+            if side == "bid":
+                if price_e4 > self._best_bid:
+                    self._best_bid = price_e4
+            elif price_e4 < self._best_ask:
+                self._best_ask = price_e4
+            return count_e2
+        levels.pop(price_e4, None)
+        if price_e4 == self._best_bid and side == "bid":
+            self._best_bid = max(levels, default=0)
+        elif price_e4 == self._best_ask and side == "ask":
+            self._best_ask = min(levels, default=PRICE_ONE_E4)
+        return 0
 
     @property
     def crossed(self) -> bool:
         """Return whether a bid meets or passes an ask: no book at rest does, so it is stale."""
-        return (
-            self._best_bid is not None
-            and self._best_ask is not None
-            and self._best_bid >= self._best_ask
-        )
+        return self._best_bid >= self._best_ask
 
-    def count_e2(self, side: BookSide, price_e4: int) -> int:
-        """Return what rests at one price, 0 for none."""
-        return self._levels(side).get(price_e4, 0)
+    def touch(self, within_e4: int) -> Touch:
+        """Return each side's best price with what rests there and within that far behind it.
 
-    def depth_e2(self, side: BookSide, limit_e4: int) -> int:
-        """Return what rests at that price or better for who would take it."""
-        if side == "bid":
-            return sum(count for price, count in self._bids.items() if price >= limit_e4)
-        return sum(count for price, count in self._levels(side).items() if price <= limit_e4)
+        A side without orders has counts of 0 and a price of 0 (bids) or 10,000 (asks).
+        """
+        bid_e4, ask_e4 = self._best_bid, self._best_ask
+        bid_depth_e2 = ask_depth_e2 = 0
+        for price_e4, count_e2 in self._bids.items():
+            if price_e4 >= bid_e4 - within_e4:
+                bid_depth_e2 += count_e2
+        for price_e4, count_e2 in self._asks.items():
+            if price_e4 <= ask_e4 + within_e4:
+                ask_depth_e2 += count_e2
+        bid_e2, ask_e2 = self._bids.get(bid_e4, 0), self._asks.get(ask_e4, 0)
+        return bid_e4, bid_e2, bid_depth_e2, ask_e4, ask_e2, ask_depth_e2
 
     def top(self, side: BookSide, levels_max: int | None = None) -> tuple[Level, ...]:
         """Return (price_e4, count_e2) levels, best first, at most that many."""

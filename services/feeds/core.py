@@ -17,7 +17,15 @@ from libs.common.messages import (
     derived_id,
     envelope,
 )
-from libs.kalshi.ws_events import BadFrame, Delta, Gap, Snapshot, StreamError, UnknownFrame
+from libs.kalshi.ws_events import (
+    BadFrame,
+    Delta,
+    Gap,
+    Snapshot,
+    StreamError,
+    StreamEvent,
+    UnknownFrame,
+)
 from services.feeds.config import FeedsConfig
 from services.feeds.events import (
     CLOCK,
@@ -73,7 +81,8 @@ class FeedState:
         """Note an observation: the source is well, whatever it was before."""
         if self.failure:
             self.failure, self.well_since_ns = "", now_ns
-        self.newest_ns = max(self.newest_ns, newest_ns)
+        if newest_ns > self.newest_ns:
+            self.newest_ns = newest_ns
 
     def verdict(self, now_ns: int) -> tuple[bool, str]:
         """Return whether it is well, and if not why."""
@@ -103,11 +112,11 @@ class FeedsCore:
         }
 
     def handle(self, event: Event) -> list[Effect]:
+        if type(event) is BooksHeard:  # a thousand of these come for one of the others
+            return self._books(event)
         match event:
             case IndexBar():
                 return self._bar(event)
-            case BooksHeard():
-                return self._books(event)
             case Started():
                 return self._watch(event.now_ns)
             case TimerFired() if event.key == WATCH_TIMER:
@@ -189,56 +198,54 @@ class FeedsCore:
 
     def _books(self, heard: BooksHeard) -> list[Effect]:
         effects: list[Effect] = []
+        now_ns = heard.now_ns
         touched: dict[Ladder, None] = {}
         doubted: dict[Ladder, None] = {}
         for event in heard.events:
-            match event:
-                case Delta() | Snapshot():
-                    ladder = self._ladder_of.get(event.ticker)
-                    if ladder is None:
-                        continue
-                    touched[ladder] = None
-                    if doubt := ladder.apply(event):
-                        doubted[ladder] = None
-                        effects += _resync(ladder, (event.ticker,), heard.now_ns)
-                        effects.append(CountRefused(feed=LADDERS, reason="book", detail=doubt))
-                case Gap():
-                    effects.append(CountRefused(feed=LADDERS, reason="gap", detail=event.reason))
-                    for ladder in self._ladders.values():
-                        if ladder.doubt(event.tickers):
-                            doubted[ladder] = None
-                        ladder.ask(event.tickers, heard.now_ns, 0)  # the stream asks for them
-                case BadFrame():
-                    effects.append(
-                        CountRefused(feed=LADDERS, reason="bad_frame", detail=event.reason)
-                    )
-                case StreamError():
-                    detail = f"{event.code} {event.message}"
-                    effects.append(CountRefused(feed=LADDERS, reason="refused", detail=detail))
-                case UnknownFrame():
-                    effects.append(
-                        CountRefused(feed=LADDERS, reason="unknown_frame", detail=event.type)
-                    )
-                case _:
-                    pass
+            if type(event) is Delta or type(event) is Snapshot:  # nearly all there are
+                ladder = self._ladder_of.get(event.ticker)
+                if ladder is None:
+                    continue
+                touched[ladder] = None
+                if doubt := ladder.apply(event):
+                    doubted[ladder] = None
+                    effects += _resync(ladder, (event.ticker,), now_ns)
+                    effects.append(CountRefused(feed=LADDERS, reason="book", detail=doubt))
+            else:
+                effects += self._trouble(event, doubted, now_ns)
         if touched:
-            self._feeds[LADDERS].heard(heard.as_of_ns, heard.now_ns)
+            self._feeds[LADDERS].heard(heard.as_of_ns, now_ns)
         for ladder in doubted:  # a book in doubt is news that does not wait
-            effects += self._flush(ladder, heard.now_ns)
-        for ladder in touched:
-            if ladder.dirty:
-                effects += self._conflate(ladder, heard.now_ns)
+            effects += self._flush(ladder, now_ns)
+        for ladder in touched:  # publish now, or when its interval is over
+            due_ns = ladder.published_ns + self._interval_ns
+            if now_ns >= due_ns:
+                effects += self._flush(ladder, now_ns)
+            elif ladder.dirty and not ladder.flush_set:
+                ladder.flush_set = True
+                effects.append(SetTimer(key=ladder.spec.event_ticker, at_ns=due_ns))
         return effects
 
-    def _conflate(self, ladder: Ladder, now_ns: int) -> list[Effect]:
-        """Publish a changed ladder now, or ask to be woken when its interval is over."""
-        due_ns = ladder.published_ns + self._interval_ns
-        if now_ns >= due_ns:
-            return self._flush(ladder, now_ns)
-        if ladder.flush_set:
-            return []
-        ladder.flush_set = True
-        return [SetTimer(key=ladder.spec.event_ticker, at_ns=due_ns)]
+    def _trouble(
+        self, event: StreamEvent, doubted: dict[Ladder, None], now_ns: int
+    ) -> list[Effect]:
+        """Count what the stream brought instead of books; note the ladders that a gap concerns."""
+        match event:
+            case Gap():
+                for ladder in self._ladders.values():
+                    if ladder.doubt(event.tickers):
+                        doubted[ladder] = None
+                    ladder.ask(event.tickers, now_ns, 0)  # the stream asks for them
+                reason, detail = "gap", event.reason
+            case BadFrame():
+                reason, detail = "bad_frame", event.reason
+            case StreamError():
+                reason, detail = "refused", f"{event.code} {event.message}"
+            case UnknownFrame():
+                reason, detail = "unknown_frame", event.type
+            case _:
+                return []
+        return [CountRefused(feed=LADDERS, reason=reason, detail=detail)]
 
     def _flush(self, ladder: Ladder, now_ns: int) -> list[Effect]:
         ladder.flush_set = False

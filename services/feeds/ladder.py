@@ -8,7 +8,7 @@ from libs.common.messages import (
     derived_id,
     envelope,
 )
-from libs.domain.book import BookError, OrderBook
+from libs.domain.book import BookError, OrderBook, Touch
 from libs.domain.money import PRICE_ONE_E4
 from libs.kalshi.ws_events import Delta, Snapshot
 from services.feeds.events import LadderSpec
@@ -18,9 +18,7 @@ DEPTH_E4 = 500
 """Depth counts what rests within five cents of the best price."""
 COUNT_MAX_E2 = 10**10
 """What a message may carry (messages.base.CountE2): a larger quantity is no real one."""
-Top = tuple[int, int, int, int, int, int]
-"""Best bid, its count and depth, best ask, its count and depth, as a snapshot has them."""
-NO_TOP: Top = (0, 0, 0, PRICE_ONE_E4, 0, 0)
+NO_TOUCH: Touch = (0, 0, 0, PRICE_ONE_E4, 0, 0)
 
 
 class Ladder:
@@ -39,7 +37,7 @@ class Ladder:
         self._index = {ticker: index for index, ticker in enumerate(self.tickers)}
         self._books = [OrderBook() for _ in self.tickers]
         self.stale = set(range(len(self.tickers)))
-        self._tops: list[Top] = [NO_TOP] * len(self.tickers)
+        self._tops: list[Touch] = [NO_TOUCH] * len(self.tickers)
         self._touched = set(self.stale)
         """Rungs whose top may not be what `_tops` says."""
         self._crossed: set[int] = set()
@@ -74,20 +72,23 @@ class Ladder:
         index = self._index[event.ticker]
         self.dirty = True
         self._touched.add(index)
+        book = self._books[index]
         try:
             if isinstance(event, Delta):
                 if index not in self.stale:
-                    book = self._books[index]
-                    _check_count(book.apply_delta(event.side, event.price_e4, event.change_e2))
+                    count_e2 = book.apply_delta(event.side, event.price_e4, event.change_e2)
+                    if count_e2 > COUNT_MAX_E2:
+                        raise _too_large(count_e2)
             else:
                 for _, count_e2 in (*event.bids, *event.asks):
-                    _check_count(count_e2)
-                self._books[index].apply_snapshot(event.bids, event.asks)
+                    if count_e2 > COUNT_MAX_E2:
+                        raise _too_large(count_e2)
+                book.apply_snapshot(event.bids, event.asks)
                 self.stale.discard(index)
         except BookError as error:
             self.stale.add(index)
             return str(error)
-        if self._books[index].crossed:
+        if book.crossed:
             self._crossed.add(index)
         else:
             self._crossed.discard(index)
@@ -128,7 +129,7 @@ class Ladder:
         """Return the ladder as it is; `heard_ns` is up to when the books are vouched for."""
         spec = self.spec
         for index in self._touched:
-            self._tops[index] = NO_TOP if index in self.stale else _top_of(self._books[index])
+            self._tops[index] = NO_TOUCH if index in self.stale else _top_of(self._books[index])
         self._touched.clear()
         bid_e4, bid_e2, bid_depth_e2, ask_e4, ask_e2, ask_depth_e2 = zip(*self._tops, strict=True)
         return LadderSnapshot(
@@ -149,18 +150,14 @@ class Ladder:
         )
 
 
-def _top_of(book: OrderBook) -> Top:
-    bid_e4, ask_e4 = book.best_bid_e4, book.best_ask_e4
-    bid, ask = NO_TOP[:3], NO_TOP[3:]
-    if bid_e4 is not None:
-        depth_e2 = min(COUNT_MAX_E2, book.depth_e2("bid", bid_e4 - DEPTH_E4))
-        bid = (bid_e4, book.count_e2("bid", bid_e4), depth_e2)
-    if ask_e4 is not None:
-        depth_e2 = min(COUNT_MAX_E2, book.depth_e2("ask", ask_e4 + DEPTH_E4))
-        ask = (ask_e4, book.count_e2("ask", ask_e4), depth_e2)
-    return (*bid, *ask)
+def _top_of(book: OrderBook) -> Touch:
+    """Return the touch with depths that a message can carry."""
+    top = bid_e4, bid_e2, bid_depth_e2, ask_e4, ask_e2, ask_depth_e2 = book.touch(DEPTH_E4)
+    if bid_depth_e2 <= COUNT_MAX_E2 and ask_depth_e2 <= COUNT_MAX_E2:
+        return top
+    bid_depth_e2, ask_depth_e2 = min(COUNT_MAX_E2, bid_depth_e2), min(COUNT_MAX_E2, ask_depth_e2)
+    return bid_e4, bid_e2, bid_depth_e2, ask_e4, ask_e2, ask_depth_e2
 
 
-def _check_count(count_e2: int) -> None:
-    if count_e2 > COUNT_MAX_E2:
-        raise BookError(f"book: expected at most {COUNT_MAX_E2}, got a count of {count_e2}")
+def _too_large(count_e2: int) -> BookError:
+    return BookError(f"book: expected at most {COUNT_MAX_E2}, got a count of {count_e2}")

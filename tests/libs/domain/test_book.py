@@ -57,14 +57,15 @@ class BookMachine(RuleBasedStateMachine):
         asks = {p: n for (side, p), n in self.model.items() if side == "ask" and n}
         assert self.book.top("bid") == tuple(sorted(bids.items(), reverse=True))
         assert self.book.top("ask") == tuple(sorted(asks.items()))
-        assert self.book.best_bid_e4 == max(bids, default=None)
-        assert self.book.best_ask_e4 == min(asks, default=None)
         assert self.book.crossed == any(bid >= ask for bid in bids for ask in asks)
-        for limit in (1, 4_800, 9_999):
-            expected = sum(count for price, count in bids.items() if price >= limit)
-            assert self.book.depth_e2("bid", limit) == expected
-            expected = sum(count for price, count in asks.items() if price <= limit)
-            assert self.book.depth_e2("ask", limit) == expected
+        for within in (0, 800, 5_000):
+            bid, ask = max(bids, default=0), min(asks, default=10_000)
+            bid_depth = sum(count for price, count in bids.items() if price >= bid - within)
+            ask_depth = sum(count for price, count in asks.items() if price <= ask + within)
+            assert self.book.touch(within) == (
+                *(bid, bids.get(bid, 0), bid_depth),
+                *(ask, asks.get(ask, 0), ask_depth),
+            )
 
 
 TestBookMachine = BookMachine.TestCase
