@@ -18,8 +18,7 @@ from libs.common.clock import NS_PER_S, ClockSpec
 from libs.common.config import ConfigError, load_part
 from libs.common.freshness import FreshnessPolicy
 from libs.common.messages import MonitorResult
-from libs.common.policy_files import policy_files
-from libs.common.topology import Service
+from libs.common.policy_files import CONFIGS
 from libs.domain.eastern import eastern_datetime
 from libs.domain.families import UnknownFamilyError, family_named, family_of_series
 from services.monitors.freshness import Freshness
@@ -75,7 +74,7 @@ def freshness(console: Console, *, as_json: bool) -> int:
     if found is None:
         return EXIT_NOT_RUNNING
     told = {row.scope: row for row in found if row.monitor == Freshness.name}
-    table = load_part(policy_files(Service.MONITORS)[-1], "policy.freshness", FreshnessPolicy)
+    table = load_part(CONFIGS / "freshness.yaml", "policy.freshness", FreshnessPolicy)
     shown = []
     for feed, rule in table.feeds.items():
         by = ", ".join(rule.families) or ALL

@@ -22,7 +22,5 @@ def at_speed(rate: float) -> dict[str, dict[str, Any]]:
     """
     if rate <= 1:
         return {}
-    return {
-        Service.RISK: {"policy": {"gates": {"panic_monitors_min": NEVER}}},
-        Service.MONITORS: {"policy": {"panic_monitors_min": NEVER}},
-    }
+    never = {"policy": {"gates": {"panic_monitors_min": NEVER}}}
+    return {Service.RISK: never, Service.MONITORS: never}

@@ -99,6 +99,20 @@ def read_as(value: Any, kind: type[T], where: str) -> T:
         raise ConfigError(_explain(str(error), [(where, value)], value, kind)) from None
 
 
+def demand_at_least_zero(policy: Struct, *keys: str) -> None:
+    """Raise ValueError for a value of these keys that is negative or not finite.
+
+    Of a mapping all values count. Without keys every number that the struct itself holds does.
+    """
+    given = {key: getattr(policy, key) for key in keys or policy.__struct_fields__}
+    if not keys:
+        given = {key: value for key, value in given.items() if isinstance(value, int | float)}
+    for key, value in given.items():
+        numbers = value.values() if isinstance(value, dict) else (value,)
+        if not all(0 <= number < math.inf for number in numbers):
+            raise ValueError(f"{key}: expected 0 or more, and finite, got {value}")
+
+
 def read_secret(path: str | Path, what: str) -> str:
     """Return the single line of a secret file; raise `ConfigError` when there is none."""
     try:

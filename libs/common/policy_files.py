@@ -11,7 +11,10 @@ from libs.common.topology import Service
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 _BESIDE: dict[Service, tuple[str, ...]] = {
+    Service.PRICER: ("index_ops",),
+    Service.BROKER: ("index_ops",),
     Service.RISK: (
+        "limits",
         "freshness",
         "index_ops",
         "quality_gates",
@@ -22,7 +25,7 @@ _BESIDE: dict[Service, tuple[str, ...]] = {
         "size_ladder",
         "pilot",
     ),
-    Service.MONITORS: ("index_ops", "freshness"),
+    Service.MONITORS: ("limits", "index_ops", "freshness"),
 }
 """What a service reads beside the file of its own name."""
 

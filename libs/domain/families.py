@@ -154,12 +154,17 @@ def family_of_series(series_ticker: str) -> Family:
 
 
 def demand_families(key: str, names: Iterable[str]) -> None:
-    """Raise ValueError that names the configuration's key when a name is no family's."""
+    """Raise ValueError that names the configuration's key when a name is no family's own.
+
+    An alias is refused: what looks the family up by its name would not find it, and not notice.
+    """
     for name in names:
         try:
-            family_named(name)
+            canonical = family_named(name).name
         except UnknownFamilyError as error:
             raise ValueError(f"{key}: {error}") from None
+        if canonical != name:
+            raise ValueError(f"{key}: expected the name {canonical!r}, got its alias {name!r}")
 
 
 def families_of_symbol(index_symbol: str) -> tuple[Family, ...]:

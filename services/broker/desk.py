@@ -78,7 +78,7 @@ class Desk:
 
     def deadline_ns(self, event: EventState) -> int:
         """Return when the event's last quote must be gone: T-2 s, in the exchange's seconds."""
-        at_ns = event.target_ns - to_ns(self.policy.cancel_buffer_s)
+        at_ns = event.target_ns - to_ns(self.policy.index_ops.cancel_buffer_s)
         return at_ns // NS_PER_S * NS_PER_S
 
     def retry_at(self, event: EventState, at_ns: int) -> None:

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from libs.common.clock import NS_PER_S
+from libs.domain.windows import WindowRules
 
 _MAY_BE_ZERO = frozenset({"group_limit_e2", "group_reset_s"})
 
@@ -10,8 +11,9 @@ _MAY_BE_ZERO = frozenset({"group_limit_e2", "group_reset_s"})
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Durations are of the run's clock."""
 
-    cancel_buffer_s: float = 2.0
-    """Nothing rests later than this before the target (domain.md §3, §4)."""
+    index_ops: WindowRules = WindowRules()
+    """The calendar's figures, of which the broker takes `cancel_buffer_s`: nothing rests later than
+    this before the target (domain.md §3, §4)."""
     min_rest_s: float = 1.0
     """An order that would live shorter than this is not placed."""
     verdict_age_s_max: float = 30.0
@@ -56,16 +58,14 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
+            if isinstance(value, WindowRules):
+                continue  # it has checked itself
             if not (0 < value <= 1e9 or (value == 0 and name in _MAY_BE_ZERO)):
                 raise ValueError(f"{name}: expected above 0, got {value}")
         if 0 < self.group_limit_e2 < 100:
             raise ValueError(
                 f"group_limit_e2: expected 0 or 100 (one contract) and more, got"
                 f" {self.group_limit_e2}"
-            )
-        if self.cancel_buffer_s < 2.0:
-            raise ValueError(
-                f"cancel_buffer_s: expected 2.0 or more (domain.md §3), got {self.cancel_buffer_s}"
             )
         if self.absence_reads < 2:
             raise ValueError(

@@ -107,7 +107,7 @@ class State:
         self.orders[order.client_order_id] = order
         event = self.event(order.event_ticker, order.series_ticker)
         if not event.target_ns and order.expiration_ns and not order.foreign:
-            event.target_ns = order.expiration_ns + to_ns(self.policy.cancel_buffer_s)
+            event.target_ns = order.expiration_ns + to_ns(self.policy.index_ops.cancel_buffer_s)
         self.index(order)
         if order.verdict_id:
             self.generations[order.verdict_id, order.key] += 1

@@ -49,7 +49,7 @@ class ClockSkew(Whole):
     name = "clock_skew"
 
     def __init__(self, policy: MonitorsPolicy) -> None:
-        self._limit_s = policy.skew_s
+        self._limit_s = policy.gates.skew_s_max
         self._age_ns = nanoseconds(policy.skew_age_s)
         self._newest = Newest(ClockSample, lambda sample: sample.reference, REFERENCES_MAX)
 
@@ -74,7 +74,7 @@ class ExchangeOpen(Whole):
     name = "exchange"
 
     def __init__(self, policy: MonitorsPolicy) -> None:
-        self._age_ns = nanoseconds(policy.exchange_age_s)
+        self._age_ns = nanoseconds(policy.gates.exchange_status_age_s_max)
         self._newest = Newest(ExchangeStatus)
 
     def fold(self, message: Message) -> None:

@@ -22,7 +22,7 @@ class Heartbeats(Whole):
     name = "heartbeats"
 
     def __init__(self, policy: MonitorsPolicy, since: Since) -> None:
-        self._limit_ns = nanoseconds(policy.heartbeat_s)
+        self._limit_ns = nanoseconds(policy.gates.heartbeat_age_s_max)
         self._not_ready_ns = nanoseconds(policy.not_ready_s)
         self._since = since
         self._newest: dict[str, Heartbeat] = {}

@@ -17,9 +17,9 @@ class PanicShown(Whole):
     name = OWN
 
     def __init__(self, policy: MonitorsPolicy) -> None:
-        self._window_ns = nanoseconds(policy.panic_within_s)
-        self._least = policy.panic_monitors_min
-        self._ignored = {OWN, *policy.panic_ignores}
+        self._window_ns = nanoseconds(policy.gates.panic_within_s)
+        self._least = policy.gates.panic_monitors_min
+        self._ignored = {OWN, *policy.gates.panic_ignores}
         self._alerted_ns: dict[str, int] = {}
         self._latch = Newest(PanicLatch)
 

@@ -14,8 +14,8 @@ class Drawdown(Whole):
     name = "drawdown"
 
     def __init__(self, policy: MonitorsPolicy, orders: Orders, ladders: Ladders) -> None:
-        self._daily_e6 = policy.daily_loss_e6
-        self._weekly_e6 = policy.weekly_loss_e6
+        self._daily_e6 = policy.sizing.portfolio.loss_day_max_e6
+        self._weekly_e6 = policy.sizing.portfolio.loss_week_max_e6
         self._orders = orders
         self._ladders = ladders
 

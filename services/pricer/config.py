@@ -3,6 +3,7 @@
 from msgspec import field
 
 from libs.common.config import ServiceConfig
+from libs.domain.families import demand_families
 from services.pricer.policy import PricerPolicy
 
 
@@ -15,3 +16,6 @@ class PricerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     policy: PricerPolicy = PricerPolicy()
     calibrations: dict[str, str] = field(default_factory=dict)
     fills: str | None = None
+
+    def __post_init__(self) -> None:
+        demand_families("calibrations", self.calibrations)

@@ -131,7 +131,7 @@ class PricerCore:
         except LadderRefused:
             ladder = None
         try:
-            window = index_window(definition.family, definition.target_ns)
+            window = index_window(definition.family, definition.target_ns, self.policy.index_ops)
             target: Target | None = target_of(definition.family, definition.target_ns)
         except ValueError:  # no target of that day, or no calendar for it
             window, target = None, None
@@ -195,7 +195,7 @@ class PricerCore:
         if state.contradictions:
             return self._propose(state, (), (reasons_of.NON_MONOTONE,), cause, first)
         rested = cause.now_ns - state.changed_ns >= seconds_ns(policy.min_rest_s)
-        expiry_ns = state.definition.target_ns - seconds_ns(policy.cancel_buffer_s)
+        expiry_ns = state.definition.target_ns - seconds_ns(policy.index_ops.cancel_buffer_s)
         moment = Moment(
             ladder=ladder,
             probabilities=forecast.probabilities,
@@ -232,7 +232,7 @@ class PricerCore:
             state.changed_ns = now_ns
         state.expires_ns = now_ns + seconds_ns(policy.proposal_ttl_s)
         if quotes:
-            last_ns = state.definition.target_ns - seconds_ns(policy.cancel_buffer_s)
+            last_ns = state.definition.target_ns - seconds_ns(policy.index_ops.cancel_buffer_s)
             state.expires_ns = min(state.expires_ns, last_ns)
         state.quotes, state.reasons, state.proposed_ns = quotes, reasons, now_ns
         return [Publish(message=self._proposal(state, cause, index))]
@@ -318,7 +318,7 @@ class PricerCore:
         policy, window = self.policy, state.window
         if window is None:
             return []
-        dues = [window.opens_ns, window.closes_ns - seconds_ns(policy.cancel_buffer_s)]
+        dues = [window.opens_ns, window.closes_ns - seconds_ns(policy.index_ops.cancel_buffer_s)]
         if window.is_open(now_ns):
             tick = self._ticks.get(state.definition.symbol)
             if tick is not None:

@@ -103,7 +103,7 @@ def window_reason(state: EventState, policy: PricerPolicy, now_ns: int) -> str |
         return NO_WINDOW
     if now_ns >= window.target_ns:
         return PAST_TARGET
-    closes_ns = window.closes_ns - seconds_ns(policy.cancel_buffer_s)
+    closes_ns = window.closes_ns - seconds_ns(policy.index_ops.cancel_buffer_s)
     return None if window.opens_ns <= now_ns < closes_ns else OUTSIDE_WINDOW
 
 

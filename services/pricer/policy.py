@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from libs.domain.eastern import NS_PER_S
+from libs.domain.windows import WindowRules
 from services.pricer.quotes import QuotePolicy
 
 
@@ -18,7 +19,7 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     quotes: QuotePolicy = QuotePolicy()
-    cancel_buffer_s: float = 2.0
+    index_ops: WindowRules = WindowRules()
     level_age_s_max: float = 2.0
     level_age_last_minute_s_max: float = 0.7
     level_late_s_max: float = 2.0
@@ -35,8 +36,6 @@ class PricerPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     calibration_age_days_max: float | None = 14.0
 
     def __post_init__(self) -> None:
-        if self.cancel_buffer_s < 2.0:
-            raise ValueError(f"cancel_buffer_s: expected at least 2.0, got {self.cancel_buffer_s}")
         if not 0.0 < self.renew_lead_s < self.proposal_ttl_s:
             raise ValueError("renew_lead_s: expected above 0 and below proposal_ttl_s")
         ages_s = (

@@ -3,10 +3,9 @@
 Limits may be tightened by configuration; a guardrail test pins what is shipped.
 """
 
-from math import inf
-
 from msgspec import Struct, field
 
+from libs.common.config import demand_at_least_zero
 from libs.common.freshness import FreshnessPolicy
 from libs.domain.eastern import NS_PER_S
 from libs.domain.families import UnknownFamilyError, demand_families, family_of_series
@@ -20,13 +19,6 @@ WEEK_S = 604_800
 def seconds_ns(seconds: float) -> int:
     """Return seconds as integer nanoseconds."""
     return round(seconds * NS_PER_S)
-
-
-def _at_least_zero(policy: Struct) -> None:
-    for name in policy.__struct_fields__:
-        value = getattr(policy, name)
-        if isinstance(value, int | float) and not 0 <= value < inf:
-            raise ValueError(f"{name}: expected 0 or more, and finite, got {value}")
 
 
 class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +49,7 @@ class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fee_rules_age_s_max: float = 3_600.0
 
     def __post_init__(self) -> None:
-        _at_least_zero(self)
+        demand_at_least_zero(self)
         if self.panic_monitors_min < 1:
             raise ValueError("panic_monitors_min: expected 1 or more, got 0")
         if self.override_s_max > WEEK_S:
@@ -107,7 +99,7 @@ class QualityGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ev_gap_e6_max: int = 100_000
 
     def __post_init__(self) -> None:
-        _at_least_zero(self)
+        demand_at_least_zero(self)
         if self.cusum_trades_min < 1:
             raise ValueError("cusum_trades_min: expected 1 or more, got 0")
         for name in ("crps_advantage_min", "brier_advantage_min"):

@@ -21,8 +21,7 @@ from libs.common.effects import Received, TimerFired  # noqa: E402
 from libs.common.freshness import FreshnessPolicy  # noqa: E402
 from libs.common.messages import LadderSnapshot  # noqa: E402
 from libs.common.metrics import Metrics  # noqa: E402
-from libs.common.policy_files import policy_files  # noqa: E402
-from libs.common.topology import Service  # noqa: E402
+from libs.common.policy_files import CONFIGS  # noqa: E402
 from libs.domain.families import FAMILIES  # noqa: E402
 from services.monitors.app import show  # noqa: E402
 from services.monitors.core import LOOK, MonitorsCore  # noqa: E402
@@ -65,7 +64,7 @@ def snapshot(series: str, at_ns: int) -> LadderSnapshot:
 
 def measure() -> dict[str, object]:
     """Return the times of passes and folds in ms."""
-    table = load_part(policy_files(Service.MONITORS)[-1], "policy.freshness", FreshnessPolicy)
+    table = load_part(CONFIGS / "freshness.yaml", "policy.freshness", FreshnessPolicy)
     families = tuple(family.name for family in FAMILIES)
     core, metrics = MonitorsCore(MonitorsPolicy(families=families, freshness=table)), Metrics()
     core.handle(Started(now_ns=NOW))

@@ -59,9 +59,10 @@ CONTRADICTIONS = [
     (Service.RISK, "policy: {index_ops: {hourly_lead_s: 4000}}", "hourly_lead_s.*overlap"),
     (Service.RISK, "policy: {gates: {fee_rules: {KXABC: [x]}}}", "fee_rules.*KXABC"),
     (Service.RISK, "policy: {gates: {skew_s_max: -1.0}}", "policy.gates.skew_s_max'.*0 or more"),
-    (Service.BROKER, "policy: {cancel_buffer_s: -1.0}", "cancel_buffer_s"),
-    (Service.MONITORS, "policy: {skew_s: -1.0}", "skew_s"),
-    (Service.PRICER, "policy: {cancel_buffer_s: -1.0}", "cancel_buffer_s"),
+    (Service.BROKER, "policy: {index_ops: {cancel_buffer_s: 1.0}}", "cancel_buffer_s.*2.0 or"),
+    (Service.MONITORS, "policy: {gates: {skew_s_max: -1.0}}", "skew_s_max"),
+    (Service.MONITORS, "policy: {gates: {books_age_s_max: 2.0}}", "books_age_s_max.*unknown"),
+    (Service.PRICER, "policy: {index_ops: {cancel_buffer_s: 1.0}}", "cancel_buffer_s.*2.0 or"),
 ]
 
 

@@ -5,35 +5,17 @@ Money is micro-dollars, counts are 0.01 contract.
 
 from collections.abc import Iterator
 from itertools import pairwise
-from math import inf
-from typing import TypeVar
 
 from msgspec import Struct, field
 
-from libs.domain.families import demand_families, family_named
+from libs.common.config import demand_at_least_zero
+from libs.domain.families import demand_families
 from libs.domain.macro_days import MacroEvent
 from libs.domain.money import MONEY_ONE_E6, PRICE_ONE_E4
-
-Value = TypeVar("Value")
 
 
 def _dollars(dollars: int) -> int:
     return dollars * MONEY_ONE_E6
-
-
-def _demand_families(key: str, families: dict[str, Value]) -> None:
-    demand_families(key, families)
-    for name in families:
-        if (canonical := family_named(name).name) != name:
-            raise ValueError(f"{key}: expected the name {canonical!r}, got its alias {name!r}")
-
-
-def _demand_at_least_zero(policy: Struct, *keys: str) -> None:
-    for key in keys:
-        value = getattr(policy, key)
-        numbers = value.values() if isinstance(value, dict) else (value,)
-        if any(not 0 <= number < inf for number in numbers):
-            raise ValueError(f"{key}: expected 0 or more, and finite, got {value}")
 
 
 class KellyPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,9 +54,9 @@ class PalPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     strikes_e6: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _demand_families("family_e6", self.family_e6)
-        _demand_families("strikes_e6", self.strikes_e6)
-        _demand_at_least_zero(self, "family_e6")
+        demand_families("family_e6", self.family_e6)
+        demand_families("strikes_e6", self.strikes_e6)
+        demand_at_least_zero(self, "family_e6")
         for family, limits in self.strikes_e6.items():
             if family not in self.family_e6:
                 raise ValueError(f"strikes_e6: {family} has no limit in family_e6")
@@ -125,9 +107,9 @@ class PortfolioPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     loss_week_max_e6: int = _dollars(6_000)
 
     def __post_init__(self) -> None:
-        _demand_families("factor_betas", self.factor_betas)
-        _demand_families("groups", self.groups)
-        _demand_at_least_zero(
+        demand_families("factor_betas", self.factor_betas)
+        demand_families("groups", self.groups)
+        demand_at_least_zero(
             self,
             "factor_var_max_e6",
             "factor_vols",
@@ -162,7 +144,7 @@ class CorrelationPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(f"z: expected above 0, got {self.z}")
         if not 0.0 <= self.rho <= 1.0:
             raise ValueError(f"rho: expected 0 to 1, got {self.rho}")
-        _demand_at_least_zero(self, "portfolio_var_max_e6", "family_var_max_e6", "tilt_max_e6")
+        demand_at_least_zero(self, "portfolio_var_max_e6", "family_var_max_e6", "tilt_max_e6")
         if self.family_var_max_e6 > self.portfolio_var_max_e6:
             raise ValueError(
                 f"family_var_max_e6: expected at most portfolio_var_max_e6"
@@ -204,7 +186,7 @@ class SizeLadderPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
 
     def __post_init__(self) -> None:
-        _demand_families("family_stage", self.family_stage)
+        demand_families("family_stage", self.family_stage)
         for name in (self.stage, *self.family_stage.values()):
             if name not in self.stages:
                 raise ValueError(f"stage: expected one of {sorted(self.stages)}, got {name!r}")
@@ -227,7 +209,7 @@ class PilotPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     position_max_e2: int = 1_000
 
     def __post_init__(self) -> None:
-        _demand_at_least_zero(self, "count_max_e2", "rungs_max", "position_max_e2")
+        demand_at_least_zero(self, "count_max_e2", "rungs_max", "position_max_e2")
         if self.active and self.rungs_max < 1:
             raise ValueError("rungs_max: expected 1 or more while the pilot is active, got 0")
         if self.count_max_e2 > self.position_max_e2:
@@ -258,7 +240,7 @@ class SizingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         if self.lot_e2 < 1:
             raise ValueError(f"lot_e2: expected 1 or more, got {self.lot_e2}")
-        _demand_at_least_zero(self, "pmf_age_s_max", "reservation_grace_s")
+        demand_at_least_zero(self, "pmf_age_s_max", "reservation_grace_s")
         smallest = {f"size_ladder.stages.{k}": v for k, v in self.size_ladder.stages.items()}
         for key, stage in smallest.items():
             if stage.count_max_e2 < self.lot_e2 or stage.rungs_max < 1:

@@ -5,6 +5,7 @@ from libs.domain.families import (
     Cadence,
     LadderKind,
     UnknownFamilyError,
+    demand_families,
     families_of_symbol,
     family_named,
     family_of_series,
@@ -39,6 +40,14 @@ def test_series_and_family_find_each_other(
 
 def test_teny_has_one_alias_in_one_place() -> None:
     assert family_named("TNEY") is family_named("TENY")
+
+
+def test_a_configuration_names_families_by_their_own_names() -> None:
+    demand_families("families", [family.name for family in FAMILIES])
+    with pytest.raises(ValueError, match=r"^families: expected the name 'TENY', got its alias"):
+        demand_families("families", ["INXU", "TNEY"])
+    with pytest.raises(ValueError, match=r"^families: family: expected one of .*'NOVEL'"):
+        demand_families("families", ["NOVEL"])
 
 
 @pytest.mark.parametrize("series", ["", "INXU", "KXCLAIMS", "KXINXMAXY", "KXHIGH", "kxinxu"])

@@ -70,7 +70,11 @@ async def test_a_standby_takes_over_from_a_stopped_broker(tmp_path, fresh_nats, 
     ("key", "value", "expected"),
     [
         ("key_file", "/nonexistent.pem", "key_file: /nonexistent.pem: expected a private key"),
-        ("policy", {"cancel_buffer_s": 1.0}, "policy.cancel_buffer_s': expected 2.0 or more"),
+        (
+            "policy",
+            {"index_ops": {"cancel_buffer_s": 1.0}},
+            "policy.index_ops.cancel_buffer_s': expected 2.0 or more",
+        ),
     ],
 )
 def test_bad_configuration_is_one_line(tmp_path, key, value, expected):

@@ -174,9 +174,11 @@ def test_the_policy_file_holds_the_defaults(tmp_path: Path) -> None:
 
 def test_the_numbers_are_the_specification_s() -> None:
     policy = load_part(FILES[0], "policy", MonitorsPolicy)
-    assert policy.heartbeat_s == 300  # domain.md §3
-    assert (policy.daily_loss_e6, policy.weekly_loss_e6) == (2_000 * 10**6, 6_000 * 10**6)  # §3
-    assert (policy.exchange_age_s, policy.skew_s) == (60, 1.5)  # §1
+    gates, budgets = policy.gates, policy.sizing.portfolio
+    assert gates.heartbeat_age_s_max == 300  # domain.md §3
+    assert (gates.panic_monitors_min, gates.panic_within_s) == (3, 30 * 60)  # §3
+    assert (budgets.loss_day_max_e6, budgets.loss_week_max_e6) == (2_000 * 10**6, 6_000 * 10**6)
+    assert (gates.exchange_status_age_s_max, gates.skew_s_max) == (60, 1.5)  # §1
     assert (policy.disconnects_per_hour, policy.disconnects_window_s) == (1, 6 * 3600)  # §5
     assert (policy.ev_gap_bps, policy.ev_gap_t, policy.ev_gap_count_min) == (-5, -2, 5)
     assert (policy.fill_gap_pp, policy.fill_gap_contracts_min) == (-10, 100)
@@ -214,16 +216,8 @@ def test_the_freshness_table_and_risk_s_gates_agree() -> None:
     assert index.last_minute_s == gates["level_age_last_minute_s_max"]
     assert table.level_period_s == gates["level_period_s"]
     assert table.feeds["kalshi.ladders"].stale_s == gates["books_age_s_max"]
-    assert table.feeds["kalshi.status"].stale_s == gates["exchange_status_age_s_max"]
-
-
-def test_what_is_shown_of_panic_is_what_risk_latches_on() -> None:
-    gates = yaml.safe_load((CONFIGS / "risk.yaml").read_text())["policy"]["gates"]
-    shown = load_part(FILES[0], "policy", MonitorsPolicy)
-    for name in ("panic_monitors_min", "panic_within_s"):
-        assert getattr(shown, name) == gates[name]
-    assert set(shown.panic_ignores) == set(gates["panic_ignores"]) - {"panic"}
-    assert "panic" in gates["panic_ignores"], "what shows the latch must not hold it"
+    limits = yaml.safe_load((CONFIGS / "limits.yaml").read_text())["policy"]["gates"]
+    assert table.feeds["kalshi.status"].stale_s == limits["exchange_status_age_s_max"]
 
 
 @pytest.mark.parametrize(

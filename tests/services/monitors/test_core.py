@@ -234,13 +234,12 @@ def test_a_foreign_event_is_an_error() -> None:
     "wrong",
     [
         {"ladder_gap_s": 0},
-        {"heartbeat_s": -1},
-        {"skew_s": 1e9},
+        {"skew_age_s": 1e9},
         {"dead_letters_max": -1},
-        {"daily_loss_e6": 6_000_000_001},
         {"level_age_p95_s": 2.1},
         {"sigma_moves_min": 281},
         {"families": ("INXU", "NOVEL")},
+        {"families": ("INXU", "TNEY")},
     ],
 )
 def test_an_impossible_policy_is_refused(wrong) -> None:

@@ -21,8 +21,8 @@ from libs.common.messages import (
     OrderUpdate,
     Reconciliation,
 )
-from libs.common.policy_files import policy_files
-from libs.common.topology import SERVICES, Service
+from libs.common.policy_files import CONFIGS
+from libs.common.topology import SERVICES
 from services.monitors.core import LOOK, MonitorsCore
 from services.monitors.events import KillSwitchRead, Started
 from services.monitors.policy import MonitorsPolicy
@@ -160,7 +160,7 @@ def order(state: OrderState, client="c1", event=EVENT, at_ns=NOW) -> OrderUpdate
 
 def freshness() -> FreshnessPolicy:
     """Return the freshness table that is shipped."""
-    return load_part(policy_files(Service.MONITORS)[-1], "policy.freshness", FreshnessPolicy)
+    return load_part(CONFIGS / "freshness.yaml", "policy.freshness", FreshnessPolicy)
 
 
 class Watched:

@@ -27,14 +27,13 @@ def plumbing(tmp_path) -> Path:
 
 
 def test_the_shipped_policy_is_the_default_and_the_specification(plumbing):
-    """domain.md §2: $0.05, two rungs next to the mode, shrink 0.9; T−2 s."""
+    """domain.md §2: $0.05, two rungs next to the mode, shrink 0.9."""
     policy = load_config([SHIPPED, plumbing], PricerConfig).policy
     assert policy == PricerPolicy()
     assert policy.quotes.ev_min_e6 == 50_000
     assert policy.quotes.rungs_max == 2
     assert not policy.quotes.tails_allowed
     assert policy.quotes.ev_shrink == 0.9
-    assert policy.cancel_buffer_s == 2.0
 
 
 def test_the_shipped_configuration_starts(plumbing):
@@ -59,7 +58,9 @@ def test_a_missing_calibration_ends_the_start_in_one_line(tmp_path, plumbing):
         ("policy: {quotes: {ev_shrink: 0.0}}", "ev_shrink"),
         ("policy: {quotes: {rungs_max: 0}}", "rungs_max"),
         ("policy: {quotes: {alpha: 0.5}}", "alpha"),
-        ("policy: {cancel_buffer_s: 1.0}", "cancel_buffer_s"),
+        ("policy: {index_ops: {cancel_buffer_s: 1.0}}", "policy.index_ops.cancel_buffer_s"),
+        ("policy: {cancel_buffer_s: 2.0}", "policy.cancel_buffer_s.*unknown"),
+        ("calibrations: {TNEY: x.json}", "calibrations.*'TENY'.*alias"),
         ("policy: {renew_lead_s: 9.0}", "renew_lead_s"),
         ("policy: {calibration_age_days_max: 0.0}", "calibration_age_days_max"),
     ],

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from libs.common.config import ConfigError, config_hash, load_config
-from libs.common.policy_files import policy_files
+from libs.common.policy_files import CONFIGS, policy_files
 from libs.common.topology import Service
 from libs.domain.macro_days import MacroEvent
 from libs.domain.windows import WindowRules
+from services.monitors.policy import GateLimits, LossBudgets
 from services.risk.config import RiskConfig
 from services.risk.policy import GatePolicy, QualityGates, RiskPolicy
 from services.risk.sizing.policy import (
@@ -215,6 +216,9 @@ def test_every_policy_file_is_in_the_hash_of_a_verdict(plumbing, tmp_path):
         ("policy: {gates: {skew: 1.0}}", "skew"),
         ("policy: {sizing: {pal: {family_e6: {INXU: -1}}}}", "family_e6"),
         ("policy: {sizing: {pal: {family_e6: {ABC: 1}}}}", "family_e6.*ABC"),
+        ("policy: {sizing: {pal: {family_e6: {TNEY: 1000000}}}}", "family_e6.*'TENY'.*alias"),
+        ("policy: {quality_gates: {crps_advantage_min: {TNEY: 1.0}}}", "crps.*'TENY'.*alias"),
+        ("policy: {freshness: {feeds: {clock: {families: [TNEY]}}}}", "families.*'TENY'.*alias"),
         ("policy: {sizing: {pal: {strikes_e6: {TENY: {'4.1': 1}}}}}", "strikes_e6.*TENY"),
         ("policy: {sizing: {kelly: {fraction_max: 2.0}}}", "fraction_max"),
         ("policy: {sizing: {kelly: {bankroll_e6: 0}}}", "bankroll_e6"),
@@ -279,12 +283,29 @@ def test_a_loose_or_unknown_value_is_refused_by_name(tmp_path, plumbing, text, k
     assert "\n" not in str(caught.value)
 
 
-def test_all_services_leave_the_market_equally_early(plumbing):
-    """The broker's and the pricer's own buffers are the calendar's, which monitors reads itself."""
-    buffer_s = load_config([*SHIPPED, plumbing], RiskConfig).policy.index_ops.cancel_buffer_s
-    for service in (Service.BROKER, Service.PRICER):
-        policies = [yaml.safe_load(path.read_text())["policy"] for path in policy_files(service)]
-        assert [one["cancel_buffer_s"] for one in policies if "cancel_buffer_s" in one] == [
-            buffer_s
-        ], service
-    assert "index_ops.yaml" in {path.name for path in policy_files(Service.MONITORS)}
+def places_of(key: str) -> list[str]:
+    """Return the policy files that hold a key, at whatever depth."""
+
+    def holds(value) -> bool:
+        return isinstance(value, dict) and (key in value or any(map(holds, value.values())))
+
+    return [path.name for path in CONFIGS.glob("*.yaml") if holds(yaml.safe_load(path.read_text()))]
+
+
+def test_all_services_leave_the_market_by_one_key():
+    assert places_of("cancel_buffer_s") == ["index_ops.yaml"]
+    for service in (Service.PRICER, Service.RISK, Service.BROKER, Service.MONITORS):
+        assert "index_ops.yaml" in {path.name for path in policy_files(service)}, service
+
+
+def test_what_risk_stops_at_and_monitors_alert_on_has_one_place():
+    """And both read it: a key that only one of them knew would end the other's start."""
+    shared = yaml.safe_load((CONFIGS / "limits.yaml").read_text())["policy"]
+    gates, portfolio = shared["gates"], shared["sizing"]["portfolio"]
+    for key in (*gates, *portfolio):
+        assert places_of(key) == ["limits.yaml"], key
+    for service in (Service.RISK, Service.MONITORS):
+        assert "limits.yaml" in {path.name for path in policy_files(service)}
+    assert set(gates) == set(GateLimits.__struct_fields__)
+    assert set(portfolio) == set(LossBudgets.__struct_fields__)
+    assert "panic" in gates["panic_ignores"], "what shows the latch must not hold it"
