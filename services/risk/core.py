@@ -45,6 +45,7 @@ from services.risk.inputs import Inputs
 from services.risk.overrides import Overrides
 from services.risk.panic import Panic
 from services.risk.policy import RiskPolicy, seconds_ns
+from services.risk.sizing.chain import STEPS
 from services.risk.sizing.desk import SizingDesk
 from services.risk.sizing.report import Sizing
 
@@ -302,6 +303,7 @@ class RiskCore:
             provenance=proposal.provenance,
             config_hash=self.policy_hash,
             withheld=sizing.withheld,
+            steps=STEPS,
         )
         if proposal.event_ticker not in self.newest:
             past_ns = cause.now_ns - NS_PER_HOUR

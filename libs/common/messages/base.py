@@ -22,9 +22,10 @@ HORIZON_NS = 4_102_444_800_000_000_000
 """Year 2100: a time past it is a unit mistake, not a time."""
 
 
-class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+class Message(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """What all messages share.
 
+    Frozen and of plain values, so never in a cycle: the collector need not walk them.
     `id` doubles as `Nats-Msg-Id`; `cause_id` is the id of what led to this message and
     `correlation_id` the id of the first cause of the chain (a tick, a timer, an operator).
     """

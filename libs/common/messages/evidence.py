@@ -29,7 +29,7 @@ class SeriesReadiness(Message, frozen=True, kw_only=True, tag="series_readiness.
     expires_ns: Nanoseconds
 
 
-class EvBin(Struct, frozen=True, kw_only=True):
+class EvBin(Struct, frozen=True, kw_only=True, gc=False):
     """Settled less expected P&L per contract of the trades whose probability was in this bin."""
 
     lower: Probability

@@ -39,7 +39,7 @@ class ClockSample(Message, frozen=True, kw_only=True, tag="clock_sample.1"):
     uncertainty_ns: int
 
 
-class PriceRange(Struct, frozen=True):
+class PriceRange(Struct, frozen=True, gc=False):
     """Ticks of `step_e4` hold from `start_e4` up to `end_e4`."""
 
     start_e4: PriceE4

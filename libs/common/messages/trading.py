@@ -19,7 +19,7 @@ from libs.common.messages.base import (
 )
 
 
-class Quote(Struct, frozen=True, kw_only=True):
+class Quote(Struct, frozen=True, kw_only=True, gc=False):
     """One order that the pricer wants to rest: a bid or an ask on YES."""
 
     ticker: Name
@@ -56,10 +56,11 @@ class Proposal(Message, frozen=True, kw_only=True, tag="proposal.1"):
     calibration_data_end_ns: Nanoseconds = 0
 
 
-class GateResult(Struct, frozen=True, kw_only=True):
+class GateResult(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What one gate measured, against which limit, and its reason code when it says no.
 
     An `advisory` gate is shown and does not decide: its evidence counts with real money alone.
+    A verdict has some thirty of these, so what is at its default is not written.
     """
 
     gate: Name
@@ -77,17 +78,18 @@ class GateResult(Struct, frozen=True, kw_only=True):
         return not self.ok and not self.advisory
 
 
-class SizingStep(Struct, frozen=True):
-    """What one step of sizing left of a quote."""
+class SizingStep(Struct, frozen=True, gc=False):
+    """What one step of sizing left of a quote, as verdicts said it before `left_e2`."""
 
     step: Name
     left_e2: CountE2
 
 
-class SizedQuote(Struct, frozen=True, kw_only=True):
+class SizedQuote(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A quote that risk approved, with the count it may have and what limited it.
 
-    `steps` go from what was asked to what is left. `position_e2` is what risk took us to hold
+    `left_e2` is what each of the verdict's `steps` left of it, from what was asked to what may
+    rest; verdicts of before have it in `steps`. `position_e2` is what risk took us to hold
     (YES positive) when it sized the quote: whoever knows of more fills subtracts them.
     """
 
@@ -101,6 +103,7 @@ class SizedQuote(Struct, frozen=True, kw_only=True):
     ev_per_contract_e6: MoneyE6
     position_e2: SignedCountE2 | None = None
     steps: tuple[SizingStep, ...] = ()
+    left_e2: tuple[CountE2, ...] = ()
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):
@@ -108,7 +111,8 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):
 
     Only `services.risk` builds one and it is the only thing that the broker acts on. A
     NO-GO means that nothing may rest for the event. Every quote rests until `expires_at_ns`
-    at most. `withheld` are the quotes that sizing left nothing of, for people alone.
+    at most. `withheld` are the quotes that sizing left nothing of, for people alone. `steps`
+    names the steps of sizing in their order, one for each figure of a quote's `left_e2`.
     """
 
     decision: Literal["GO", "NO-GO"]
@@ -123,10 +127,13 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict.1"):
     provenance: Provenance
     config_hash: Name
     withheld: tuple[SizedQuote, ...] = ()
+    steps: tuple[Name, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        assert all(quote.count_e2 == 0 for quote in self.withheld), "withheld and yet sized"
+        assert {quote.count_e2 for quote in self.withheld} <= {0}, "withheld and yet sized"
         assert self.decision == "GO" or not self.quotes, "a NO-GO carries no quotes"
-        failed = [gate.gate for gate in self.gates if gate.refuses]
+        told = {len(quote.left_e2) for quote in (*self.quotes, *self.withheld)}
+        assert told <= {0, len(self.steps)}, f"{len(self.steps)} steps, quotes tell of {told}"
+        failed = [gate.gate for gate in self.gates if not gate.ok and not gate.advisory]
         assert (self.decision == "GO") == (not failed), f"decision against gates: {failed}"

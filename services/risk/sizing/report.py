@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from libs.common.messages import GateResult, Quote, SizedQuote, SizingStep
+from libs.common.messages import GateResult, Quote, SizedQuote
 from libs.domain.money import COUNT_ONE_E2, MONEY_ONE_E6
 from services.risk.sizing.chain import (
     CORRELATION_VAR,
@@ -88,11 +88,8 @@ def reported(
     dropped: dict[str, list[str]] = {name: [] for name in STEPS}
     dropped[KELLY] += [quote.ticker for quote in unsound]
     columns, names = map(tuple, plan.left_e2.T.tolist()), plan.limited_by()
-    made: dict[tuple[int, ...], tuple[SizingStep, ...]] = {}
     for candidate, left_e2, limited_by in zip(field.candidates, columns, names, strict=True):
-        if (steps := made.get(left_e2)) is None:  # many quotes share their way down
-            steps = made[left_e2] = tuple(map(SizingStep, STEPS, left_e2))
-        quote = _sized(candidate, steps, limited_by)
+        quote = _sized(candidate, left_e2, limited_by)
         if quote.count_e2 > 0:
             sized.append(quote)
         else:
@@ -182,19 +179,19 @@ def _limit(money_e6: int | None) -> float | None:
     return None if money_e6 is None else _dollars(money_e6)
 
 
-def _sized(candidate: Candidate, steps: tuple[SizingStep, ...], limited_by: str) -> SizedQuote:
+def _sized(candidate: Candidate, left_e2: tuple[int, ...], limited_by: str) -> SizedQuote:
     quote = candidate.quote
     return SizedQuote(
         ticker=quote.ticker,
         side=quote.side,
         price_e4=quote.price_e4,
-        count_e2=steps[-1].left_e2,
+        count_e2=left_e2[-1],
         asked_count_e2=quote.count_e2,
         limited_by=limited_by,
         probability=quote.probability,
         ev_per_contract_e6=quote.ev_per_contract_e6,
         position_e2=candidate.position_e2,
-        steps=steps,
+        left_e2=left_e2,
     )
 
 

@@ -131,10 +131,7 @@ SAMPLES: tuple[m.Message, ...] = (
                 probability=0.4375,
                 ev_per_contract_e6=32_500,
                 position_e2=-200,
-                steps=(
-                    m.SizingStep(step="asked", left_e2=1_000),
-                    m.SizingStep(step="pilot", left_e2=100),
-                ),
+                left_e2=(1_000, 100),
             ),
         ),
         gates=(
@@ -162,9 +159,10 @@ SAMPLES: tuple[m.Message, ...] = (
                 probability=0.4375,
                 ev_per_contract_e6=-1,
                 position_e2=-200,
-                steps=(m.SizingStep(step="asked", left_e2=1_000),),
+                left_e2=(1_000, 0),
             ),
         ),
+        steps=("asked", "pilot"),
     ),
     m.BrokerEpoch(**envelope("broker"), epoch=3, broker="broker-1", account="account-1"),
     m.OrderIntent(

@@ -17,11 +17,19 @@ from tests.libs.common.samples import KILL_SWITCH, SAMPLES
 GOLDEN = Path(__file__).parent / "golden"
 BY_TAG = {m.tag_of(type(sample)): sample for sample in SAMPLES}
 (VERDICT,) = [sample for sample in SAMPLES if isinstance(sample, m.Verdict)]
-WITHOUT_STEPS = tuple(msgspec.structs.replace(quote, steps=()) for quote in VERDICT.quotes)
+WITHOUT_STEPS = tuple(msgspec.structs.replace(quote, left_e2=()) for quote in VERDICT.quotes)
 WITHOUT_POSITIONS = tuple(
     msgspec.structs.replace(quote, position_e2=None) for quote in WITHOUT_STEPS
 )
 ALL_DECIDE = tuple(msgspec.structs.replace(gate, advisory=False) for gate in VERDICT.gates)
+ASKED, LEFT = m.SizingStep("asked", 1_000), m.SizingStep("pilot", 100)
+BEFORE_LEFT = {
+    "quotes": tuple(msgspec.structs.replace(one, steps=(ASKED, LEFT)) for one in WITHOUT_STEPS),
+    "withheld": tuple(
+        msgspec.structs.replace(one, left_e2=(), steps=(ASKED,)) for one in VERDICT.withheld
+    ),
+    "steps": (),
+}
 ALL_BYTES = [m.encode(sample) for sample in SAMPLES]
 
 
@@ -54,13 +62,14 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
         ("order_intent.1.before_groups", {"order_group_id": ""}),
         (
             "verdict.1.before_positions",
-            {"quotes": WITHOUT_POSITIONS, "gates": ALL_DECIDE, "withheld": ()},
+            {"quotes": WITHOUT_POSITIONS, "gates": ALL_DECIDE, "withheld": (), "steps": ()},
         ),
         (
             "verdict.1.before_advisory",
-            {"quotes": WITHOUT_STEPS, "gates": ALL_DECIDE, "withheld": ()},
+            {"quotes": WITHOUT_STEPS, "gates": ALL_DECIDE, "withheld": (), "steps": ()},
         ),
-        ("verdict.1.before_steps", {"quotes": WITHOUT_STEPS, "withheld": ()}),
+        ("verdict.1.before_steps", {"quotes": WITHOUT_STEPS, "withheld": (), "steps": ()}),
+        ("verdict.1.before_left", BEFORE_LEFT),
     ],
 )
 def test_a_message_from_before_a_field_was_added_has_its_default(before, default) -> None:
@@ -164,6 +173,8 @@ def test_a_verdict_cannot_contradict_itself() -> None:
         msgspec.structs.replace(sample, decision="NO-GO", gates=(gate,))
     shown = msgspec.structs.replace(gate, advisory=True)
     assert msgspec.structs.replace(sample, gates=(shown,)).id == sample.id
+    with pytest.raises(AssertionError, match="3 steps"):
+        msgspec.structs.replace(sample, steps=("asked", "pilot", "lot"))
 
 
 def test_what_we_build_ourselves_is_checked_too() -> None:

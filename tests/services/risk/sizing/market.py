@@ -9,6 +9,7 @@ import random
 from collections import defaultdict
 
 from libs.common.messages import Fill, OrderIntent, OrderUpdate, Quote, Verdict, derived_id
+from services.risk.sizing.chain import STEPS
 from services.risk.sizing.desk import SizingDesk
 from services.risk.sizing.report import Sizing
 from tests.services.risk.builders import NOW, S, envelope, proposal
@@ -149,6 +150,7 @@ class Market:
             gates=(),
             provenance="synthetic",
             config_hash="c",
+            steps=STEPS,
         )
 
     # Broker and exchange

@@ -8,6 +8,7 @@ from libs.common.messages import (
     Quote,
     SizedQuote,
 )
+from services.risk.sizing.chain import STEPS
 from services.risk.sizing.desk import SizingDesk
 from services.risk.sizing.policy import (
     CorrelationPolicy,
@@ -94,7 +95,7 @@ def failed(sizing: Sizing) -> list[tuple[str, str]]:
 
 
 def steps(quote: SizedQuote) -> dict[str, int]:
-    return {step.step: step.left_e2 for step in quote.steps}
+    return dict(zip(STEPS, quote.left_e2, strict=True))
 
 
 def nested(rungs: int, event=builders.EVENT, step=10, series="KXINXU", family="INXU"):
