@@ -4,6 +4,8 @@ Arrays run from the lowest strike to the highest; survival is P(value above the 
 must not rise. Statistics are floats; nothing here is money.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
@@ -146,27 +148,21 @@ def count_rises(values: ArrayLike, tolerance: float = 0.0) -> int:
     return int((np.diff(quoted) > tolerance).sum())
 
 
-def count_contradictions(bids: ArrayLike, asks: ArrayLike) -> int:
-    """Return how many bids lie above an ask at a lower strike, which no survival curve allows.
-
-    Bids bound survival from below, asks from above; NaN stands for no quote.
-    """
-    floors = np.nan_to_num(np.asarray(bids, dtype=np.float64), nan=0.0)
-    ceilings = np.nan_to_num(np.asarray(asks, dtype=np.float64), nan=1.0)
-    if floors.shape != ceilings.shape or floors.ndim != 1:
-        raise LadderMathsError("quotes: expected one bid and one ask for each rung")
-    if floors.size < 2:
-        return 0
-    lowest_ask_below = np.minimum.accumulate(ceilings)[:-1]
-    return int((floors[1:] > lowest_ask_below).sum())
-
-
-def contradictions(kind: LadderKind, bids_e4: Prices, asks_e4: Prices) -> int:
+def contradictions(kind: LadderKind, bids_e4: Sequence[int], asks_e4: Sequence[int]) -> int:
     """Return how often a ladder's quotes contradict one another, before any projection.
 
-    Prices of rungs from the lowest strike; bid 0 and ask 10,000 where there is none. In a
-    partition exactly one range pays: it contradicts itself when its bids sum past 1.
+    Prices of rungs from the lowest strike; bid 0 and ask 10,000 where there is none. A bid bounds
+    survival from below, an ask from above, so no bid of nested rungs may lie above an ask at a
+    lower strike. In a partition exactly one range pays: its bids must not sum past 1.
     """
-    if kind is LadderKind.NESTED:
-        return count_contradictions(bids_e4 / PRICE_ONE_E4, asks_e4 / PRICE_ONE_E4)
-    return int(bids_e4.sum() > PRICE_ONE_E4)
+    if len(bids_e4) != len(asks_e4):
+        raise LadderMathsError("quotes: expected one bid and one ask for each rung")
+    if kind is not LadderKind.NESTED:
+        return int(sum(bids_e4) > PRICE_ONE_E4)
+    found, lowest_ask_e4 = 0, PRICE_ONE_E4
+    for bid_e4, ask_e4 in zip(bids_e4, asks_e4, strict=True):
+        if bid_e4 > lowest_ask_e4:
+            found += 1
+        if ask_e4 < lowest_ask_e4:
+            lowest_ask_e4 = ask_e4
+    return found

@@ -3,8 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from libs.common.messages import LadderDefined, LadderSnapshot, Message
 from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.domain.ladder_maths import contradictions
@@ -203,12 +201,14 @@ class TargetsEastern(PerFamily):
 
 
 def _rises(snapshot: LadderSnapshot) -> int:
-    bids = np.array(snapshot.bid_price_e4, dtype=np.int64)
-    asks = np.array(snapshot.ask_price_e4, dtype=np.int64)
-    bids[np.array(snapshot.bid_count_e2, dtype=np.int64) == 0] = 0
-    asks[np.array(snapshot.ask_count_e2, dtype=np.int64) == 0] = PRICE_ONE_E4
     try:
         kind = family_of_series(snapshot.series_ticker).kind
     except UnknownFamilyError:
         return 0
-    return contradictions(kind, bids, asks)
+    bids = zip(snapshot.bid_price_e4, snapshot.bid_count_e2, strict=True)
+    asks = zip(snapshot.ask_price_e4, snapshot.ask_count_e2, strict=True)
+    return contradictions(
+        kind,
+        [price_e4 if count_e2 else 0 for price_e4, count_e2 in bids],
+        [price_e4 if count_e2 else PRICE_ONE_E4 for price_e4, count_e2 in asks],
+    )

@@ -30,10 +30,12 @@ class FeeTerms(Struct, frozen=True, eq=False):
     """What a fill of one contract is charged at every price, in micro-dollars; index by `price_e4`.
 
     As a direct member: the balance is rounded down to its unit, and no rebate is counted on. Holds
-    until the schedule's `to_ns`. Prices of 0 and 1 stand for "no quote" and cost nothing.
+    until the schedule's `to_ns`. Prices of 0 and 1 stand for "no quote" and cost nothing. `at_e6`
+    says the same as the array, for one price at a time.
     """
 
     by_price_e6: Prices
+    at_e6: tuple[int, ...]
     to_ns: int | None
 
     @classmethod
@@ -43,7 +45,7 @@ class FeeTerms(Struct, frozen=True, eq=False):
         fees_e6 = trade_fees_e6(schedule, role, prices_e4, COUNT_ONE_E2)
         # A premium of one contract is whole units, so that the balance is rounded by the fee alone.
         table[prices_e4] = -(-fees_e6 // DIRECT_MEMBER_UNIT_E6) * DIRECT_MEMBER_UNIT_E6
-        return cls(table, schedule.to_ns)
+        return cls(table, tuple(table.tolist()), schedule.to_ns)
 
 
 class LadderValue(Struct, frozen=True, eq=False):

@@ -9,7 +9,6 @@ rate of that, and α is the share that fills first.
 """
 
 from math import exp, isfinite, log, log1p
-from operator import mul
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -26,6 +25,7 @@ MINUTES_USUAL = 7.5
 ATTENTION_USUAL, ATTENTION_MIN = 0.2, 0.001
 TOLD_MINUTES = 1.0
 MINUTES_MIN, MINUTES_MAX = 1.0 / 30.0, 60.0
+LOG_RATE_MAX = 10.0
 SLIPPAGE_FULL_CENTS = 0.5
 """Half a cent when our order is all of the depth it joins (the curve of domain.md §8)."""
 
@@ -70,19 +70,30 @@ class Coefficients(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise CalibrationError("coefficients: expected finite numbers")
 
 
+def _log_size(count_e2: int) -> float:
+    return log(max(count_e2, 1) / COUNT_ONE_E2)
+
+
+def _log_time(minutes_left: float) -> float:
+    return log(min(max(minutes_left, MINUTES_MIN), MINUTES_MAX) / MINUTES_USUAL)
+
+
+def _log_attention(attention: float) -> float:
+    return log(max(attention, ATTENTION_MIN) / ATTENTION_USUAL)
+
+
 def covariates(state: FillState) -> tuple[float, ...]:
     """Return the covariates in the order of `Coefficients`."""
     behind = state.behind_e4 / CENT_E4
-    minutes = min(max(state.minutes_left, MINUTES_MIN), MINUTES_MAX)
     return (
         1.0 if behind >= 0.0 else 0.0,
         min(max(behind, 0.0), BEHIND_CENTS_MAX),
         log1p(max(state.ahead_e2, 0) / COUNT_ONE_E2),
-        log(max(state.count_e2, 1) / COUNT_ONE_E2),
+        _log_size(state.count_e2),
         min(max(state.edge_cents, 0.0), EDGE_CENTS_MAX) - EDGE_CENTS_USUAL,
-        log(minutes / MINUTES_USUAL),
+        _log_time(state.minutes_left),
         1.0 if state.side == "ask" else 0.0,
-        log(max(state.attention, ATTENTION_MIN) / ATTENTION_USUAL),
+        _log_attention(state.attention),
     )
 
 
@@ -123,9 +134,13 @@ class Fills(Struct, frozen=True):
 
     def rate_per_min(self, state: FillState) -> float:
         """Return how much of what rests is filled in a minute."""
-        weights = structs.astuple(self.coefficients)
-        found = self.series.log_rate + sum(map(mul, weights, covariates(state)))
-        return exp(min(found, 10.0))
+        return FillsAt(self, state.count_e2, state.minutes_left).rate_per_min(
+            state.side == "bid",
+            state.behind_e4,
+            state.ahead_e2,
+            state.edge_cents,
+            state.attention,
+        )
 
     def if_kept(self, state: FillState) -> float:
         """Return the share filled by expiry of an order that is left alone."""
@@ -133,21 +148,74 @@ class Fills(Struct, frozen=True):
 
     def probability(self, state: FillState) -> float:
         """Return α: the share filled before the order is pulled or expires."""
-        return self.share(self.rate_per_min(state), state.minutes_left)
-
-    def share(self, rate_per_min: float, minutes_left: float) -> float:
-        """Return α at a rate that is known already."""
-        ends = rate_per_min + self.series.pull_per_min
-        return rate_per_min / ends * (1.0 - exp(-ends * max(minutes_left, 0.0)))
+        return FillsAt(self, state.count_e2, state.minutes_left).share(self.rate_per_min(state))
 
     def slippage_cents(self, participation: float, minutes_left: float) -> float:
         """Return the expected slippage: linear in our share of the depth, then flat; and adverse.
 
         A fill tells of the next minute, which is all there is to know in the last one.
         """
+        return FillsAt(self, COUNT_ONE_E2, minutes_left).slippage_cents(participation)
+
+
+class FillsAt:
+    """The fill model of one series for orders of one size at one time: what all share, once.
+
+    The pricer asks it about every quote that it weighs, so it takes bare numbers.
+    """
+
+    __slots__ = (
+        "_adverse_cents",
+        "_log_rate",
+        "_minutes",
+        "_pull_per_min",
+        "_size",
+        "_slope_cents",
+        "_time",
+        "_weights",
+    )
+
+    def __init__(self, fills: Fills, count_e2: int, minutes_left: float) -> None:
+        weights, series = fills.coefficients, fills.series
+        self._weights = structs.astuple(weights)
+        self._log_rate = series.log_rate
+        self._pull_per_min = series.pull_per_min
+        self._minutes = max(minutes_left, 0.0)
+        self._size = weights.size * _log_size(count_e2)
+        self._time = weights.time * _log_time(minutes_left)
+        self._adverse_cents = series.adverse_cents * share_told(minutes_left)
+        self._slope_cents = series.slippage_full_cents
+
+    def rate_per_min(
+        self, is_bid: bool, behind_e4: int, ahead_e2: int, edge_cents: float, attention: float
+    ) -> float:
+        """Return how much of what rests is filled in a minute; the terms are `covariates`."""
+        joins, behind, queue, _, edge, _, ask, doubt = self._weights
+        terms = 0.0
+        if behind_e4 >= 0:
+            cents = behind_e4 / CENT_E4
+            terms = joins + behind * (cents if cents < BEHIND_CENTS_MAX else BEHIND_CENTS_MAX)
+        if ahead_e2 > 0:
+            terms += queue * log1p(ahead_e2 / COUNT_ONE_E2)
+        kept = edge_cents if edge_cents < EDGE_CENTS_MAX else EDGE_CENTS_MAX
+        kept = kept if kept > 0.0 else 0.0
+        terms += self._size
+        terms += edge * (kept - EDGE_CENTS_USUAL)
+        terms += self._time
+        if not is_bid:
+            terms += ask
+        found = self._log_rate + (terms + doubt * _log_attention(attention))
+        return exp(found if found < LOG_RATE_MAX else LOG_RATE_MAX)
+
+    def share(self, rate_per_min: float) -> float:
+        """Return α at a rate: the share filled before the order is pulled or expires."""
+        ends = rate_per_min + self._pull_per_min
+        return rate_per_min / ends * (1.0 - exp(-ends * self._minutes))
+
+    def slippage_cents(self, participation: float) -> float:
+        """Return `Fills.slippage_cents`."""
         share = min(max(participation, 0.0), 1.0)
-        adverse = self.series.adverse_cents * share_told(minutes_left)
-        return adverse + self.series.slippage_full_cents * share
+        return self._adverse_cents + self._slope_cents * share
 
 
 class FillModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

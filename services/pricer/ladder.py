@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from libs.common.messages import LadderDefined, LadderSnapshot, Side
 from libs.domain.families import LadderKind, family_of_series
 from libs.domain.fees import schedule_at
-from libs.domain.ladder_maths import contradictions
+from libs.domain.ladder_maths import contradictions, masses_of
 from libs.domain.market_implied import LadderContradicts, implied_pmf, implied_survival
 from libs.domain.money import COUNT_ONE_E2, PRICE_ONE_E4
 from libs.domain.strikes import Ladder, Rung, StrikeType
@@ -17,7 +17,6 @@ from services.pricer.ev import FeeTerms
 from services.pricer.ticks import TickGrid
 
 Floats = NDArray[np.float64]
-Prices = NDArray[np.int64]
 
 
 class LadderRefused(ValueError):
@@ -25,17 +24,17 @@ class LadderRefused(ValueError):
 
 
 class Books(Struct, frozen=True, eq=False):
-    """Best quotes of others per rung, shape (rungs,): bid 0 and ask 10,000 where there is none.
+    """Best quotes of others by rung: bid 0 and ask 10,000 where there is none.
 
     Counts rest at the best price, depths within five cents of it.
     """
 
-    bid_price_e4: Prices
-    ask_price_e4: Prices
-    bid_count_e2: Prices
-    ask_count_e2: Prices
-    bid_depth_e2: Prices
-    ask_depth_e2: Prices
+    bid_price_e4: list[int]
+    ask_price_e4: list[int]
+    bid_count_e2: list[int]
+    ask_count_e2: list[int]
+    bid_depth_e2: list[int]
+    ask_depth_e2: list[int]
 
 
 class PricedLadder:
@@ -65,8 +64,7 @@ class PricedLadder:
         """
         rungs = len(probabilities)
         if self.ladder.kind is LadderKind.NESTED:
-            masses = -np.diff(probabilities, prepend=1.0, append=0.0)
-            mode = int(masses.argmax())
+            mode = int(masses_of(probabilities).argmax())
             return range(max(0, mode - reach), min(rungs, mode + reach))
         mode = int(probabilities.argmax())
         return range(max(0, mode - reach), min(rungs, mode + reach + 1))
@@ -81,17 +79,18 @@ class PricedLadder:
         None where they contradict one another, where there are none, and for a partition with a
         range that nobody quotes: what it is worth would be a guess.
         """
-        no_bid, no_ask = books.bid_price_e4 == 0, books.ask_price_e4 == PRICE_ONE_E4
+        bids = np.array(books.bid_price_e4, dtype=np.float64) / PRICE_ONE_E4
+        asks = np.array(books.ask_price_e4, dtype=np.float64) / PRICE_ONE_E4
+        no_bid, no_ask = bids == 0.0, asks == 1.0
         unquoted = no_bid & no_ask
-        bids = np.where(no_bid, np.nan, books.bid_price_e4 / PRICE_ONE_E4)
-        asks = np.where(no_ask, np.nan, books.ask_price_e4 / PRICE_ONE_E4)
         nested = self.ladder.kind is LadderKind.NESTED
         if unquoted.all() or (unquoted.any() and not nested):
             return None
+        bids[no_bid] = asks[no_ask] = np.nan
         try:
             if nested:
-                counts_e2 = np.maximum(books.bid_count_e2, books.ask_count_e2)
-                return implied_survival(bids, asks, counts_e2 / COUNT_ONE_E2).survival
+                most_e2 = list(map(max, books.bid_count_e2, books.ask_count_e2))
+                return implied_survival(bids, asks, np.array(most_e2) / COUNT_ONE_E2).survival
             return implied_pmf(bids, asks)
         except LadderContradicts:
             return None
@@ -105,17 +104,17 @@ class PricedLadder:
         somewhere behind, and we assume one tick behind; so we never outbid ourselves. What rests
         there is unknown: we assume the whole depth.
         """
-        columns = (
-            snapshot.bid_price_e4,
-            snapshot.ask_price_e4,
-            snapshot.bid_count_e2,
-            snapshot.ask_count_e2,
-            snapshot.bid_depth_e2,
-            snapshot.ask_depth_e2,
+        bid_counts_e2, ask_counts_e2 = snapshot.bid_count_e2, snapshot.ask_count_e2
+        bids = zip(snapshot.bid_price_e4, bid_counts_e2, strict=True)
+        asks = zip(snapshot.ask_price_e4, ask_counts_e2, strict=True)
+        found = Books(
+            [price_e4 if count_e2 else 0 for price_e4, count_e2 in bids],
+            [price_e4 if count_e2 else PRICE_ONE_E4 for price_e4, count_e2 in asks],
+            list(bid_counts_e2),
+            list(ask_counts_e2),
+            list(snapshot.bid_depth_e2),
+            list(snapshot.ask_depth_e2),
         )
-        found = Books(*(np.array(column, dtype=np.int64) for column in columns))
-        found.bid_price_e4[found.bid_count_e2 == 0] = 0
-        found.ask_price_e4[found.ask_count_e2 == 0] = PRICE_ONE_E4
         for (ticker, side, price_e4), count_e2 in own_e2.items():
             rung = self.rung_of.get(ticker)
             if rung is not None:
@@ -126,16 +125,15 @@ class PricedLadder:
         """Take an order of ours out of the books that show it."""
         is_bid = side == "bid"
         best_e4 = books.bid_price_e4 if is_bid else books.ask_price_e4
-        counts_e2 = books.bid_count_e2 if is_bid else books.ask_count_e2
-        depths_e2 = books.bid_depth_e2 if is_bid else books.ask_depth_e2
         if best_e4[rung] != price_e4:
             return
-        depths_e2[rung] = max(int(depths_e2[rung]) - count_e2, 0)
+        counts_e2 = books.bid_count_e2 if is_bid else books.ask_count_e2
+        depths_e2 = books.bid_depth_e2 if is_bid else books.ask_depth_e2
+        depths_e2[rung] = max(depths_e2[rung] - count_e2, 0)
         if counts_e2[rung] > count_e2:
             counts_e2[rung] -= count_e2
             return
-        behind = self.ticks.below if is_bid else self.ticks.above
-        best_e4[rung] = behind(best_e4[rung : rung + 1])[0]
+        best_e4[rung] = self.ticks.below(price_e4) if is_bid else self.ticks.above(price_e4)
         counts_e2[rung] = depths_e2[rung]
 
     def _fee_terms(self, now_ns: int) -> FeeTerms:

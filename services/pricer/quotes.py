@@ -5,7 +5,7 @@ crosses. A quote that already stands is kept for its place in the queue until an
 worth clearly more, or until it no longer earns the minimum.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from libs.common.messages import Quote, Side
 from libs.domain.money import COUNT_ONE_E2, PRICE_ONE_E4
-from services.pricer.ev import ladder_value
-from services.pricer.fills import Fills, FillState
+from services.pricer.fills import Fills, FillsAt, FillState
 from services.pricer.ladder import Books, PricedLadder
 
 CENT_E6 = 10_000
 
 Floats = NDArray[np.float64]
-Prices = NDArray[np.int64]
 
 
 class QuotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,15 +48,19 @@ class QuotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError("rungs_max, mode_reach, quote_count_e2: expected at least 1")
 
 
-class Candidate(Struct, frozen=True):
-    """A quote with its rung, its fill rate, and what it is expected to bring.
+class Candidate(Struct, frozen=True, gc=False):
+    """A quote that may be made, its fill rate, and what it is expected to bring.
 
     `score` is fill probability times EV less slippage, in micro-dollars per contract.
     """
 
     rung: int
-    quote: Quote
+    side: Side
+    price_e4: int
+    ev_e6: int
+    slippage_e6: int
     rate_per_min: float
+    fill_probability: float
     score: float
 
 
@@ -78,9 +80,10 @@ def choose_quotes(
     moment: Moment, standing: Sequence[Quote] = (), *, may_change: bool = True
 ) -> tuple[Quote, ...]:
     """Return the quotes wanted now, in rung order; without `may_change` only keep or pull."""
-    kept = _kept(moment, standing)
+    worth = _Worth(moment)
+    kept = _kept(moment, worth, standing)
     if not may_change:
-        return tuple(candidate.quote for candidate in kept)
+        return tuple(map(worth.quote, kept))
     policy, probabilities = moment.policy, moment.probabilities
     if policy.tails_allowed:
         rungs = range(len(probabilities))
@@ -92,19 +95,36 @@ def choose_quotes(
         for candidate in kept
         if candidate.rung in rungs and _worth_having(candidate, policy)
     }
-    for candidate in _fresh(moment, rungs):
-        rival = best.get(candidate.rung)
+    for candidate in _fresh(moment, worth, rungs):
         if not _worth_having(candidate, policy):
             continue
+        rival = best.get(candidate.rung)
         if rival is None or candidate.score > rival[0]:
             best[candidate.rung] = (candidate.score, candidate)
     ranked = sorted(best.values(), key=lambda entry: (-entry[0], entry[1].rung))
     chosen = sorted((entry[1] for entry in ranked[: policy.rungs_max]), key=lambda c: c.rung)
-    return tuple(candidate.quote for candidate in chosen)
+    return tuple(map(worth.quote, chosen))
 
 
 def _worth_having(candidate: Candidate, policy: QuotePolicy) -> bool:
     return candidate.score > 0.0 and candidate.rate_per_min >= policy.fill_rate_min_per_min
+
+
+def _queue(books: Books, rung: int, is_bid: bool, price_e4: int) -> tuple[int, int]:
+    """Return how far behind the best of others a price is, and what would be filled before it.
+
+    The queue is the last place at our price; behind the best price the whole depth within five
+    cents counts as before us.
+    """
+    if is_bid:
+        behind_e4 = books.bid_price_e4[rung] - price_e4
+    else:
+        behind_e4 = price_e4 - books.ask_price_e4[rung]
+    if behind_e4 < 0:
+        return behind_e4, 0
+    if behind_e4 == 0:
+        return 0, (books.bid_count_e2 if is_bid else books.ask_count_e2)[rung]
+    return behind_e4, (books.bid_depth_e2 if is_bid else books.ask_depth_e2)[rung]
 
 
 def fill_state(
@@ -117,29 +137,23 @@ def fill_state(
     minutes_left: float,
     attention: float,
 ) -> FillState:
-    """Return what the fill model looks at; the queue is the last place at our price.
-
-    Behind the best price the whole depth within five cents counts as before us.
-    """
+    """Return what the fill model looks at."""
     is_bid = side == "bid"
-    best_e4 = int((books.bid_price_e4 if is_bid else books.ask_price_e4)[rung])
-    behind_e4 = best_e4 - price_e4 if is_bid else price_e4 - best_e4
-    if behind_e4 < 0:
-        ahead_e2 = 0
-    elif behind_e4 == 0:
-        ahead_e2 = int((books.bid_count_e2 if is_bid else books.ask_count_e2)[rung])
-    else:
-        ahead_e2 = int((books.bid_depth_e2 if is_bid else books.ask_depth_e2)[rung])
-    edge = probability - price_e4 / PRICE_ONE_E4
+    behind_e4, ahead_e2 = _queue(books, rung, is_bid, price_e4)
     return FillState(
         side=side,
         behind_e4=behind_e4,
         ahead_e2=ahead_e2,
         count_e2=count_e2,
-        edge_cents=100.0 * (edge if is_bid else -edge),
+        edge_cents=_edge_cents(is_bid, price_e4, probability),
         minutes_left=minutes_left,
         attention=attention,
     )
+
+
+def _edge_cents(is_bid: bool, price_e4: int, probability: float) -> float:
+    edge = probability - price_e4 / PRICE_ONE_E4
+    return 100.0 * (edge if is_bid else -edge)
 
 
 def attention_of(probabilities: Floats) -> Floats:
@@ -150,46 +164,81 @@ def attention_of(probabilities: Floats) -> Floats:
 
 def participation(books: Books, rung: int, side: Side, count_e2: int) -> float:
     """Return our share of the depth that an order joins, itself included."""
-    depth_e2 = int((books.bid_depth_e2 if side == "bid" else books.ask_depth_e2)[rung])
+    depth_e2 = (books.bid_depth_e2 if side == "bid" else books.ask_depth_e2)[rung]
     return count_e2 / (count_e2 + depth_e2)
 
 
-def _fresh(moment: Moment, rungs: range) -> list[Candidate]:
-    """Return the best new bid and ask of each rung that earn the entry EV."""
-    ladder, books, policy = moment.ladder, moment.books, moment.policy
-    part = slice(rungs.start, rungs.stop)
-    probabilities = moment.probabilities[part]
-    fair_e4 = probabilities * PRICE_ONE_E4
-    ticks = ladder.ticks
-    nearest_e4 = ticks.at_or_below(fair_e4)
+class _Worth:
+    """What any quote of a moment is worth; what all of them share is worked out once."""
+
+    def __init__(self, moment: Moment) -> None:
+        policy = moment.policy
+        self.fair: list[float] = moment.probabilities.tolist()
+        self._attention: list[float] = moment.attention.tolist()
+        self._books = moment.books
+        self._fees_e6 = moment.ladder.fees.at_e6
+        self._shrink = policy.ev_shrink
+        self._count_e2 = policy.quote_count_e2
+        self._fills = FillsAt(moment.fills, policy.quote_count_e2, moment.minutes_left)
+        self._tickers = moment.ladder.definition.tickers
+
+    def of(self, rung: int, side: Side, price_e4: int) -> Candidate:
+        """Return what a bid or ask at a price is worth."""
+        is_bid = side == "bid"
+        fills = self._fills
+        edge_cents = _edge_cents(is_bid, price_e4, self.fair[rung])
+        ev_e6 = round(edge_cents * self._shrink * CENT_E6) - self._fees_e6[price_e4]
+        behind_e4, ahead_e2 = _queue(self._books, rung, is_bid, price_e4)
+        attention = self._attention[rung]
+        rate = fills.rate_per_min(is_bid, behind_e4, ahead_e2, edge_cents, attention)
+        alpha = fills.share(rate)
+        share = participation(self._books, rung, side, self._count_e2)
+        slippage_e6 = round(fills.slippage_cents(share) * CENT_E6)
+        score = alpha * (ev_e6 - slippage_e6)
+        return Candidate(rung, side, price_e4, ev_e6, slippage_e6, rate, alpha, score)
+
+    def quote(self, candidate: Candidate) -> Quote:
+        """Return the candidate as what a proposal says."""
+        return Quote(
+            ticker=self._tickers[candidate.rung],
+            side=candidate.side,
+            price_e4=candidate.price_e4,
+            count_e2=self._count_e2,
+            probability=min(max(self.fair[candidate.rung], 0.0), 1.0),
+            ev_per_contract_e6=candidate.ev_e6,
+            fill_probability=candidate.fill_probability,
+            slippage_e6=candidate.slippage_e6,
+        )
+
+
+def _fresh(moment: Moment, worth: _Worth, rungs: range) -> Iterator[Candidate]:
+    """Yield the best new bid and ask of each rung that earn the entry EV."""
+    books, policy, ticks = moment.books, moment.policy, moment.ladder.ticks
+    fees_e6 = moment.ladder.fees.at_e6
     entry_e6 = policy.ev_min_e6 + policy.ev_entry_margin_e6
-    need_e4 = (entry_e6 + ladder.fees.by_price_e6[nearest_e4]) / COUNT_ONE_E2 / policy.ev_shrink
-    bids_e4, asks_e4 = books.bid_price_e4[part], books.ask_price_e4[part]
-    better_bid_e4 = np.where(
-        bids_e4 > 0, ticks.above(bids_e4), ticks.at_or_below(fair_e4 - policy.alone_edge_e4)
-    )
-    better_ask_e4 = np.where(
-        asks_e4 < PRICE_ONE_E4,
-        ticks.below(asks_e4),
-        ticks.at_or_above(fair_e4 + policy.alone_edge_e4),
-    )
-    bid_e4 = np.minimum(
-        np.minimum(better_bid_e4, ticks.at_or_below(fair_e4 - need_e4)), ticks.below(asks_e4)
-    )
-    ask_e4 = np.maximum(
-        np.maximum(better_ask_e4, ticks.at_or_above(fair_e4 + need_e4)), ticks.above(bids_e4)
-    )
-    value = ladder_value(probabilities, bid_e4, ask_e4, ladder.fees, policy.ev_shrink)
-    found: list[Candidate] = []
-    for place, rung in enumerate(rungs):
-        if bid_e4[place] > 0 and value.bid_e6[place] >= entry_e6:
-            found.append(_candidate(moment, rung, "bid", bid_e4[place]))
-        if ask_e4[place] < PRICE_ONE_E4 and value.ask_e6[place] >= entry_e6:
-            found.append(_candidate(moment, rung, "ask", ask_e4[place]))
-    return found
+    scale = policy.ev_shrink * COUNT_ONE_E2
+    for rung in rungs:
+        fair_e4 = worth.fair[rung] * PRICE_ONE_E4
+        best_bid_e4, best_ask_e4 = books.bid_price_e4[rung], books.ask_price_e4[rung]
+        fee_e6 = fees_e6[ticks.at_or_below(fair_e4)]
+        need_e4 = (entry_e6 + fee_e6) / COUNT_ONE_E2 / policy.ev_shrink
+        if best_bid_e4 > 0:
+            better_e4 = ticks.above(best_bid_e4)
+        else:
+            better_e4 = ticks.at_or_below(fair_e4 - policy.alone_edge_e4)
+        bid_e4 = min(better_e4, ticks.at_or_below(fair_e4 - need_e4), ticks.below(best_ask_e4))
+        if bid_e4 > 0 and (fair_e4 - bid_e4) * scale - fees_e6[bid_e4] >= entry_e6:
+            yield worth.of(rung, "bid", bid_e4)
+        if best_ask_e4 < PRICE_ONE_E4:
+            better_e4 = ticks.below(best_ask_e4)
+        else:
+            better_e4 = ticks.at_or_above(fair_e4 + policy.alone_edge_e4)
+        ask_e4 = max(better_e4, ticks.at_or_above(fair_e4 + need_e4), ticks.above(best_bid_e4))
+        if ask_e4 < PRICE_ONE_E4 and (ask_e4 - fair_e4) * scale - fees_e6[ask_e4] >= entry_e6:
+            yield worth.of(rung, "ask", ask_e4)
 
 
-def _kept(moment: Moment, standing: Sequence[Quote]) -> list[Candidate]:
+def _kept(moment: Moment, worth: _Worth, standing: Sequence[Quote]) -> list[Candidate]:
     """Return the standing quotes that still earn the minimum and cross nobody."""
     books = moment.books
     kept: list[Candidate] = []
@@ -202,35 +251,9 @@ def _kept(moment: Moment, standing: Sequence[Quote]) -> list[Candidate]:
             if quote.side == "bid"
             else quote.price_e4 <= books.bid_price_e4[rung]
         )
-        candidate = _candidate(moment, rung, quote.side, quote.price_e4)
-        if not crossing and candidate.quote.ev_per_contract_e6 >= moment.policy.ev_min_e6:
+        if crossing:
+            continue
+        candidate = worth.of(rung, quote.side, quote.price_e4)
+        if candidate.ev_e6 >= moment.policy.ev_min_e6:
             kept.append(candidate)
     return kept
-
-
-def _candidate(moment: Moment, rung: int, side: Side, price_e4: int) -> Candidate:
-    price_e4 = int(price_e4)
-    policy, books, fills = moment.policy, moment.books, moment.fills
-    probability = float(moment.probabilities[rung])
-    count_e2 = policy.quote_count_e2
-    attention = float(moment.attention[rung])
-    state = fill_state(
-        books, rung, side, price_e4, count_e2, probability, moment.minutes_left, attention
-    )
-    fee_e6 = int(moment.ladder.fees.by_price_e6[price_e4])
-    ev_e6 = round(state.edge_cents * policy.ev_shrink * CENT_E6) - fee_e6
-    rate = fills.rate_per_min(state)
-    alpha = fills.share(rate, moment.minutes_left)
-    share = participation(books, rung, side, count_e2)
-    slippage_e6 = round(fills.slippage_cents(share, moment.minutes_left) * CENT_E6)
-    quote = Quote(
-        ticker=moment.ladder.definition.tickers[rung],
-        side=side,
-        price_e4=price_e4,
-        count_e2=count_e2,
-        probability=min(max(probability, 0.0), 1.0),
-        ev_per_contract_e6=ev_e6,
-        fill_probability=alpha,
-        slippage_e6=slippage_e6,
-    )
-    return Candidate(rung, quote, rate, alpha * (ev_e6 - slippage_e6))

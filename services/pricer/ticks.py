@@ -1,14 +1,13 @@
 """The prices that a market's orders may have, and rounding to them."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from libs.common.messages import PriceRange
 from libs.domain.money import PRICE_ONE_E4
-
-Prices = NDArray[np.int64]
 
 
 class TickGrid:
@@ -23,27 +22,26 @@ class TickGrid:
             if row.step_e4 <= 0 or row.end_e4 < row.start_e4:
                 raise ValueError(f"price range: expected a rising one with a step, got {row}")
             found.update(range(row.start_e4, row.end_e4 + 1, row.step_e4))
-        inside = sorted(price for price in found if 0 < price < PRICE_ONE_E4)
-        if not inside:
+        self._ticks = sorted(price for price in found if 0 < price < PRICE_ONE_E4)
+        if not self._ticks:
             raise ValueError("price ranges: expected at least one tick between 0 and 1, got none")
-        self.prices_e4: Prices = np.array(inside, dtype=np.int64)
-        self._with_ends = np.concatenate(([0], self.prices_e4, [PRICE_ONE_E4]))
+        self._with_ends = (0, *self._ticks, PRICE_ONE_E4)
+        self.prices_e4: NDArray[np.int64] = np.array(self._ticks, dtype=np.int64)
 
-    def at_or_below(self, prices_e4: ArrayLike) -> Prices:
-        """Return the highest tick at or below each price."""
-        found: Prices = self._with_ends[np.searchsorted(self.prices_e4, prices_e4, side="right")]
-        return found
+    # One price at a time: a ladder is quoted at a few rungs, for which arrays cost more.
 
-    def at_or_above(self, prices_e4: ArrayLike) -> Prices:
-        """Return the lowest tick at or above each price."""
-        place = np.searchsorted(self.prices_e4, prices_e4, side="left")
-        found: Prices = self._with_ends[place + 1]
-        return found
+    def at_or_below(self, price_e4: float) -> int:
+        """Return the highest tick at or below a price."""
+        return self._with_ends[bisect_right(self._ticks, price_e4)]
 
-    def below(self, prices_e4: Prices) -> Prices:
-        """Return the next tick under each price."""
-        return self.at_or_below(prices_e4 - 1)
+    def at_or_above(self, price_e4: float) -> int:
+        """Return the lowest tick at or above a price."""
+        return self._with_ends[bisect_left(self._ticks, price_e4) + 1]
 
-    def above(self, prices_e4: Prices) -> Prices:
-        """Return the next tick over each price."""
-        return self.at_or_above(prices_e4 + 1)
+    def below(self, price_e4: float) -> int:
+        """Return the next tick under a price."""
+        return self._with_ends[bisect_left(self._ticks, price_e4)]
+
+    def above(self, price_e4: float) -> int:
+        """Return the next tick over a price."""
+        return self._with_ends[bisect_right(self._ticks, price_e4) + 1]

@@ -94,15 +94,16 @@ def measure(rungs: int, rounds: int) -> dict[str, dict[str, float]]:
 
     fair = ladder.edges.probabilities(forecast(0).cdf)
     books = Books(
-        ladder.ticks.at_or_below(fair * 10_000 - 1_400),
-        ladder.ticks.at_or_above(fair * 10_000 + 1_400),
-        *(np.full(rungs, 10_000) for _ in range(4)),
+        [ladder.ticks.at_or_below(at * 10_000 - 1_400) for at in fair.tolist()],
+        [ladder.ticks.at_or_above(at * 10_000 + 1_400) for at in fair.tolist()],
+        *([10_000] * rungs for _ in range(4)),
     )
+    bids_e4, asks_e4 = np.array(books.bid_price_e4), np.array(books.ask_price_e4)
     moment = Moment(ladder, fair, books, QuotePolicy(), Fills(), 10.0, attention_of(fair))
 
     def price(index: int) -> None:
         probabilities = ladder.edges.probabilities(forecast(index).cdf)
-        ladder_value(probabilities, books.bid_price_e4, books.ask_price_e4, ladder.fees, 0.9)
+        ladder_value(probabilities, bids_e4, asks_e4, ladder.fees, 0.9)
 
     return {
         f"price_{rungs}": timed(price, rounds) | {"aim_us_p50": AIMS_US[f"price_{rungs}"]},

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.domain.families import LadderKind
 from libs.domain.ladder_maths import (
     LadderMathsError,
-    count_contradictions,
+    contradictions,
     count_rises,
     isotonic_survival,
     kinks,
@@ -118,22 +119,36 @@ def test_rises_are_counted_before_projection() -> None:
 
 
 def test_contradictions_need_a_bid_above_a_lower_strikes_ask() -> None:
-    assert count_contradictions([0.8, 0.5, 0.1], [0.9, 0.7, 0.3]) == 0
+    nested = LadderKind.NESTED
+    assert contradictions(nested, [8000, 5000, 1000], [9000, 7000, 3000]) == 0
     # Mids rise from .5 to .55, but a falling curve fits between all bids and asks.
-    assert count_contradictions([0.1, 0.3], [0.9, 0.8]) == 0
-    assert count_contradictions([0.3, 0.6, 0.7], [0.5, 0.9, 0.9]) == 2
-    assert count_contradictions([np.nan, 0.6], [0.5, np.nan]) == 1
-    assert count_contradictions([0.5], [0.6]) == 0
+    assert contradictions(nested, [1000, 3000], [9000, 8000]) == 0
+    assert contradictions(nested, [3000, 6000, 7000], [5000, 9000, 9000]) == 2
+    assert contradictions(nested, [0, 6000], [5000, 10_000]) == 1
+    assert contradictions(nested, [5000], [6000]) == 0
     with pytest.raises(LadderMathsError):
-        count_contradictions([0.5], [0.6, 0.7])
+        contradictions(nested, [5000], [6000, 7000])
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20))
-def test_no_contradiction_means_a_falling_curve_fits(pairs: list[tuple[float, float]]) -> None:
-    bids = np.array([min(pair) for pair in pairs])
-    asks = np.array([max(pair) for pair in pairs])
+def test_a_partition_contradicts_itself_when_its_bids_sum_past_one() -> None:
+    assert contradictions(LadderKind.PARTITION, [3000, 3000, 4000], [10_000] * 3) == 0
+    assert contradictions(LadderKind.PARTITION, [3000, 3000, 4001], [10_000] * 3) == 1
+
+
+quotes = st.integers(0, 10_000)
+
+
+@given(st.lists(st.tuples(quotes, quotes), min_size=1, max_size=20))
+def test_contradictions_are_the_bids_above_any_ask_at_a_lower_strike(
+    pairs: list[tuple[int, int]],
+) -> None:
+    """Pair by pair; and where there are none, a falling curve fits between bids and asks."""
+    bids, asks = [bid for bid, _ in pairs], [ask for _, ask in pairs]
+    found = contradictions(LadderKind.NESTED, bids, asks)
+    assert found == sum(any(bid > ask for ask in asks[:rung]) for rung, bid in enumerate(bids))
     highest = np.minimum.accumulate(asks)  # the highest falling curve below all asks
-    assert (count_contradictions(bids, asks) == 0) == bool((highest >= bids).all())
+    if all(bid <= ask for bid, ask in pairs):
+        assert (found == 0) == bool((highest >= bids).all())
 
 
 @pytest.mark.parametrize("bad", [[], [float("nan")], [[0.1]], [float("inf")]])

@@ -38,7 +38,7 @@ def test_the_fee_of_a_contract_is_what_its_first_fill_is_charged(series, role):
     for price_e4 in CENTS.tolist():
         for side in ("bid", "ask"):
             charge = OrderFees(schedule).fill(role, side, price_e4, 100)
-            assert terms.by_price_e6[price_e4] == charge.fee_e6
+            assert terms.by_price_e6[price_e4] == terms.at_e6[price_e4] == charge.fee_e6
     if role == "taker":
         assert terms.by_price_e6[5200] == 17_500
 

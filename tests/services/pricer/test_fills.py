@@ -9,7 +9,14 @@ from msgspec import structs
 
 from services.pricer.artifacts import load_fills
 from services.pricer.calibration import CalibrationError, encode_calibration, sealed
-from services.pricer.fills import Coefficients, FillModel, Fills, FillState, SeriesFills
+from services.pricer.fills import (
+    Coefficients,
+    FillModel,
+    Fills,
+    FillState,
+    SeriesFills,
+    covariates,
+)
 
 USUAL = FillState(
     side="bid", behind_e4=-100, ahead_e2=0, count_e2=100, edge_cents=10.0, minutes_left=7.5
@@ -104,6 +111,38 @@ def test_a_probability_is_one_and_pulling_only_lowers_it(
     found = Fills(series=SeriesFills(pull_per_min=pull))
     alpha = found.probability(asked)
     assert 0.0 <= alpha <= found.if_kept(asked) + 1e-12 <= 1.0 + 1e-12
+
+
+@given(
+    weights=st.lists(st.floats(-2, 2), min_size=8, max_size=8),
+    log_rate=st.floats(-6, 2),
+    behind=st.integers(-5000, 5000),
+    ahead=st.integers(-10, 10_000_000),
+    count=st.integers(0, 1_000_000),
+    edge=st.floats(-100, 100),
+    minutes=st.floats(-1, 1_000),
+    side=st.sampled_from(["bid", "ask"]),
+    attention=st.floats(0, 1),
+)
+def test_the_rate_is_the_weighted_sum_of_the_covariates(
+    weights, log_rate, behind, ahead, count, edge, minutes, side, attention
+):
+    """What the pricer asks order by order is what `alpha fit fills` fits."""
+    asked = FillState(
+        side=side,
+        behind_e4=behind,
+        ahead_e2=ahead,
+        count_e2=count,
+        edge_cents=edge,
+        minutes_left=minutes,
+        attention=attention,
+    )
+    names = Coefficients.__struct_fields__
+    coefficients = Coefficients(**dict(zip(names, weights, strict=True)))
+    found = Fills(coefficients, SeriesFills(log_rate=log_rate))
+    terms = zip(weights, covariates(asked), strict=True)
+    whole = log_rate + sum(weight * term for weight, term in terms)
+    assert found.rate_per_min(asked) == pytest.approx(exp(min(whole, 10.0)), rel=1e-9)
 
 
 def test_a_series_without_its_own_numbers_has_the_common_ones():

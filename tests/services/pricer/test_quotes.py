@@ -31,6 +31,7 @@ LADDER = PricedLadder(definition(), OPEN)
 FAIR = np.array([0.977, 0.841, 0.500, 0.159, 0.023])
 POLICY = QuotePolicy()
 FILLS = Fills()
+TAPERED = (PriceRange(0, 1000, 10), PriceRange(1000, 9000, 100), PriceRange(9000, 10_000, 10))
 
 
 def books(bids=(8000, 6500, 3500, 1000, 200), asks=(9900, 9000, 6500, 3500, 1500), own=None):
@@ -246,13 +247,23 @@ def test_a_ladder_that_cannot_be_priced_is_refused(changes, complaint):
 
 
 def test_a_tapered_grid_rounds_within_each_range():
-    grid = TickGrid(
-        (PriceRange(0, 1000, 10), PriceRange(1000, 9000, 100), PriceRange(9000, 10_000, 10))
-    )
-    assert grid.at_or_below(np.array([995.0, 1099.0, 9999.0, 5.0])).tolist() == [990, 1000, 9990, 0]
-    assert grid.at_or_above(np.array([995.0, 1001.0, 9995.0])).tolist() == [1000, 1100, 10_000]
-    assert grid.above(np.array([0, 1000])).tolist() == [10, 1100]
-    assert grid.below(np.array([10_000, 9000])).tolist() == [9990, 8900]
+    grid = TickGrid(TAPERED)
+    assert list(map(grid.at_or_below, (995.0, 1099.0, 9999.0, 5.0))) == [990, 1000, 9990, 0]
+    assert list(map(grid.at_or_above, (995.0, 1001.0, 9995.0))) == [1000, 1100, 10_000]
+    assert list(map(grid.above, (0, 1000))) == [10, 1100]
+    assert list(map(grid.below, (10_000, 9000))) == [9990, 8900]
+
+
+@given(price=st.floats(-2_000, 12_000) | st.integers(0, 10_000))
+def test_rounding_to_the_grid_is_the_nearest_tick_on_that_side(price):
+    """0 and 10,000 stand for "no order can be there"."""
+    grid = TickGrid(TAPERED)
+    ends = [0, *grid.prices_e4.tolist(), 10_000]
+    inside = ends[1:-1]
+    assert grid.at_or_below(price) == max((tick for tick in inside if tick <= price), default=0)
+    assert grid.below(price) == max((tick for tick in inside if tick < price), default=0)
+    assert grid.at_or_above(price) == min((t for t in inside if t >= price), default=10_000)
+    assert grid.above(price) == min((t for t in inside if t > price), default=10_000)
 
 
 prices = st.integers(1, 99).map(lambda cents: cents * 100)
