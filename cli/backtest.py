@@ -20,6 +20,7 @@ from lab.drive.cores import load_calibrations
 from lab.index.history import HistoryError, split
 from lab.market.bars import BarsError
 from libs.common.config import ConfigError
+from libs.domain.families import INDEX_FAMILIES
 from services.pricer.calibration import CalibrationError
 from services.pricer.models.registry import MODELS
 from services.reporting.ledger import LedgerError
@@ -34,6 +35,7 @@ class BacktestOptions(Struct, frozen=True, kw_only=True):
     bars: tuple[Path, ...]
     first: str | None
     last: str | None
+    families: tuple[str, ...]
     seed: int
     calibration: Path | None
     walk_forward: str | None
@@ -47,8 +49,9 @@ def backtest_days(options: BacktestOptions) -> int:
     directory = _directory(options.out)
     try:
         first, last = _day("--from", options.first), _day("--to", options.last)
-        found = find_spans(options.bars, options.seed, first, last)
-        config = load_drive("replay")
+        families = _families(options.families)
+        found = find_spans(options.bars, options.seed, first, last, families)
+        config = load_drive("replay", families=families)
         choose = _choose(options, config)
     except (BarsError, CalibrationError, HistoryError) as error:
         raise ConfigError(str(error)) from None
@@ -75,6 +78,13 @@ def _directory(out: Path | None) -> Path:
     if directory.exists() and any(directory.iterdir()):
         raise ConfigError(f"--out: expected a new or empty folder, found files in {directory}")
     return directory
+
+
+def _families(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in INDEX_FAMILIES:
+            raise ConfigError(f"--family: expected {', '.join(INDEX_FAMILIES)}, given {name!r}")
+    return names or INDEX_FAMILIES
 
 
 def _choose(options: BacktestOptions, config: DriveConfig) -> Choose:

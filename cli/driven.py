@@ -28,6 +28,10 @@ def backtest_index(
         str | None, typer.Option("--from", help="First New York day, YYYY-MM-DD.")
     ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last New York day, included.")] = None,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(help="INXU, NASDAQ100U, INX or NASDAQ100; may be repeated; default all."),
+    ] = None,
     seed: Seed = 1,
     calibration: Annotated[
         Path | None, typer.Option(help="Artifact to price with; default: configs/pricer.yaml's.")
@@ -44,10 +48,10 @@ def backtest_index(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Trade every hourly window that the bars cover, through the live cores, in virtual time.
+    """Trade every window that the bars cover, hourly and close, through the live cores.
 
-    feeds → pricer → risk → broker → simulated exchange with other participants → settlement, with
-    queue position, fees and latency. P&L counts settled outcomes alone.
+    feeds → pricer → risk → broker → simulated exchange with other participants → settlement, in
+    virtual time with queue position, fees and latency. P&L counts settled outcomes alone.
     Exit code 0: the exchange's account and the ledger agree. 1: they don't. 2: bars, days or
     arguments that can't be used.
     """
@@ -57,6 +61,7 @@ def backtest_index(
         bars=tuple(bars),
         first=first,
         last=last,
+        families=tuple(dict.fromkeys(name.upper() for name in family or ())),
         seed=seed,
         calibration=calibration,
         walk_forward=walk_forward,

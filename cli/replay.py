@@ -101,7 +101,7 @@ def _replay_capture(path: Path, given: _Given) -> ReplayResult:
 def _replay_bars(bars: Bars, given: _Given) -> ReplayResult:
     """Drive the cores as a backtest does, without a ledger."""
     if not bars.spans:
-        raise ConfigError("expected at least one hourly window in the bars, found none")
+        raise ConfigError("expected at least one window in the bars, found none")
     began_s = time.perf_counter()
     start_ns = bars.spans[0].start_ns - NS_PER_S
     world = World(

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import pairwise
@@ -25,7 +25,6 @@ from lab.drive.stays import Resting
 from libs.common.clock import NS_PER_S
 from libs.common.effects import Event
 from libs.domain.windows import CANCEL_BUFFER_NS
-from services.pricer.calibration import Calibration
 from services.reporting.account_books import account_books
 from services.reporting.ledger import Ledger
 from services.reporting.report import write_report
@@ -121,20 +120,17 @@ def run_backtest(
         problems.append(f"the exchange says {exchange}, the ledger {ours}")
     if late:
         problems.append(f"{late} orders rested past T-2 s")
-    fitted_on = _days_where(priced, lambda span, one: span.day.isoformat() in one.minute_days)
-    from_later = _days_where(priced, lambda span, one: one.data_end_ns > span.targets_ns[-1])
+    knew = _knowledge(priced)
     return BacktestResult(
         provenance="replay: index bars bridged by second; all other participants are invented",
-        calibrations=tuple(
-            sorted({one.id_for(name) for _, used in priced for name, one in used.items()})
-        ),
-        calibration_fitted_on=fitted_on,
-        calibration_from_later=from_later,
+        calibrations=knew.calibrations,
+        calibration_fitted_on=knew.fitted_on,
+        calibration_from_later=knew.from_later,
         seed=seed,
         pnl=strategy_pnl(
             books["markets"],
             _events_by_day(spans),
-            hindsight=bool(fitted_on or from_later),
+            hindsight=bool(knew.fitted_on or knew.from_later),
         ),
         exchange=exchange,
         ledger=ours,
@@ -218,7 +214,7 @@ def _ledger_books(books: dict[str, Any]) -> Books:
 def _events_by_day(spans: tuple[Span, ...]) -> dict[date, int]:
     found: Counter[date] = Counter()
     for span in spans:
-        found[span.day] += len(span.targets_ns) * len(span.path.symbols)
+        found[span.day] += span.events
     return dict(found)
 
 
@@ -234,22 +230,37 @@ def _priced(bars: Bars, choose: Choose) -> tuple[list[Priced], dict[str, str]]:
             priced.append((span, found))
     if not priced:
         why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        raise NothingToTrade(f"expected at least one hourly window to trade, found none ({why})")
+        raise NothingToTrade(f"expected at least one window to trade, found none ({why})")
     return priced, left_out
 
 
-def _days_where(
-    priced: Sequence[Priced], holds: Callable[[Span, Calibration], bool]
-) -> tuple[str, ...]:
-    """Return the days on which something holds of a calibration that priced them."""
-    return tuple(
-        sorted(
-            {
-                span.day.isoformat()
-                for span, used in priced
-                if any(holds(span, one) for one in used.values())
-            }
-        )
+class _Knowledge(Struct, frozen=True, kw_only=True):
+    """What the calibrations knew: see `BacktestResult`."""
+
+    calibrations: tuple[str, ...]
+    fitted_on: tuple[str, ...]
+    from_later: tuple[str, ...]
+
+
+def _knowledge(priced: Sequence[Priced]) -> _Knowledge:
+    """Name the artifacts that priced something, and the days on which they had hindsight."""
+    names: set[str] = set()
+    fitted_on: set[str] = set()
+    from_later: set[str] = set()
+    for span, calibrations in priced:
+        day = span.day.isoformat()
+        for name in {name for families in span.families.values() for name in families}:
+            if (one := calibrations.get(name)) is None:
+                continue
+            names.add(one.id_for(name))
+            if day in one.minute_days:
+                fitted_on.add(day)
+            if one.data_end_ns > span.targets_ns[-1]:
+                from_later.add(day)
+    return _Knowledge(
+        calibrations=tuple(sorted(names)),
+        fitted_on=tuple(sorted(fitted_on)),
+        from_later=tuple(sorted(from_later)),
     )
 
 

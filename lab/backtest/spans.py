@@ -1,6 +1,6 @@
 """Which stretches of real bars a backtest runs over: files, days, and the targets they cover."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -11,20 +11,34 @@ from lab.market.bars import NAMES, BarsError, read_bars, resolve_bars, symbol_in
 from lab.market.path import IndexPath
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import eastern_date, eastern_ns
-from libs.domain.windows import hourly_targets, index_window
+from libs.domain.families import INDEX_FAMILIES, family_named
+from libs.domain.windows import index_targets, index_window
 
 DAYS_MAX = 2_000
 OUTSIDE = "not within --from and --to"
 
 
 class Span(Struct, frozen=True, kw_only=True, eq=False):
-    """One stretch of one day's bars with the hourly targets whose whole window it covers."""
+    """One stretch of one day's bars, and the events whose whole window it covers.
+
+    `families` names those of each target, in order of time: at the close hourly events and ranges.
+    """
 
     day: date
     source: str
     path: IndexPath
     start_ns: int
-    targets_ns: tuple[int, ...]
+    families: dict[int, tuple[str, ...]]
+
+    @property
+    def targets_ns(self) -> tuple[int, ...]:
+        """Return the targets, in order of time."""
+        return tuple(self.families)
+
+    @property
+    def events(self) -> int:
+        """Return how many events there are."""
+        return sum(map(len, self.families.values()))
 
 
 class Bars(Struct, frozen=True, eq=False):
@@ -34,7 +48,13 @@ class Bars(Struct, frozen=True, eq=False):
     left_out: dict[str, str]
 
 
-def find_spans(paths: Sequence[Path], seed: int, first: date | None, last: date | None) -> Bars:
+def find_spans(
+    paths: Sequence[Path],
+    seed: int,
+    first: date | None,
+    last: date | None,
+    families: Collection[str] = INDEX_FAMILIES,
+) -> Bars:
     """Read bar files and folders of them; keep the days from `first` to `last`, both included.
 
     Files of the two indices with otherwise equal names are one stretch. A stretch without a
@@ -45,7 +65,7 @@ def find_spans(paths: Sequence[Path], seed: int, first: date | None, last: date 
     for name, files in _stretches(paths).items():
         bars = {symbol: read_bars(path, symbol) for symbol, path in sorted(files.items())}
         path = IndexPath(seed, bars, symbols=tuple(bars))
-        found, why = _spans_of(name, path)
+        found, why = _spans_of(name, path, families)
         spans += found
         if not found:
             left_out[name] = why
@@ -89,31 +109,39 @@ def _files(paths: Sequence[Path]) -> Iterable[Path]:
             raise BarsError(path, "a folder or file of minute bars", "nothing there")
 
 
-def _spans_of(name: str, path: IndexPath) -> tuple[list[Span], str]:
+def _spans_of(name: str, path: IndexPath, families: Collection[str]) -> tuple[list[Span], str]:
     covered = [span for symbol in path.symbols if (span := path.coverage_ns(symbol)) is not None]
     start_ns = max(span[0] for span in covered)
     end_ns = min(span[1] for span in covered)
     if start_ns >= end_ns:
         return [], "the indices' bars have no time in common"
     spans: list[Span] = []
+    known = [one for one in families if family_named(one).index_symbol in path.symbols]
     day, last = eastern_date(start_ns), eastern_date(end_ns)
     for _ in range(DAYS_MAX):
+        begin_ns = max(start_ns, eastern_ns(day, 9, 30))
         try:
-            targets = hourly_targets(day)
+            whole = _whole(day, begin_ns, end_ns, known)
         except CalendarError as error:
             return spans, str(error)
-        begin_ns = max(start_ns, eastern_ns(day, 9, 30))
-        whole = tuple(
-            target_ns
-            for target_ns in targets
-            if begin_ns <= index_window("INXU", target_ns).opens_ns and target_ns <= end_ns
-        )
         if whole:
-            spans.append(Span(day=day, source=name, path=path, start_ns=begin_ns, targets_ns=whole))
+            spans.append(Span(day=day, source=name, path=path, start_ns=begin_ns, families=whole))
         if day >= last:
             break
         day = date.fromordinal(day.toordinal() + 1)
-    return spans, "it covers no hourly target with the quarter of an hour before it"
+    return spans, f"it covers no whole window of {', '.join(families)}"
+
+
+def _whole(
+    day: date, begin_ns: int, end_ns: int, families: Iterable[str]
+) -> dict[int, tuple[str, ...]]:
+    """Return target -> families of a day whose window begins and ends within the bars."""
+    found: dict[int, list[str]] = {}
+    for name in families:
+        for target_ns in index_targets(name, day):
+            if begin_ns <= index_window(name, target_ns).opens_ns and target_ns <= end_ns:
+                found.setdefault(target_ns, []).append(name)
+    return {target_ns: tuple(found[target_ns]) for target_ns in sorted(found)}
 
 
 def _refuse_overlap(spans: Sequence[Span]) -> None:

@@ -24,7 +24,7 @@ from lab.exchange.model import Event
 from lab.exchange.settling import settle_closed
 from lab.market.crowd import CrowdConfig
 from lab.market.flow import Flow, open_accounts
-from lab.market.listing import hourly_ladders
+from lab.market.listing import index_ladders
 from lab.market.path import IndexPath
 from libs.common.clock import NS_PER_S
 from libs.common.topology import Service
@@ -119,9 +119,9 @@ class World:
         self.market.start(span.path, self._stop_ns)
         self.account.start(self._stop_ns)
         self.ledger.start(self._stop_ns)
-        for target_ns in span.targets_ns:
+        for target_ns, families in span.families.items():
             at_ns = max(schedule.now_ns, target_ns - round(self._lab.listed_s * NS_PER_S))
-            schedule.at(at_ns, self._list, target_ns)
+            schedule.at(at_ns, self._list, target_ns, families)
         self._step()
         while schedule.now_ns < self._stop_ns:
             schedule.run_until(min(self._stop_ns, schedule.now_ns + every_ns))
@@ -130,12 +130,12 @@ class World:
         self.services[Service.FEEDS].restart(FeedsCore(self._config.feeds))
         self.market.stop()
 
-    def _list(self, target_ns: int) -> None:
+    def _list(self, target_ns: int, families: tuple[str, ...]) -> None:
         """List the ladders of a target; the other participants come with them."""
         assert self._path is not None, "a span has a path"
         now_ns = self.schedule.now_ns
         timer_ns = round(self._lab.settlement_timer_s * NS_PER_S)
-        for config in hourly_ladders(self._path, target_ns, now_ns):
+        for config in index_ladders(self._path, families, target_ns, now_ns):
             ladder = build_ladder(config, timer_ns)
             self.engine.add_ladder(ladder, now_ns)
             self._flows.append(Flow(self.engine, ladder.event.ticker, self._path, self._crowd))

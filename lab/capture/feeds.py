@@ -15,6 +15,7 @@ from services.feeds.events import (
     IndexBar,
     LaddersListed,
     LadderSpec,
+    MinuteBar,
     SkewMeasured,
     Started,
 )
@@ -73,6 +74,17 @@ class BarRow(_Row, frozen=True, array_like=True, tag="bar"):
     end_ns: int
 
 
+class MinuteRow(_Row, frozen=True, array_like=True, tag="minute"):
+    """One whole minute of an index."""
+
+    symbol: str
+    open_e4: int
+    high_e4: int
+    low_e4: int
+    close_e4: int
+    start_ns: int
+
+
 class ListedRow(_Row, frozen=True, array_like=True, tag="listed"):
     """The events that were open."""
 
@@ -119,6 +131,7 @@ Row = (
     | SnapshotRow
     | GapRow
     | BarRow
+    | MinuteRow
     | ListedRow
     | AliveRow
     | FailedRow
@@ -139,6 +152,9 @@ def records_of(event: Event) -> list[Record]:
             rows += [row for row in frames if row is not None]
         case IndexBar():
             rows.append(BarRow(event.symbol, event.level_e4, event.start_ns, event.end_ns))
+        case MinuteBar():
+            levels = event.open_e4, event.high_e4, event.low_e4, event.close_e4
+            rows.append(MinuteRow(event.symbol, *levels, event.start_ns))
         case LaddersListed():
             rows.append(ListedRow(event.ladders))
         case FeedAlive():
@@ -190,6 +206,16 @@ def event_of(row: Row, now_ns: int) -> Event:
                 level_e4=row.level_e4,
                 start_ns=row.start_ns,
                 end_ns=row.end_ns,
+            )
+        case MinuteRow():
+            return MinuteBar(
+                now_ns=now_ns,
+                symbol=row.symbol,
+                open_e4=row.open_e4,
+                high_e4=row.high_e4,
+                low_e4=row.low_e4,
+                close_e4=row.close_e4,
+                start_ns=row.start_ns,
             )
         case ListedRow():
             return LaddersListed(now_ns=now_ns, ladders=row.ladders)

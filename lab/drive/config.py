@@ -1,5 +1,6 @@
 """What a driven run is made of: the services' own configuration, and how the world behaves."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from libs.common.config import ServiceConfig, load_config, merge
 from libs.common.messages import Provenance
 from libs.common.policy_files import CONFIGS, policy_files
 from libs.common.topology import Service
+from libs.domain.families import INDEX_FAMILIES, family_named
 from libs.kalshi.wire.portfolio import AccountLimits, Bucket
 from services.broker.config import BrokerConfig
 from services.feeds.config import FeedsConfig
@@ -61,9 +63,14 @@ class DriveConfig(Struct, frozen=True, kw_only=True):
 
 
 def load_drive(
-    provenance: Provenance, over: dict[str, dict[str, Any]] | None = None
+    provenance: Provenance,
+    over: dict[str, dict[str, Any]] | None = None,
+    families: Iterable[str] = INDEX_FAMILIES,
 ) -> DriveConfig:
-    """Read `configs/` as a run does; `over` holds keys by service. Raises ConfigError."""
+    """Read `configs/` as a run does; `over` holds keys by service. Raises ConfigError.
+
+    Feeds follows the events of `families`: where nothing but bars is traded, the close too.
+    """
     over = over or {}
     outside = {"exchange_rest_url": NOWHERE, "exchange_ws_url": NOWHERE}
 
@@ -83,6 +90,7 @@ def load_drive(
             index_key_file="",
             raw_directory="",
             provenance=provenance,
+            series=[series for name in families for series in family_named(name).series_tickers],
         ),
         pricer=load(Service.PRICER, PricerConfig, **SIMULATED[Service.PRICER]),
         risk=load(Service.RISK, RiskConfig, **SIMULATED[Service.RISK]),

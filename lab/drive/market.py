@@ -30,6 +30,7 @@ from services.feeds.events import (
     IndexBar,
     LaddersListed,
     LadderSpec,
+    MinuteBar,
     ResyncBooks,
     SkewMeasured,
     Started,
@@ -37,6 +38,7 @@ from services.feeds.events import (
 )
 
 ALIVE_EVERY_NS = NS_PER_S // 2
+MINUTE_NS = 60 * NS_PER_S
 SID = 1
 Dispatch = Callable[[Event], None]
 
@@ -99,6 +101,8 @@ class MarketData:
                 self._schedule.at(
                     at_ns, self._bar_heard, symbol, path.level_e4(symbol, end_ns), end_ns
                 )
+                if self._config.needs_minutes and end_ns % MINUTE_NS == 0:
+                    self._schedule.at(at_ns, self._minute_heard, path, symbol, end_ns)
         if end_ns < self._stop_ns:
             self._schedule.at(end_ns + NS_PER_S, self._bar, path, end_ns + NS_PER_S)
 
@@ -111,6 +115,21 @@ class MarketData:
                 level_e4=level_e4,
                 start_ns=end_ns - NS_PER_S,
                 end_ns=end_ns,
+            )
+        )
+
+    def _minute_heard(self, path: IndexPath, symbol: str, end_ns: int) -> None:
+        self.events += 1
+        minute = path.aggregate(symbol, end_ns - MINUTE_NS, end_ns)
+        self._dispatch(
+            MinuteBar(
+                now_ns=self._schedule.now_ns,
+                symbol=symbol,
+                open_e4=minute.open_e4,
+                high_e4=minute.high_e4,
+                low_e4=minute.low_e4,
+                close_e4=minute.close_e4,
+                start_ns=minute.start_ns,
             )
         )
 

@@ -16,7 +16,8 @@ class FeedRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How old a feed's newest observation may be, and which families need it (none: all do).
 
     `window_s` holds within the window of a ladder that needs it, `last_minute_s` in its last
-    minute; `business_days` counts Treasury days in place of seconds.
+    minute; `business_days` counts Treasury days in place of seconds. What comes once in `period_s`
+    is as old as that when the next one is due: the limits count from there.
     """
 
     source: str
@@ -24,6 +25,7 @@ class FeedRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stale_s: float | None = None
     window_s: float | None = None
     last_minute_s: float | None = None
+    period_s: float = 0.0
     business_days: int | None = None
     cash_hours_only: bool = False
 
@@ -34,6 +36,8 @@ class FeedRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for limit in (self.stale_s, self.window_s, self.last_minute_s, self.business_days):
             if limit is not None and not 0 < limit <= 1e8:
                 raise ValueError(f"{self.source}: expected limits above 0, given {limit}")
+        if not 0 <= self.period_s <= 3_600:
+            raise ValueError(f"period_s: expected 0 to 3600, given {self.period_s}")
         limits = (self.last_minute_s, self.window_s, self.stale_s)
         for tight, loose in combinations([one for one in limits if one is not None], 2):
             if tight > loose:

@@ -129,6 +129,9 @@ HOURLY_SERIES = tuple(
 )
 """The U-series, the ones that are traded so far."""
 
+INDEX_FAMILIES = tuple(family.name for family in FAMILIES if family.index_symbol is not None)
+"""The families that settle on an index, hourly ones first."""
+
 
 def family_named(name: str) -> Family:
     """Return the family of that name or alias; raise UnknownFamilyError."""

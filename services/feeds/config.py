@@ -3,7 +3,7 @@
 from libs.common.config import ServiceConfig
 from libs.common.hosts import is_outside
 from libs.common.messages import Provenance
-from libs.domain.families import HOURLY_SERIES
+from libs.domain.families import HOURLY_SERIES, Cadence, family_of_series
 
 
 class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
@@ -19,6 +19,7 @@ class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
     index_symbols: tuple[str, ...] = ("I:SPX", "I:NDX")
     series: tuple[str, ...] = HOURLY_SERIES
     index_stale_s: float = 2.0
+    minutes_stale_s: float = 20.0
     books_stale_s: float = 2.0
     status_stale_s: float = 60.0
     level_jump_max: float = 0.2
@@ -45,3 +46,11 @@ class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
             )
         if not self.index_symbols or not self.series:
             raise ValueError("index_symbols, series: expected at least one of each")
+        for series in self.series:
+            family_of_series(series)
+
+    @property
+    def needs_minutes(self) -> bool:
+        """Tell whether a series settles at the close: those need whole minutes as well."""
+        families = map(family_of_series, self.series)
+        return any(family.cadence is Cadence.CLOSE for family in families)

@@ -31,6 +31,7 @@ from services.feeds.events import (
     CLOCK,
     INDEX,
     LADDERS,
+    MINUTES,
     STATUS,
     BooksHeard,
     CountRefused,
@@ -42,19 +43,19 @@ from services.feeds.events import (
     IndexBar,
     LaddersListed,
     LadderSpec,
+    MinuteBar,
     ResyncBooks,
     SkewMeasured,
     Started,
     WatchBooks,
 )
 from services.feeds.ladder import SOURCE, Ladder
+from services.feeds.minutes import FUTURE_NS, LEVEL_MAX_E4, MINUTE_NS, Minutes
 
 WATCH_EVERY_NS = NS_PER_S
 STATUS_EVERY_NS = 5 * NS_PER_S
 FORGET_AFTER_NS = 60 * NS_PER_S
-FUTURE_NS = 2 * NS_PER_S
 LADDERS_MAX = 64
-LEVEL_MAX_E4 = 10**12
 JUMPS_BELIEVED = 10
 """So many newer bars in a row that agree with one another are a move, not a bad print: else one
 bad first level would shut the feed for good."""
@@ -104,12 +105,15 @@ class FeedsCore:
         self._ladder_of: dict[str, Ladder] = {}
         self._last_bar: dict[str, IndexBar] = {}
         self._jumped: dict[str, tuple[IndexBar, int]] = {}
+        self._minutes = Minutes(config.index_symbols)
         self._feeds = {
             INDEX: FeedState(config.index_stale_s),
             LADDERS: FeedState(config.books_stale_s),
             STATUS: FeedState(config.status_stale_s),
             CLOCK: FeedState(config.status_stale_s),
         }
+        if config.needs_minutes:
+            self._feeds[MINUTES] = FeedState(config.minutes_stale_s + MINUTE_NS / NS_PER_S)
 
     def handle(self, event: Event) -> list[Effect]:
         if type(event) is BooksHeard:  # a thousand of these come for one of the others
@@ -117,6 +121,8 @@ class FeedsCore:
         match event:
             case IndexBar():
                 return self._bar(event)
+            case MinuteBar():
+                return self._minute(event)
             case Started():
                 return self._watch(event.now_ns)
             case TimerFired() if event.key == WATCH_TIMER:
@@ -169,6 +175,13 @@ class FeedsCore:
             provenance=self._config.provenance,
         )
         return [Publish(message=tick)]
+
+    def _minute(self, bar: MinuteBar) -> list[Effect]:
+        if (refusal := self._minutes.take(bar)) is not None:
+            return [CountRefused(feed=MINUTES, reason=refusal[0], detail=refusal[1])]
+        if (feed := self._feeds.get(MINUTES)) is not None:
+            feed.heard(self._minutes.newest_ns, bar.now_ns)
+        return []
 
     def _refusal(self, bar: IndexBar, last: IndexBar | None) -> tuple[str, str] | None:
         """Return the reason and detail for which a bar is not believed."""

@@ -8,6 +8,7 @@ from libs.domain.strikes import Rung
 from libs.kalshi.ws_events import StreamEvent
 
 INDEX = "index.ws"
+MINUTES = "index.minutes"
 LADDERS = "kalshi.ladders"
 STATUS = "kalshi.status"
 CLOCK = "clock"
@@ -24,6 +25,17 @@ class IndexBar(Event, frozen=True, kw_only=True):
     level_e4: int
     start_ns: int
     end_ns: int
+
+
+class MinuteBar(Event, frozen=True, kw_only=True):
+    """One whole minute of an index; `start_ns` is its start, and its end is when it was known."""
+
+    symbol: str
+    open_e4: int
+    high_e4: int
+    low_e4: int
+    close_e4: int
+    start_ns: int
 
 
 class FeedFailed(Event, frozen=True, kw_only=True):

@@ -25,7 +25,6 @@ from libs.kalshi.ws import BOOKS, KalshiStream
 from libs.kalshi.ws_events import StreamEvent
 from libs.kalshi.ws_session import StreamSession
 from services.feeds.config import FeedsConfig
-from services.feeds.core import LEVEL_MAX_E4
 from services.feeds.events import (
     CLOCK,
     LADDERS,
@@ -39,6 +38,7 @@ from services.feeds.events import (
     LadderSpec,
     SkewMeasured,
 )
+from services.feeds.minutes import LEVEL_MAX_E4
 from services.feeds.raw import RawLog
 
 SIGN_TIMEOUT_S = 2.0

@@ -117,9 +117,9 @@ class Freshness:
             # A level is as old as its bar when the next one is due.
             return nanoseconds(rule.last_minute_s + self._table.level_period_s)
         if rule.window_s is not None and left_ns <= lead_ns:
-            return nanoseconds(rule.window_s)
+            return nanoseconds(rule.window_s + rule.period_s)
         assert rule.stale_s is not None, "a rule without days has seconds"
-        return nanoseconds(rule.stale_s)
+        return nanoseconds(rule.stale_s + rule.period_s)
 
     def _levels(self, now_ns: int, session: Session, limit_ns: int) -> list[Age]:
         since_ns = max(session.open_ns, self._since.at_ns)

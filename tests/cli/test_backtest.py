@@ -15,11 +15,13 @@ from tests.lab.backtest.making import NOON, write_bars
     ("words", "told"),
     [
         (("--from", "5 August"), "--from: expected YYYY-MM-DD, given '5 August'"),
-        (("--to", "2024-08-04"), "expected at least one hourly window to trade, found none"),
+        (("--to", "2024-08-04"), "expected at least one window to trade, found none"),
         (("--calibration", "no.json"), "expected a calibration, found"),
         (("--bars", "nowhere"), "expected a folder or file of minute bars, found nothing there"),
         (("--walk-forward", "bars"), "nothing to fit on before it"),
         (("--walk-forward", "bars", "--calibration", "x"), "expected it or --walk-forward"),
+        (("--family", "INY"), "--family: expected INXU, NASDAQ100U, INX, NASDAQ100, given 'INY'"),
+        (("--family", "inx"), "it covers no whole window of INX"),
         (("--out", "bars"), "--out: expected a new or empty folder"),
     ],
 )

@@ -64,7 +64,8 @@ def _amiss(
     limit_s = rule.window_s if rule.window_s is not None else rule.stale_s
     assert limit_s is not None, "a rule without days has seconds"
     age_ns = now_ns - status.newest_ns
-    return (REASON, f"{seconds(age_ns):.0f} s old") if age_ns > seconds_ns(limit_s) else ("", "")
+    too_old = age_ns > seconds_ns(limit_s + rule.period_s)
+    return (REASON, f"{seconds(age_ns):.0f} s old") if too_old else ("", "")
 
 
 def _is_index(family_name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which windows a backtest trades: those whose whole quarter of an hour the bars cover."""
+"""Which windows a backtest trades: those that the bars cover whole, T-15 min or T-10 to T."""
 
 from datetime import date, timedelta
 
@@ -29,7 +29,7 @@ def test_a_minute_short_at_either_end_is_no_window_and_is_named(tmp_path, before
     write_bars(tmp_path, NOON - timedelta(minutes=before), minutes)
     bars = found(tmp_path)
     assert not bars.spans
-    assert "covers no hourly target" in bars.left_out["I_*_x"]
+    assert "covers no whole window of INXU" in bars.left_out["I_*_x"]
 
 
 def test_a_session_has_its_seven_targets_and_an_early_close_four(tmp_path):
@@ -39,6 +39,32 @@ def test_a_session_has_its_seven_targets_and_an_early_close_four(tmp_path):
     whole, early = found(tmp_path).spans
     assert [(at - whole.targets_ns[0]) // (3_600 * S) for at in whole.targets_ns] == list(range(7))
     assert len(early.targets_ns) == 4
+    for span in (whole, early):  # an early close shifts the ranges with it
+        *hours, close = span.families.values()
+        assert set(hours) == {("INXU",)}
+        assert close == ("INXU", "INX")
+
+
+def test_a_close_is_traded_from_ten_minutes_before_it_and_its_hour_from_fifteen(tmp_path):
+    close = NOON.replace(hour=20)
+    for lead, families in ((15, ("INXU", "INX")), (14, ("INX",)), (10, ("INX",)), (9, None)):
+        folder = tmp_path / str(lead)
+        folder.mkdir()
+        write_bars(folder, close - timedelta(minutes=lead), lead)
+        spans = found(folder).spans
+        assert [tuple(span.families.values()) for span in spans] == (
+            [(families,)] if families else []
+        )
+
+
+def test_only_the_families_asked_for_are_traded(tmp_path):
+    write_bars(tmp_path, NOON.replace(hour=20) - timedelta(minutes=15), 15)
+    (span,) = find_spans([tmp_path], 1, None, None, ("INX", "NASDAQ100")).spans
+    assert list(span.families.values()) == [("INX",)]  # no bars of the Nasdaq-100
+    assert span.events == 1
+    nothing = find_spans([tmp_path], 1, None, None, ("NASDAQ100",))
+    assert not nothing.spans
+    assert nothing.left_out == {"I_*_x": "it covers no whole window of NASDAQ100"}
 
 
 def test_indices_are_one_stretch_over_the_time_that_both_cover(tmp_path):

@@ -297,8 +297,9 @@ def feeds(*told):
     [
         ("INXU", feeds(), ""),  # all that it needs has gates of its own
         ("INX", feeds(), "STALE_FEEDS"),
-        ("INX", feeds(feed("index.minutes", MONDAY - 20 * S)), ""),
-        ("INX", feeds(feed("index.minutes", MONDAY - 20 * S - 1)), "STALE_FEEDS"),
+        # A minute's bar is new for a minute; 20 s after the next one was due there is none.
+        ("INX", feeds(feed("index.minutes", MONDAY - 80 * S)), ""),
+        ("INX", feeds(feed("index.minutes", MONDAY - 80 * S - 1)), "STALE_FEEDS"),
         ("CLAIMS", feeds(feed("dol_claims.latest_report", MONDAY - 8 * DAY)), ""),
         ("CLAIMS", feeds(feed("dol_claims.latest_report", MONDAY - 8 * DAY - 1)), "STALE_FEEDS"),
         ("CLAIMS", feeds(), "STALE_FEEDS"),
