@@ -9,6 +9,7 @@ from msgspec.structs import fields
 from rich.console import Console
 from rich.table import Table
 
+from cli.calendar_ends import tell_ends
 from libs.common.config import ConfigError, ServiceConfig, config_hash, load_config
 from libs.common.explain import Explained, explain
 from libs.common.policy_files import policy_files
@@ -57,6 +58,7 @@ def show(
         return
     for one, (policy_hash, rows) in told.items():
         console.print(_table(one, policy_hash, rows, with_docs=with_docs))
+    tell_ends(console)
 
 
 def _read(service: Service, run_configs: Path | None) -> tuple[str, list[Explained]]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
+from cli.calendar_ends import tell_ends
 from cli.decisions import risk_state, show_decisions
 from cli.errors import EXIT_INTERRUPTED, OperatingError
 from cli.health import all_ready, health_of
@@ -83,6 +85,7 @@ def up(options: UpOptions, given: Given, console: Console, *, as_json: bool) -> 
         console.print(f"not READY within {UP_TIMEOUT_S:.0f} s; see {run.logs}", soft_wrap=True)
         return EXIT_DEGRADED
     console.print(f"all READY in {ready_s:.1f} s", highlight=False)
+    tell_ends(console, date.fromisoformat(options.day) if options.day else None)
     code = status(Console() if as_json else console, as_json=as_json)
     if not options.release:
         console.print("the kill switch is on: `alpha kill-switch off` lets it trade")

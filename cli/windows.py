@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cli.calendar_ends import tell_ends
 from libs.common.config import load_part
 from libs.common.policy_files import CONFIGS
 from libs.domain.eastern import eastern_datetime
@@ -22,13 +23,14 @@ def show_windows(day: date, console: Console, *, as_json: bool) -> None:
         return
     table = Table(title=f"{day:%A %Y-%m-%d}, New York time", title_justify="left")
     for heading in ("family", "freeze", "window", "last quote gone", "target", ""):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for one in days:
         for number, window in enumerate(one.windows or (None,)):
             name = one.family.name if number == 0 else ""
             note = one.note if number == 0 else ""
             table.add_row(name, *_cells(day, window, rules), note)
     console.print(table)
+    tell_ends(console, day)
 
 
 def _cells(day: date, window: Window | None, rules: WindowRules) -> tuple[str, str, str, str]:

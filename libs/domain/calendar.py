@@ -104,12 +104,55 @@ def is_treasury_day(day: date) -> bool:
     return is_nyse_day(day) and not is_federal_holiday(day)
 
 
+@lru_cache(maxsize=4096)
+def is_short_bond_day(day: date) -> bool:
+    """Return whether the bond market may close early that trading day, as SIFMA recommends.
+
+    It does on short days of the stock exchange, on Christmas Eve and New Year's Eve, and on the
+    trading day before Good Friday, Memorial Day, Independence Day, Christmas and New Year's Day.
+    Cautious: before a Good Friday on which figures are released it does not. Raises CalendarError
+    outside data.
+    """
+    session = nyse_session(day)
+    if session is None:
+        return False
+    if session.early or (day.month, day.day) in ((12, 24), (12, 31)):
+        return True
+    following = day + timedelta(days=1)
+    while following.weekday() >= _SATURDAY:
+        following += timedelta(days=1)
+    new_year = following.month == 1 and following.day <= 2
+    return following in nyse_days.HOLIDAYS and (new_year or following.month in _SHORT_BEFORE)
+
+
+_SHORT_BEFORE = (3, 4, 5, 7, 12)
+"""In these months each holiday of the stock exchange has a short bond day before it."""
+
+_CLAIMS_MOVED = {
+    date(2025, 1, 9): date(2025, 1, 8),  # offices were shut by order: a day of mourning
+    date(2024, 12, 26): date(2024, 12, 26),
+    date(2025, 12, 25): date(2025, 12, 24),
+}
+"""The releases that a rule can't tell, by the week's Thursday, as newspapers of the day report."""
+
+
 def claims_release_day(day: date) -> date:
     """Return the jobless claims release of the week (from Monday) that holds `day`.
 
-    Thursday, or the last working day before it when Thursday is a federal holiday.
+    Thursday, or the last working day before it when Thursday is a federal holiday. Around
+    Christmas presidents shut the offices by order, a few days ahead and not every year: whether
+    the 24th or the 26th is a working day nobody knows before. Raises CalendarError for such a
+    week, unless its release is on record.
     """
-    release = day + timedelta(days=CLAIMS_WEEKDAY - day.weekday())
+    thursday = day + timedelta(days=CLAIMS_WEEKDAY - day.weekday())
+    if thursday in _CLAIMS_MOVED:
+        return _CLAIMS_MOVED[thursday]
+    release = thursday
     while is_federal_holiday(release):
         release -= timedelta(days=1)
+    if release.month == 12 and release.day in (24, 26):
+        raise CalendarError(
+            f"claims: whether offices work on {release} is decided by order; add the release to"
+            " libs/domain/calendar.py when it is announced"
+        )
     return release

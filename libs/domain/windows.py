@@ -13,6 +13,7 @@ from libs.domain.calendar import (
     CLAIMS_WEEKDAY,
     CalendarError,
     claims_release_day,
+    is_short_bond_day,
     is_treasury_day,
     nyse_session,
 )
@@ -26,7 +27,7 @@ from libs.domain.eastern import (
     utc_text,
 )
 from libs.domain.families import FAMILIES, Cadence, Family, family_named
-from libs.domain.macro_days import MacroEvent, macro_events
+from libs.domain.macro_days import MacroEvent, is_released
 
 CANCEL_BUFFER_NS = 2 * NS_PER_S
 ROLL_LEAD_NS = 20 * NS_PER_MINUTE
@@ -202,7 +203,7 @@ def cpi_release(day: date) -> int | None:
 
     Raises CalendarError outside the published table.
     """
-    if MacroEvent.CPI not in macro_events(day):
+    if not is_released(MacroEvent.CPI, day):
         return None
     return _local_ns(day, CPI_RELEASE)
 
@@ -230,8 +231,12 @@ def claims_window(day: date, rules: WindowRules = RULES) -> Window:
 
 
 def teny_window(day: date, rules: WindowRules = RULES) -> Window | None:
-    """Return 14:30 to 15:25 for the 15:30 par yield, frozen from 13:30; None when shut."""
-    if not is_treasury_day(day):
+    """Return 14:30 to 15:25 for the 15:30 par yield, frozen from 13:30; None when shut.
+
+    None too on days of a short bond market: it ends at 14:00, before the window would open, and
+    at which time the par yield is taken then nobody has written down.
+    """
+    if not is_treasury_day(day) or is_short_bond_day(day):
         return None
     return Window(
         _rule_ns(day, rules.teny_opens),
@@ -356,7 +361,9 @@ def _note(family: Family, day: date, windows: tuple[Window, ...]) -> str:
             return "the exchange is shut"
         return "closes early, at 13:00" if session.early else ""
     if family.name == "CLAIMS" and windows and day.weekday() != CLAIMS_WEEKDAY:
-        return "released early: Thursday is a holiday"
+        return "released early: offices rest on Thursday"
+    if family.name == "TENY" and is_treasury_day(day) and is_short_bond_day(day):
+        return "the bond market closes early"
     return "" if windows else "nothing is released"
 
 

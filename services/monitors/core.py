@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from libs.common.effects import Effect, Event, Publish, Received, SetTimer, TimerFired
 from libs.common.messages import Cause, Message, MonitorResult, envelope
+from services.monitors.calendar import CalendarEnds
 from services.monitors.counts import DeadLetters, Disconnects
 from services.monitors.events import KillSwitchRead, ShowMonitor, Started
 from services.monitors.evidence import Evidence, settled_monitors
@@ -76,6 +77,7 @@ class MonitorsCore:
             DeadLetters(policy),
             Disconnects(policy),
             SigmaDrift(policy),
+            CalendarEnds(policy),
             self._ledger,
             LevelAge(policy),
             TimeAtRisk(policy, self._orders, self._verdicts),

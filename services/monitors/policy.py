@@ -4,6 +4,7 @@ from msgspec import Struct, field
 
 from libs.common.config import demand_at_least_zero
 from libs.common.freshness import FreshnessPolicy
+from libs.domain.calendar_ends import WARN_DAYS
 from libs.domain.families import demand_families
 from libs.domain.windows import WindowRules
 
@@ -16,7 +17,7 @@ class GateLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exchange_status_age_s_max: float = 60.0
     panic_monitors_min: int = 3
     panic_within_s: float = 1_800.0
-    panic_ignores: tuple[str, ...] = ("kill_switch", "panic")
+    panic_ignores: tuple[str, ...] = ("kill_switch", "panic", "calendar_ends")
 
     def __post_init__(self) -> None:
         demand_at_least_zero(self)
@@ -68,6 +69,7 @@ class MonitorsPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sigma_ratio: float = 1.25
     sigma_moves_min: int = 12
     sigma_moves_kept: int = 280
+    calendar_days_min: int = WARN_DAYS
     ledger_lag_s: float = 300.0
     verdict_age_s: float = 60.0
     level_age_window_s: float = 3_600.0

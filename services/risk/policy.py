@@ -43,7 +43,7 @@ class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     monitors_age_s_max: float = 7_200.0
     panic_monitors_min: int = 3
     panic_within_s: float = 1_800.0
-    panic_ignores: tuple[str, ...] = ("kill_switch", "panic")
+    panic_ignores: tuple[str, ...] = ("kill_switch", "panic", "calendar_ends")
     override_s_max: float = 604_800.0
     fee_rules: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fee_rules_age_s_max: float = 3_600.0

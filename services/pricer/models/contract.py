@@ -13,7 +13,7 @@ from libs.domain.calendar import nyse_session
 from libs.domain.distributions import Scored
 from libs.domain.eastern import eastern_date, utc_text
 from libs.domain.families import Cadence, family_named
-from libs.domain.macro_days import MacroEvent, macro_events
+from libs.domain.macro_days import MacroEvent, possible_events
 from libs.domain.windows import WindowError
 from services.pricer.calibration import Calibration
 from services.pricer.models.history import History
@@ -45,7 +45,7 @@ def trading_day(at_ns: int) -> TradingDay:
     session = nyse_session(day)
     if session is None:
         raise WindowError(f"{utc_text(at_ns)} is in no session")
-    return TradingDay(session.open_ns, session.close_ns, macro_events(day))
+    return TradingDay(session.open_ns, session.close_ns, possible_events(day))
 
 
 def target_of(family_name: str, target_ns: int, day: TradingDay | None = None) -> Target:

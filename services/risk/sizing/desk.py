@@ -23,7 +23,7 @@ from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_HOUR, NS_PER_S, eastern_date
 from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.domain.fees import FeeSchedule, UnknownFeeError, schedule_at
-from libs.domain.macro_days import macro_events
+from libs.domain.macro_days import possible_events
 from libs.domain.money import COUNT_ONE_E2
 from services.risk.sizing.book import EventBook, Summary
 from services.risk.sizing.field import Field, candidate_of
@@ -293,7 +293,7 @@ class SizingDesk:
             reason = "pmf_stale" if fault.startswith("stale") else "pmf_missing"
             return barred(proposal.quotes, "pmf", reason, fault)
         try:
-            events = macro_events(eastern_date(proposal.target_ns))
+            events = possible_events(eastern_date(proposal.target_ns))
         except CalendarError as error:
             return barred(proposal.quotes, "regime", "regime_unknown", str(error))
         multiplier = 1.0

@@ -43,6 +43,7 @@ SCOPES = {
     "dead_letters": {"all"},
     "ws_disconnect_rate": {"all"},
     "sigma_drift": FAMILIES,
+    "calendar_ends": {"all"},
     "ledger_lag": {"all"},
     "slo_freshness": {"all"},
     "time_at_risk": {"all"},
@@ -81,6 +82,7 @@ def test_at_the_start_nothing_is_ok_that_was_not_heard_of() -> None:
         "drawdown",
         "time_at_risk",
         "dead_letters",
+        "calendar_ends",
         "panic",
     }
     assert {name for (name, _), state in states.items() if state == "OK"} == known

@@ -1,11 +1,16 @@
 """Each monitor by itself: what makes it OK, ALERT or NO_DATA (domain.md §5)."""
 
+from datetime import date
+
 import pytest
 
 from libs.common.messages import ExchangeSettlement
 from libs.common.topology import SERVICES
+from libs.domain.eastern import eastern_ns
+from services.monitors.calendar import CalendarEnds
 from services.monitors.events import KillSwitchRead
 from services.monitors.ladders import LADDERS_MAX
+from services.monitors.policy import MonitorsPolicy
 from tests.services.monitors.watching import (
     EVENT,
     FEEDS,
@@ -397,3 +402,22 @@ def test_an_older_sample_does_not_replace_a_newer_one() -> None:
 
 def test_without_reports_there_is_no_rate() -> None:
     assert Watched().told(feed("clock")).state("ws_disconnect_rate", NOW) == "NO_DATA"
+
+
+@pytest.mark.parametrize(
+    ("day", "state", "left"),
+    [
+        (date(2026, 11, 1), "OK", 60),
+        (date(2026, 11, 2), "ALERT", 59),
+        (date(2027, 1, 1), "ALERT", -1),
+    ],
+)
+def test_a_calendar_that_ends_alerts_two_months_before(day, state, left) -> None:
+    """The table of CPI ends with 2026, before the others."""
+    (reading,) = CalendarEnds(MonitorsPolicy()).look(eastern_ns(day, 12)).values()
+    assert (reading.state, reading.value, reading.threshold) == (state, left, 60)
+    assert "CPI releases" in reading.evidence
+
+
+def test_a_calendar_that_ends_says_nothing_of_the_market() -> None:
+    assert CalendarEnds.name in MonitorsPolicy().gates.panic_ignores

@@ -64,7 +64,7 @@ def test_the_gates_are_those_of_the_specification(plumbing):
         monitors_age_s_max=2 * 3_600.0,
         panic_monitors_min=3,
         panic_within_s=30 * 60.0,
-        panic_ignores=("kill_switch", "panic"),
+        panic_ignores=("kill_switch", "panic", "calendar_ends"),
         override_s_max=7 * 86_400.0,
         fee_rules=SIMULATED_FEES,
         fee_rules_age_s_max=3_600.0,

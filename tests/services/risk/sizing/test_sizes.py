@@ -1,8 +1,11 @@
 """Sizes of one event: what counts, each step's limit, and what the verdict says of it."""
 
+from datetime import date
+
 import pytest
 from msgspec.structs import replace
 
+from libs.domain.eastern import eastern_ns
 from services.risk.sizing.chain import STEPS
 from services.risk.sizing.policy import (
     CorrelationPolicy,
@@ -273,6 +276,21 @@ def test_a_regime_multiplies_what_is_asked_and_every_limit(target_ns, left_e2):
     assert desk().counts(quote(count_e2=1000), target_ns=target_ns) == [(left_e2, "regime")]
     big = desk().counts(quote(count_e2=10**7), target_ns=target_ns)
     assert big == [(left_e2 * 250, "regime")]
+
+
+@pytest.mark.parametrize(
+    ("day", "left_e2"),
+    [
+        (date(2027, 1, 7), 1_000),
+        (date(2027, 1, 13), 800),  # no date of CPI is known of that year: it may be that day
+        (date(2027, 1, 27), 500),  # FOMC
+        (date(2027, 3, 17), 400),  # FOMC, and perhaps CPI
+    ],
+)
+def test_where_the_dates_of_cpi_end_a_day_on_which_it_may_fall_counts(day, left_e2):
+    target_ns = eastern_ns(day, 12)
+    expected = [(left_e2, "asked" if left_e2 == 1_000 else "regime")]
+    assert desk().counts(quote(count_e2=1000), target_ns=target_ns) == expected
 
 
 def test_a_day_outside_the_table_of_releases_is_not_sized():
