@@ -43,6 +43,7 @@ from services.pricer.today import Today
 
 EVENTS_MAX = 256
 TIMER = "check:"
+_ORDERS = (OrderUpdate, OrderIntent)
 _PROVENANCE_ORDER: tuple[Provenance, ...] = ("live", "replay", "synthetic")
 
 
@@ -74,6 +75,9 @@ class PricerCore:
             return self._look(state, cause, by_tick=False, first=0)
         if not isinstance(event, Received):
             return []
+        if isinstance(event.message, _ORDERS):  # most of what comes
+            self.own.apply(event.message, event.stream, event.sequence)
+            return []
         cause = Cause.of(event.message, event.now_ns)
         match event.message:
             case IndexTick() as tick:
@@ -86,8 +90,6 @@ class PricerCore:
                 return self._look(state, cause, by_tick=False, first=0)
             case LadderDefined() as definition:
                 return self._on_definition(definition, cause)
-            case OrderIntent() | OrderUpdate() as order:
-                self.own.apply(order, event.stream, event.sequence)
         return []
 
     def summary(self) -> str:

@@ -79,7 +79,7 @@ def _log_time(minutes_left: float) -> float:
 
 
 def _log_attention(attention: float) -> float:
-    return log(max(attention, ATTENTION_MIN) / ATTENTION_USUAL)
+    return log((attention if attention > ATTENTION_MIN else ATTENTION_MIN) / ATTENTION_USUAL)
 
 
 def covariates(state: FillState) -> tuple[float, ...]:
@@ -214,7 +214,8 @@ class FillsAt:
 
     def slippage_cents(self, participation: float) -> float:
         """Return `Fills.slippage_cents`."""
-        share = min(max(participation, 0.0), 1.0)
+        share = participation if participation < 1.0 else 1.0
+        share = share if share > 0.0 else 0.0
         return self._adverse_cents + self._slope_cents * share
 
 

@@ -110,21 +110,21 @@ def _worth_having(candidate: Candidate, policy: QuotePolicy) -> bool:
     return candidate.score > 0.0 and candidate.rate_per_min >= policy.fill_rate_min_per_min
 
 
-def _queue(books: Books, rung: int, is_bid: bool, price_e4: int) -> tuple[int, int]:
-    """Return how far behind the best of others a price is, and what would be filled before it.
+def _queue(books: Books, rung: int, is_bid: bool, price_e4: int) -> tuple[int, int, int]:
+    """Return how far a price is behind the best of others, what fills before it, and the depth.
 
     The queue is the last place at our price; behind the best price the whole depth within five
     cents counts as before us.
     """
     if is_bid:
         behind_e4 = books.bid_price_e4[rung] - price_e4
+        count_e2, depth_e2 = books.bid_count_e2[rung], books.bid_depth_e2[rung]
     else:
         behind_e4 = price_e4 - books.ask_price_e4[rung]
+        count_e2, depth_e2 = books.ask_count_e2[rung], books.ask_depth_e2[rung]
     if behind_e4 < 0:
-        return behind_e4, 0
-    if behind_e4 == 0:
-        return 0, (books.bid_count_e2 if is_bid else books.ask_count_e2)[rung]
-    return behind_e4, (books.bid_depth_e2 if is_bid else books.ask_depth_e2)[rung]
+        return behind_e4, 0, depth_e2
+    return behind_e4, depth_e2 if behind_e4 else count_e2, depth_e2
 
 
 def fill_state(
@@ -139,7 +139,7 @@ def fill_state(
 ) -> FillState:
     """Return what the fill model looks at."""
     is_bid = side == "bid"
-    behind_e4, ahead_e2 = _queue(books, rung, is_bid, price_e4)
+    behind_e4, ahead_e2, _ = _queue(books, rung, is_bid, price_e4)
     return FillState(
         side=side,
         behind_e4=behind_e4,
@@ -185,15 +185,15 @@ class _Worth:
     def of(self, rung: int, side: Side, price_e4: int) -> Candidate:
         """Return what a bid or ask at a price is worth."""
         is_bid = side == "bid"
-        fills = self._fills
+        fills, count_e2 = self._fills, self._count_e2
         edge_cents = _edge_cents(is_bid, price_e4, self.fair[rung])
-        ev_e6 = round(edge_cents * self._shrink * CENT_E6) - self._fees_e6[price_e4]
-        behind_e4, ahead_e2 = _queue(self._books, rung, is_bid, price_e4)
+        behind_e4, ahead_e2, depth_e2 = _queue(self._books, rung, is_bid, price_e4)
         attention = self._attention[rung]
         rate = fills.rate_per_min(is_bid, behind_e4, ahead_e2, edge_cents, attention)
         alpha = fills.share(rate)
-        share = participation(self._books, rung, side, self._count_e2)
-        slippage_e6 = round(fills.slippage_cents(share) * CENT_E6)
+        slippage_cents = fills.slippage_cents(count_e2 / (count_e2 + depth_e2))
+        ev_e6 = round(edge_cents * self._shrink * CENT_E6) - self._fees_e6[price_e4]
+        slippage_e6 = round(slippage_cents * CENT_E6)
         score = alpha * (ev_e6 - slippage_e6)
         return Candidate(rung, side, price_e4, ev_e6, slippage_e6, rate, alpha, score)
 
@@ -220,20 +220,19 @@ def _fresh(moment: Moment, worth: _Worth, rungs: range) -> Iterator[Candidate]:
     for rung in rungs:
         fair_e4 = worth.fair[rung] * PRICE_ONE_E4
         best_bid_e4, best_ask_e4 = books.bid_price_e4[rung], books.ask_price_e4[rung]
+        over_bid_e4, under_ask_e4 = ticks.above(best_bid_e4), ticks.below(best_ask_e4)
         fee_e6 = fees_e6[ticks.at_or_below(fair_e4)]
         need_e4 = (entry_e6 + fee_e6) / COUNT_ONE_E2 / policy.ev_shrink
-        if best_bid_e4 > 0:
-            better_e4 = ticks.above(best_bid_e4)
-        else:
+        better_e4 = over_bid_e4
+        if best_bid_e4 == 0:
             better_e4 = ticks.at_or_below(fair_e4 - policy.alone_edge_e4)
-        bid_e4 = min(better_e4, ticks.at_or_below(fair_e4 - need_e4), ticks.below(best_ask_e4))
+        bid_e4 = min(better_e4, under_ask_e4, ticks.at_or_below(fair_e4 - need_e4))
         if bid_e4 > 0 and (fair_e4 - bid_e4) * scale - fees_e6[bid_e4] >= entry_e6:
             yield worth.of(rung, "bid", bid_e4)
-        if best_ask_e4 < PRICE_ONE_E4:
-            better_e4 = ticks.below(best_ask_e4)
-        else:
+        better_e4 = under_ask_e4
+        if best_ask_e4 == PRICE_ONE_E4:
             better_e4 = ticks.at_or_above(fair_e4 + policy.alone_edge_e4)
-        ask_e4 = max(better_e4, ticks.at_or_above(fair_e4 + need_e4), ticks.above(best_bid_e4))
+        ask_e4 = max(better_e4, over_bid_e4, ticks.at_or_above(fair_e4 + need_e4))
         if ask_e4 < PRICE_ONE_E4 and (ask_e4 - fair_e4) * scale - fees_e6[ask_e4] >= entry_e6:
             yield worth.of(rung, "ask", ask_e4)
 
