@@ -12,6 +12,7 @@ from lab.capture.feeds import FEEDS_KIND, records_of
 from lab.capture.format import CaptureWriter, Head, Record
 from lab.capture.raw import RawFeeds
 from libs.common.bus import Stored
+from libs.common.clock import NS_PER_S
 from libs.common.messages import (
     BadMessage,
     ClockSample,
@@ -27,6 +28,8 @@ from libs.domain.eastern import eastern_date
 
 STREAMS_KIND = "streams"
 READ_BATCH = 2_000
+LISTED_EVERY_NS = 20 * NS_PER_S
+"""Which markets trade is said again before feeds would take it for stale."""
 REPLAYED = ("TICKS", "LADDERS", "STATUS")
 """What a replay reads: everything that feeds said, and how the exchange and the clock were."""
 
@@ -116,18 +119,39 @@ async def export(
     )
 
 
+class _Trading:
+    """Of which snapshots is it news, or due to be said again, which markets trade."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, LadderSnapshot] = {}
+
+    def is_news(self, snapshot: LadderSnapshot) -> bool:
+        said = self._said.get(snapshot.event_ticker)
+        if (
+            said is not None
+            and (said.ladder_id, said.inactive) == (snapshot.ladder_id, snapshot.inactive)
+            and snapshot.ts_pub_ns - said.ts_pub_ns < LISTED_EVERY_NS
+        ):
+            return False
+        self._said[snapshot.event_ticker] = snapshot
+        return True
+
+
 async def export_raw(
     read: ReadStream, folder: Path, day: date, path: Path, progress: Progress
 ) -> Exported:
     """Write a day's raw copies as a capture of feeds. Raises as `export`."""
     raw = RawFeeds(folder, day)
     told: list[Message] = []
+    trading = _Trading()
     unreadable: Counter[str] = Counter()
     for name in REPLAYED:
         stream = _Stream(name, day, read)
         async for record in stream.records():
             message = decode(record.data)
-            if isinstance(message, LadderDefined | ExchangeStatus | ClockSample):
+            if isinstance(message, LadderDefined | ExchangeStatus | ClockSample) or (
+                isinstance(message, LadderSnapshot) and trading.is_news(message)
+            ):
                 told.append(message)
         unreadable[name] = stream.unreadable
     told.sort(key=lambda message: message.ts_pub_ns)

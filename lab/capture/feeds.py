@@ -5,8 +5,9 @@ from msgspec import Struct
 
 from lab.capture.format import Record
 from libs.common.effects import Event
+from libs.kalshi.wire.frames import Lifecycle
 from libs.kalshi.wire.market import Side
-from libs.kalshi.ws_events import Delta, Gap, Snapshot, StreamEvent
+from libs.kalshi.ws_events import Delta, Gap, Snapshot, StreamEvent, Subscribed
 from services.feeds.events import (
     BooksHeard,
     ExchangeStatusRead,
@@ -63,6 +64,23 @@ class GapRow(_Row, frozen=True, array_like=True, tag="gap"):
     channel: str
     tickers: tuple[str, ...]
     reason: str
+    ended: bool = False
+
+
+class SubscribedRow(_Row, frozen=True, array_like=True, tag="subscribed"):
+    """A channel speaks from now on."""
+
+    as_of_ns: int
+    channel: str
+    sid: int
+
+
+class LifecycleRow(_Row, frozen=True, array_like=True, tag="lifecycle"):
+    """A step in a market's life."""
+
+    as_of_ns: int
+    ticker: str
+    event_type: str
 
 
 class BarRow(_Row, frozen=True, array_like=True, tag="bar"):
@@ -86,9 +104,14 @@ class MinuteRow(_Row, frozen=True, array_like=True, tag="minute"):
 
 
 class ListedRow(_Row, frozen=True, array_like=True, tag="listed"):
-    """The events that were open."""
+    """The events that were open, and which of their markets did not trade.
+
+    Without `asked_ns`, in a capture from before it, nothing is known of that.
+    """
 
     ladders: tuple[LadderSpec, ...]
+    inactive: tuple[str, ...] = ()
+    asked_ns: int = -1
 
 
 class AliveRow(_Row, frozen=True, array_like=True, tag="alive"):
@@ -126,10 +149,9 @@ class StartedRow(_Row, frozen=True, array_like=True, tag="started"):
     """The adapters began."""
 
 
+FrameRow = DeltaRow | SnapshotRow | GapRow | SubscribedRow | LifecycleRow
 Row = (
-    DeltaRow
-    | SnapshotRow
-    | GapRow
+    FrameRow
     | BarRow
     | MinuteRow
     | ListedRow
@@ -144,7 +166,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def records_of(event: Event) -> list[Record]:
-    """Return the records of one input of feeds; frames that say nothing of books have none."""
+    """Return the records of one input of feeds; frames that it passes over have none."""
     rows: list[Row] = []
     match event:
         case BooksHeard():
@@ -156,7 +178,7 @@ def records_of(event: Event) -> list[Record]:
             levels = event.open_e4, event.high_e4, event.low_e4, event.close_e4
             rows.append(MinuteRow(event.symbol, *levels, event.start_ns))
         case LaddersListed():
-            rows.append(ListedRow(event.ladders))
+            rows.append(ListedRow(event.ladders, event.inactive, event.asked_ns))
         case FeedAlive():
             rows.append(AliveRow(event.feed, event.heard_ns, event.losses))
         case FeedFailed():
@@ -179,26 +201,9 @@ def decode_row(data: bytes) -> Row:
 
 def event_of(row: Row, now_ns: int) -> Event:
     """Return what feeds' core is told of a row at a time."""
-    if type(row) is DeltaRow:
-        delta = Delta(
-            row.ticker,
-            row.side,
-            row.price_e4,
-            row.change_e2,
-            row.sid,
-            row.seq,
-            row.clock,
-            row.at_ns,
-            row.client_order_id,
-        )
-        return BooksHeard(now_ns=now_ns, events=(delta,), as_of_ns=row.as_of_ns)
+    if isinstance(row, DeltaRow | SnapshotRow | GapRow | SubscribedRow | LifecycleRow):
+        return BooksHeard(now_ns=now_ns, events=(_frame_of(row),), as_of_ns=row.as_of_ns)
     match row:
-        case SnapshotRow():
-            book = Snapshot(row.ticker, row.bids, row.asks, row.sid, row.seq, row.clock)
-            return BooksHeard(now_ns=now_ns, events=(book,), as_of_ns=row.as_of_ns)
-        case GapRow():
-            gap = Gap(row.channel, row.tickers, row.reason)
-            return BooksHeard(now_ns=now_ns, events=(gap,), as_of_ns=row.as_of_ns)
         case BarRow():
             return IndexBar(
                 now_ns=now_ns,
@@ -218,7 +223,12 @@ def event_of(row: Row, now_ns: int) -> Event:
                 start_ns=row.start_ns,
             )
         case ListedRow():
-            return LaddersListed(now_ns=now_ns, ladders=row.ladders)
+            return LaddersListed(
+                now_ns=now_ns,
+                ladders=row.ladders,
+                inactive=row.inactive,
+                asked_ns=row.asked_ns,
+            )
         case AliveRow():
             return FeedAlive(now_ns=now_ns, feed=row.feed, heard_ns=row.heard_ns, losses=row.losses)
         case FailedRow():
@@ -238,6 +248,30 @@ def event_of(row: Row, now_ns: int) -> Event:
             )
         case _:
             return Started(now_ns=now_ns)
+
+
+def _frame_of(row: FrameRow) -> StreamEvent:
+    if isinstance(row, DeltaRow):
+        return Delta(
+            row.ticker,
+            row.side,
+            row.price_e4,
+            row.change_e2,
+            row.sid,
+            row.seq,
+            row.clock,
+            row.at_ns,
+            row.client_order_id,
+        )
+    match row:
+        case SnapshotRow():
+            return Snapshot(row.ticker, row.bids, row.asks, row.sid, row.seq, row.clock)
+        case GapRow():
+            return Gap(row.channel, row.tickers, row.reason, row.ended)
+        case SubscribedRow():
+            return Subscribed(row.channel, row.sid)
+        case _:
+            return Lifecycle(ticker=row.ticker, event_type=row.event_type)
 
 
 def _frame_row(frame: StreamEvent, as_of_ns: int) -> Row | None:
@@ -260,6 +294,10 @@ def _frame_row(frame: StreamEvent, as_of_ns: int) -> Row | None:
                 as_of_ns, frame.ticker, frame.bids, frame.asks, frame.sid, frame.seq, frame.clock
             )
         case Gap():
-            return GapRow(as_of_ns, frame.channel, frame.tickers, frame.reason)
+            return GapRow(as_of_ns, frame.channel, frame.tickers, frame.reason, frame.ended)
+        case Subscribed():
+            return SubscribedRow(as_of_ns, frame.channel, frame.sid)
+        case Lifecycle():
+            return LifecycleRow(as_of_ns, frame.ticker, frame.event_type)
         case _:
             return None

@@ -1,7 +1,7 @@
 """Raw copies of a run's feeds (`raw/*.jsonl`) as a capture of what feeds was told.
 
 Frames are read by the same code as live. What came by REST is not in the raw copies; it is taken
-from what feeds said of it: ladders, the exchange's status, the clock.
+from what feeds said of it: ladders, which markets trade, the exchange's status, the clock.
 """
 
 import heapq
@@ -16,11 +16,17 @@ from msgspec import Struct
 from lab.capture.errors import CaptureError, NotACapture
 from libs.common.clock import NS_PER_S
 from libs.common.effects import Event
-from libs.common.messages import ClockSample, ExchangeStatus, LadderDefined, Message
+from libs.common.messages import (
+    ClockSample,
+    ExchangeStatus,
+    LadderDefined,
+    LadderSnapshot,
+    Message,
+)
 from libs.domain.eastern import eastern_date
 from libs.domain.strikes import Rung, StrikeType
 from libs.kalshi.wire.frames import SubscribedFrame, decode_frame
-from libs.kalshi.ws import BOOKS, KalshiStream
+from libs.kalshi.ws import BOOKS, LIFECYCLE, KalshiStream
 from libs.kalshi.ws_events import Command, Reconnect, Subscribed
 from services.feeds.events import (
     INDEX,
@@ -65,6 +71,7 @@ class RawFeeds:
         self._connected = False
         self._skew: ClockSample | None = None
         self._alive_ns = 0
+        self._specs: dict[str, LadderSpec] = {}
 
     def events(self, told: Iterable[Message]) -> Iterator[Event]:
         """Yield the inputs of feeds in order of time; `told` is in order of publication."""
@@ -78,6 +85,8 @@ class RawFeeds:
             if not started:
                 started = True
                 yield Started(now_ns=now_ns)
+                changes = Subscribed(LIFECYCLE, 0)
+                yield BooksHeard(now_ns=now_ns, events=(changes,), as_of_ns=now_ns)
             if isinstance(what, Message):
                 yield from self._told(what, now_ns)
             elif kind == _INDEX:
@@ -156,7 +165,16 @@ class RawFeeds:
         match message:
             case LadderDefined():
                 self._stream.want(BOOKS, message.tickers, now_ns=now_ns)
-                yield LaddersListed(now_ns=now_ns, ladders=(spec_of(message),))
+                spec = self._specs[message.ladder_id] = spec_of(message)
+                yield LaddersListed(now_ns=now_ns, ladders=(spec,), inactive=(), asked_ns=-1)
+            case LadderSnapshot():
+                known = self._specs.get(message.ladder_id)
+                if known is None or message.inactive is None:
+                    return
+                inactive = tuple(known.rungs[index].ticker for index in message.inactive)
+                yield LaddersListed(
+                    now_ns=now_ns, ladders=(known,), inactive=inactive, asked_ns=now_ns
+                )
             case ExchangeStatus():
                 yield ExchangeStatusRead(
                     now_ns=now_ns,

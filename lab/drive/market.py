@@ -18,7 +18,9 @@ from libs.common.effects import Effect, Event
 from libs.common.messages import PriceRange
 from libs.domain.families import family_of_series
 from libs.domain.strikes import order_rungs
-from libs.kalshi.ws_events import Delta, Snapshot, StreamEvent
+from libs.kalshi.wire.frames import Lifecycle
+from libs.kalshi.ws import LIFECYCLE
+from libs.kalshi.ws_events import Delta, Snapshot, StreamEvent, Subscribed
 from services.feeds.config import FeedsConfig
 from services.feeds.events import (
     LADDERS,
@@ -30,6 +32,7 @@ from services.feeds.events import (
     IndexBar,
     LaddersListed,
     LadderSpec,
+    ListLadders,
     MinuteBar,
     ResyncBooks,
     SkewMeasured,
@@ -39,7 +42,10 @@ from services.feeds.events import (
 
 ALIVE_EVERY_NS = NS_PER_S // 2
 MINUTE_NS = 60 * NS_PER_S
-SID = 1
+SID, LIFECYCLE_SID = 1, 2
+UNTOLD = frozenset({"opened", "closed"})
+"""Steps in a market's life of which the exchange sends no frame."""
+OPEN = frozenset({x.MarketStatus.ACTIVE, x.MarketStatus.INACTIVE})
 Dispatch = Callable[[Event], None]
 
 
@@ -74,7 +80,10 @@ class MarketData:
     def start(self, path: IndexPath, until_ns: int) -> None:
         """Begin to tell of the index and of the exchange, until that time."""
         self._stop_ns = until_ns
-        self._dispatch(Started(now_ns=self._schedule.now_ns))
+        now_ns = self._schedule.now_ns
+        self._dispatch(Started(now_ns=now_ns))
+        changes = Subscribed(LIFECYCLE, LIFECYCLE_SID)
+        self._dispatch(BooksHeard(now_ns=now_ns, events=(changes,), as_of_ns=now_ns))
         first_ns = -(-self._schedule.now_ns // NS_PER_S) * NS_PER_S
         self._schedule.at(first_ns, self._bar, path, first_ns)
         self._discover_again()
@@ -136,12 +145,12 @@ class MarketData:
     # The exchange
 
     def take(self, event: x.Event) -> None:
-        """Hear one event of the engine; changes of watched books go out with `flush`."""
-        if isinstance(event, x.BookChanged) and event.ticker in self._watched:
-            if not self._frames:
-                self._schedule.at(self._schedule.now_ns, self._flush)
+        """Hear one event of the engine; what it tells of goes out with `flush`."""
+        if isinstance(event, x.MarketChanged) and event.event_type not in UNTOLD:
+            self._send_frame(Lifecycle(ticker=event.ticker, event_type=event.event_type))
+        elif isinstance(event, x.BookChanged) and event.ticker in self._watched:
             self._number += 1
-            self._frames.append(
+            self._send_frame(
                 Delta(
                     ticker=event.ticker,
                     side=event.side,
@@ -158,6 +167,8 @@ class MarketData:
     def perform(self, effect: Effect) -> None:
         """Do what feeds' core asks of its adapters."""
         match effect:
+            case ListLadders():
+                self._schedule.at(self._schedule.now_ns, self.discover)
             case WatchBooks():
                 self._send(self._watch, effect.tickers)
             case ResyncBooks():
@@ -185,6 +196,12 @@ class MarketData:
                 Snapshot(ticker, view.bids, view.asks, SID, self._number, view.clock)
             )
         self._flush()
+
+    def _send_frame(self, frame: StreamEvent) -> None:
+        """Send a frame with the others of this moment."""
+        if not self._frames:
+            self._schedule.at(self._schedule.now_ns, self._flush)
+        self._frames.append(frame)
 
     def _flush(self) -> None:
         """Send the frames that have gathered, one after the other, on one line."""
@@ -231,9 +248,17 @@ class MarketData:
             for event in engine.state.events.values()
             if event.series_ticker in self._config.series
             and event.target_ns > now_ns
-            and engine.event_markets(event.ticker)[0].status is x.MarketStatus.ACTIVE
+            and any(market.status in OPEN for market in engine.event_markets(event.ticker))
         )
-        self._dispatch(LaddersListed(now_ns=now_ns, ladders=ladders))
+        inactive = tuple(
+            market.spec.ticker
+            for ladder in ladders
+            for market in engine.event_markets(ladder.event_ticker)
+            if market.status is not x.MarketStatus.ACTIVE
+        )
+        self._dispatch(
+            LaddersListed(now_ns=now_ns, ladders=ladders, inactive=inactive, asked_ns=now_ns)
+        )
 
     def _discover_again(self) -> None:
         self.discover()

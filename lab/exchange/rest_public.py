@@ -346,7 +346,9 @@ def _series(call: Call, ticker: str) -> Json:
 
 def _event_status(call: Call, event_ticker: str) -> str:
     words = {status_filter(m) for m in call.engine.state.event_markets[event_ticker]}
-    for word in ("open", "unopened", "closed"):
+    if words & {"open", "paused"}:
+        return "open"
+    for word in ("unopened", "closed"):
         if word in words:
             return word
     return "settled"

@@ -23,7 +23,14 @@ from lab.exchange.settling import settle_closed
 from lab.replay.recorded import RecordedMarket
 from libs.common.effects import Effect
 from libs.kalshi.ws_events import Delta, Snapshot
-from services.feeds.events import BooksHeard, CountRefused, DropBooks, ResyncBooks, WatchBooks
+from services.feeds.events import (
+    BooksHeard,
+    CountRefused,
+    DropBooks,
+    ListLadders,
+    ResyncBooks,
+    WatchBooks,
+)
 
 SID = 0
 
@@ -121,14 +128,14 @@ class RecordedFeeds:
         )
 
     def perform(self, effect: Effect) -> None:
-        """Do what feeds' core asks for: recorded snapshots come by themselves, others are made."""
+        """Do what feeds' core asks for: what was recorded comes by itself, snapshots are made."""
         match effect:
             case ResyncBooks():
                 self._schedule.at(self._schedule.now_ns, self._resync, effect.tickers)
             case CountRefused():
                 key = f"{effect.feed} {effect.reason}"
                 self.refused[key] = self.refused.get(key, 0) + 1
-            case WatchBooks() | DropBooks():
+            case WatchBooks() | DropBooks() | ListLadders():
                 pass
             case _:
                 raise AssertionError(f"no one performs {type(effect).__name__}")

@@ -34,7 +34,8 @@ from libs.kalshi.ws_events import (
 )
 
 BOOKS = "orderbook_delta"
-SEQUENCED = frozenset({BOOKS, "trade", "market_lifecycle_v2", "order_group_updates"})
+LIFECYCLE = "market_lifecycle_v2"
+SEQUENCED = frozenset({BOOKS, "trade", LIFECYCLE, "order_group_updates"})
 TERMINAL_CODES = frozenset({10, 25})
 UNKNOWN_SID_CODE = 7
 TRANSIENT_CODES = frozenset({1, 18, 27})
@@ -218,7 +219,7 @@ class KalshiStream:
         for state in self._channels.values():
             state.forget()
             if state.is_wanted:
-                events.append(Gap(state.name, tuple(state.awaiting), reason))
+                events.append(Gap(state.name, tuple(state.awaiting), reason, ended=True))
         return events
 
     def on_tick(self, now_ns: int) -> list[StreamEvent]:
@@ -334,7 +335,8 @@ class KalshiStream:
         if channel.sid is not None:  # what the old subscription would have said is lost
             self._by_sid.pop(channel.sid, None)
             channel.awaiting = dict(channel.tickers) if channel.name == BOOKS else {}
-            replaced = [Gap(channel.name, tuple(channel.awaiting), "subscribed anew")]
+            tickers = tuple(channel.awaiting)
+            replaced = [Gap(channel.name, tickers, "subscribed anew", ended=True)]
         channel.sid = frame.msg.sid
         channel.next_seq = 1
         channel.last_text = None
@@ -472,7 +474,8 @@ class KalshiStream:
         faults = channel.faults + 1 if recent else 1
         channel.forget()
         channel.faults, channel.fault_at_ns = faults, now_ns
-        events: list[StreamEvent] = [Gap(channel.name, tuple(channel.awaiting), reason)]
+        tickers = tuple(channel.awaiting)
+        events: list[StreamEvent] = [Gap(channel.name, tickers, reason, ended=True)]
         if faults > FAULTS_MAX:
             return [*events, Reconnect(f"{channel.name}: {faults} faults within 30 s, {reason}")]
         return events + (self._subscribe(channel, now_ns) if channel.is_wanted else [])

@@ -34,12 +34,14 @@ class Delta(Struct, frozen=True):
 class Gap(Struct, frozen=True):
     """Messages of a channel are lost. Books of `tickers` are stale until their next Snapshot.
 
-    On a channel without books (`tickers` empty) the consumer reads REST to catch up.
+    On a channel without books (`tickers` empty) the consumer reads REST to catch up, once the
+    channel is `Subscribed` again when the subscription `ended` with it.
     """
 
     channel: str
     tickers: tuple[str, ...]
     reason: str
+    ended: bool = False
 
 
 class Subscribed(Struct, frozen=True):

@@ -21,6 +21,7 @@ from services.feeds.events import (
     LADDERS,
     CountRefused,
     DropBooks,
+    ListLadders,
     ResyncBooks,
     Started,
     WatchBooks,
@@ -100,6 +101,8 @@ class FeedsApp(AppBase):
                 context.spawn(kalshi.drop(effect.tickers), "drop books")
             case ResyncBooks():
                 context.spawn(kalshi.resync(effect.tickers), "resync books")
+            case ListLadders():
+                kalshi.list_soon()
             case CountRefused():
                 context.metrics.bad_frames_total.labels(effect.feed, effect.reason).inc()
                 if effect.reason == "gap":

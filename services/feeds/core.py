@@ -5,6 +5,8 @@ most once per interval, and at least once a second while its books are vouched f
 reader can tell a quiet market from a dead feed.
 """
 
+from collections.abc import Iterable
+
 from libs.common.clock import NS_PER_S
 from libs.common.effects import Effect, Event, Publish, SetTimer, TimerFired
 from libs.common.messages import (
@@ -17,6 +19,8 @@ from libs.common.messages import (
     derived_id,
     envelope,
 )
+from libs.kalshi.wire.frames import Lifecycle
+from libs.kalshi.ws import LIFECYCLE
 from libs.kalshi.ws_events import (
     BadFrame,
     Delta,
@@ -24,6 +28,7 @@ from libs.kalshi.ws_events import (
     Snapshot,
     StreamError,
     StreamEvent,
+    Subscribed,
     UnknownFrame,
 )
 from services.feeds.config import FeedsConfig
@@ -43,6 +48,7 @@ from services.feeds.events import (
     IndexBar,
     LaddersListed,
     LadderSpec,
+    ListLadders,
     MinuteBar,
     ResyncBooks,
     SkewMeasured,
@@ -51,6 +57,7 @@ from services.feeds.events import (
 )
 from services.feeds.ladder import SOURCE, Ladder
 from services.feeds.minutes import FUTURE_NS, LEVEL_MAX_E4, MINUTE_NS, Minutes
+from services.feeds.statuses import MarketStatuses
 
 WATCH_EVERY_NS = NS_PER_S
 STATUS_EVERY_NS = 5 * NS_PER_S
@@ -106,6 +113,7 @@ class FeedsCore:
         self._last_bar: dict[str, IndexBar] = {}
         self._jumped: dict[str, tuple[IndexBar, int]] = {}
         self._minutes = Minutes(config.index_symbols)
+        self._statuses = MarketStatuses(round(config.status_stale_s * NS_PER_S))
         self._feeds = {
             INDEX: FeedState(config.index_stale_s),
             LADDERS: FeedState(config.books_stale_s),
@@ -225,7 +233,7 @@ class FeedsCore:
                     effects += _resync(ladder, (event.ticker,), now_ns)
                     effects.append(CountRefused(feed=LADDERS, reason="book", detail=doubt))
             else:
-                effects += self._trouble(event, doubted, now_ns)
+                effects += self._besides(event, doubted, now_ns)
         if touched:
             self._feeds[LADDERS].heard(heard.as_of_ns, now_ns)
         for ladder in doubted:  # a book in doubt is news that does not wait
@@ -239,11 +247,15 @@ class FeedsCore:
                 effects.append(SetTimer(key=ladder.spec.event_ticker, at_ns=due_ns))
         return effects
 
-    def _trouble(
+    def _besides(
         self, event: StreamEvent, doubted: dict[Ladder, None], now_ns: int
     ) -> list[Effect]:
-        """Count what the stream brought instead of books; note the ladders that a gap concerns."""
+        """Fold what the stream brought besides books; note the ladders that a gap concerns."""
         match event:
+            case Lifecycle():
+                return self._market_changed(event, now_ns)
+            case Subscribed() | Gap() if event.channel == LIFECYCLE:
+                return self._changes_told(event, now_ns)
             case Gap():
                 for ladder in self._ladders.values():
                     if ladder.doubt(event.tickers):
@@ -259,6 +271,40 @@ class FeedsCore:
             case _:
                 return []
         return [CountRefused(feed=LADDERS, reason=reason, detail=detail)]
+
+    def _market_changed(self, change: Lifecycle, now_ns: int) -> list[Effect]:
+        """Fold a step in a market's life; what it changes does not wait."""
+        ladder = self._ladder_of.get(change.ticker)
+        if ladder is None:
+            return []
+        self._statuses.told(change.ticker, change.event_type, now_ns)
+        return [*self._tell_inactive([ladder], now_ns), ListLadders()]
+
+    def _changes_told(self, event: Subscribed | Gap, now_ns: int) -> list[Effect]:
+        """Begin anew to know which markets trade: changes are told of from now on, or no more."""
+        effects: list[Effect] = [ListLadders()]
+        if isinstance(event, Gap):
+            effects.append(CountRefused(feed=LADDERS, reason="status_gap", detail=event.reason))
+        if isinstance(event, Gap) and event.ended:
+            self._statuses.lost()
+        else:
+            self._statuses.watched(now_ns)
+        return [*effects, *self._tell_inactive(self._ladders.values(), now_ns)]
+
+    def _tell_inactive(self, ladders: Iterable[Ladder], now_ns: int) -> list[Effect]:
+        """Publish those of the ladders of which other markets trade than was said last."""
+        effects: list[Effect] = []
+        for ladder in ladders:
+            spec = ladder.spec
+            if now_ns >= spec.close_ns:
+                inactive: tuple[int, ...] | None = tuple(range(len(ladder.tickers)))
+            else:
+                inactive = self._statuses.inactive(spec.event_ticker, ladder.tickers, now_ns)
+            if inactive != ladder.inactive:
+                ladder.inactive, ladder.dirty = inactive, True
+                if ladder.published_count:
+                    effects += self._flush(ladder, now_ns)
+        return effects
 
     def _flush(self, ladder: Ladder, now_ns: int) -> list[Effect]:
         ladder.flush_set = False
@@ -286,9 +332,14 @@ class FeedsCore:
         books = self._feeds[LADDERS]
         alive, _ = books.verdict(now_ns)
         settled = alive and now_ns - books.well_since_ns >= RESYNC_STALE_NS
+        if self._statuses.was_set_back(now_ns):
+            self._statuses.watched(now_ns)
+            effects.append(ListLadders())
+        effects += self._tell_inactive(self._ladders.values(), now_ns)
         for ladder in list(self._ladders.values()):
             if now_ns > ladder.spec.target_ns + FORGET_AFTER_NS:
                 effects += self._forget(ladder)
+                self._statuses.forget(ladder.tickers, ladder.spec.event_ticker)
             elif alive and now_ns - ladder.published_ns >= WATCH_EVERY_NS:
                 ladder.dirty = True
                 effects += self._flush(ladder, now_ns)
@@ -320,8 +371,6 @@ class FeedsCore:
             if not event.now_ns < spec.target_ns <= event.now_ns + self._ahead_ns:
                 continue
             known = self._ladders.get(spec.event_ticker)
-            if known is not None and known.spec == spec:
-                continue
             if known is None and len(self._ladders) >= LADDERS_MAX:
                 detail = f"{LADDERS_MAX} ladders are followed already"
                 effects.append(CountRefused(feed=LADDERS, reason="too_many", detail=detail))
@@ -330,9 +379,15 @@ class FeedsCore:
                 detail = f"{spec.event_ticker} has a market of another event"
                 effects.append(CountRefused(feed=LADDERS, reason="shared_market", detail=detail))
                 continue
-            if known is not None:
-                effects += self._forget(known)
-            effects += self._follow(spec, event.now_ns)
+            if known is None or known.spec != spec:
+                if known is not None:
+                    effects += self._forget(known)
+                effects += self._follow(spec, event.now_ns)
+            ladder, inactive = self._ladders[spec.event_ticker], event.inactive
+            self._statuses.listed(
+                spec.event_ticker, ladder.tickers, inactive, event.asked_ns, event.now_ns
+            )
+            effects += self._tell_inactive([ladder], event.now_ns)
         return effects
 
     def _follow(self, spec: LadderSpec, now_ns: int) -> list[Effect]:

@@ -72,9 +72,14 @@ class LadderSpec(Struct, frozen=True, kw_only=True):
 
 
 class LaddersListed(Event, frozen=True, kw_only=True):
-    """The events that the exchange has open now and that we could read."""
+    """The events that the exchange had open at `asked_ns` or later and that we could read.
+
+    `inactive` are those of their markets that did not trade.
+    """
 
     ladders: tuple[LadderSpec, ...]
+    inactive: tuple[str, ...]
+    asked_ns: int
 
 
 class BooksHeard(Event, frozen=True, kw_only=True):
@@ -124,6 +129,10 @@ class ResyncBooks(Effect, frozen=True, kw_only=True):
     """Ask for fresh snapshots: these books can't be right."""
 
     tickers: tuple[str, ...]
+
+
+class ListLadders(Effect, frozen=True, kw_only=True):
+    """Ask soon what is open: something of a market changed, or changes were lost."""
 
 
 class CountRefused(Effect, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
-"""Kalshi's ladders and status: discovery by REST, books by WebSocket."""
+"""Kalshi's ladders and status: discovery by REST, books and stopped markets by WebSocket."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -21,7 +22,7 @@ from libs.kalshi.errors import KalshiError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_PATH
 from libs.kalshi.wire.market import Event as WireEvent
-from libs.kalshi.ws import BOOKS, KalshiStream
+from libs.kalshi.ws import BOOKS, LIFECYCLE, KalshiStream
 from libs.kalshi.ws_events import StreamEvent
 from libs.kalshi.ws_session import StreamSession
 from services.feeds.config import FeedsConfig
@@ -44,9 +45,13 @@ from services.feeds.raw import RawLog
 SIGN_TIMEOUT_S = 2.0
 ALIVE_EVERY_S = 0.5
 DISCOVERY_RETRY_S = 5.0
+DISCOVERY_APART_S = 1.0
 STATUS_RETRY_S = 2.0
 SHARD = 0
 """The exchange's shard of all our series; the client's orders name it."""
+ENDED = frozenset({"closed", "determined", "disputed", "amended", "finalized"})
+"""Statuses of markets that trade no more; those of any other stay rungs of their ladder."""
+TRADES = "active"
 NAME_MAX = 128
 """What a message may carry (messages.base.Name)."""
 
@@ -95,6 +100,7 @@ class KalshiFeed:
         self._log = log
         self._metrics = metrics
         self._watched: set[str] = set()
+        self._list_now = asyncio.Event()
         self._stream = KalshiStream(use_yes_price=True)
         self.session = StreamSession(
             config.exchange_ws_url,
@@ -121,8 +127,13 @@ class KalshiFeed:
         if wanted := tuple(ticker for ticker in tickers if ticker in self._watched):
             await self.session.want(BOOKS, wanted)
 
+    def list_soon(self) -> None:
+        """Look for open events before it is due."""
+        self._list_now.set()
+
     async def run_session(self) -> None:
         """Keep the WebSocket until cancelled."""
+        await self.session.want(LIFECYCLE)
         await self.session.run()
 
     async def run_alive(self) -> None:
@@ -156,18 +167,32 @@ class KalshiFeed:
         return self.session.last_failure or "not connected"
 
     async def run_discovery(self) -> None:
-        """Look for our series' open events now and every so often, soon again if that failed."""
+        """Look for our series' open events now, every so often and when asked; soon again if that
+        failed.
+        """
         while True:
             wait_s = self._config.discovery_every_s
+            self._list_now.clear()
             for series in self._config.series:
+                asked_ns = self._clock.now_ns()
                 try:
                     events = await self._client.events(series, status="open")
                 except KalshiError as error:
                     self._log.warning("discovery failed", series=series, why=str(error))
                     wait_s = min(wait_s, DISCOVERY_RETRY_S)
                 else:
-                    self._list(events)
-            await self._clock.sleep(wait_s)
+                    self._list(events, asked_ns)
+            await self._clock.sleep(DISCOVERY_APART_S)
+            await self._asked_to_list(wait_s - DISCOVERY_APART_S)
+
+    async def _asked_to_list(self, most_s: float) -> None:
+        """Wait until asked to list, for so long at most."""
+        async with asyncio.TaskGroup() as group:
+            slept = group.create_task(self._clock.sleep(most_s))
+            asked = group.create_task(self._list_now.wait())
+            await asyncio.wait((slept, asked), return_when=asyncio.FIRST_COMPLETED)
+            slept.cancel()
+            asked.cancel()
 
     async def run_fee_facts(self) -> None:
         """Read what is published of our series' fees and rules, soon again if that failed."""
@@ -227,15 +252,24 @@ class KalshiFeed:
             )
         )
 
-    def _list(self, events: list[WireEvent]) -> None:
-        specs = []
+    def _list(self, events: list[WireEvent], asked_ns: int) -> None:
+        specs: list[LadderSpec] = []
+        inactive: list[str] = []
         for event in events:
             try:
                 specs.append(read_event(event))
+                inactive += [one.ticker for one in event.markets or () if one.status != TRADES]
             except UnreadableEvent as error:
                 self._log.warning("event refused", event_ticker=event.event_ticker, why=str(error))
                 self._metrics.bad_frames_total.labels(LADDERS, "event").inc()
-        self._dispatch(LaddersListed(now_ns=self._clock.now_ns(), ladders=tuple(specs)))
+        self._dispatch(
+            LaddersListed(
+                now_ns=self._clock.now_ns(),
+                ladders=tuple(specs),
+                inactive=tuple(inactive),
+                asked_ns=asked_ns,
+            )
+        )
 
     def _failed(self, feed: str, detail: str) -> None:
         self._dispatch(FeedFailed(now_ns=self._clock.now_ns(), feed=feed, detail=detail))
@@ -287,9 +321,9 @@ def _read_event(event: WireEvent) -> LadderSpec:
     try:
         family = family_of_series(event.series_ticker)
         target_ns = parse_event_ticker(event.event_ticker).target_ns
-        markets = [market for market in event.markets or () if market.status == "active"]
+        markets = [market for market in event.markets or () if market.status not in ENDED]
         if not markets:
-            raise UnreadableEvent("expected active markets, found none")
+            raise UnreadableEvent("expected markets that have not ended, found none")
         shards = {event.exchange_index, *(market.exchange_index for market in markets)}
         if shards != {SHARD}:
             raise UnreadableEvent(f"expected shard {SHARD}, where our orders go, found {shards}")

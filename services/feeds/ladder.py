@@ -37,6 +37,8 @@ class Ladder:
         self._index = {ticker: index for index, ticker in enumerate(self.tickers)}
         self._books = [OrderBook() for _ in self.tickers]
         self.stale = set(range(len(self.tickers)))
+        self.inactive: tuple[int, ...] | None = None
+        """Rungs whose market does not trade; None while nobody knows."""
         self._tops: list[Touch] = [NO_TOUCH] * len(self.tickers)
         self._touched = set(self.stale)
         """Rungs whose top may not be what `_tops` says."""
@@ -147,6 +149,7 @@ class Ladder:
             ask_count_e2=ask_e2,
             ask_depth_e2=ask_depth_e2,
             stale=tuple(sorted(self.stale)),
+            inactive=self.inactive,
         )
 
 

@@ -193,6 +193,7 @@ class PricerCore:
         policy, ladder = self.policy, state.ladder
         books = state.books(self.own)
         assert books is not None, "missing books are a reason"
+        assert state.snapshot is not None, "missing books are a reason"
         assert ladder is not None, "a refused ladder is a reason"
         if state.contradictions:
             return self._propose(state, (), (reasons_of.NON_MONOTONE,), cause, first)
@@ -206,6 +207,7 @@ class PricerCore:
             fills=self.fills.of_series(state.definition.series_ticker),
             minutes_left=(expiry_ns - cause.now_ns) / NS_PER_MINUTE,
             attention=attention_of(forecast.probabilities),
+            inactive=state.snapshot.inactive or (),
         )
         may_change = rested and state.books_settled(self.own, policy)
         quotes = choose_quotes(moment, state.quotes, may_change=may_change)

@@ -24,6 +24,7 @@ LADDER_MISMATCH = "ladder_mismatch"
 STALE_LEVEL = "stale_level"
 STALE_BOOKS = "stale_books"
 BOOK_GAP = "book_gap"
+MARKETS_INACTIVE = "markets_inactive"
 NON_MONOTONE = "non_monotone_ladder"
 NO_EDGE = "no_edge"
 
@@ -153,4 +154,6 @@ def books_reasons(state: EventState, policy: PricerPolicy, now_ns: int) -> list[
             reasons.append(LADDER_MISMATCH)
         if snapshot.stale:
             reasons.append(BOOK_GAP)
+        if snapshot.inactive is None or len(snapshot.inactive) == len(snapshot.bid_price_e4):
+            reasons.append(MARKETS_INACTIVE)
     return reasons

@@ -115,6 +115,10 @@ class PricedLadder:
             list(snapshot.bid_depth_e2),
             list(snapshot.ask_depth_e2),
         )
+        for still in snapshot.inactive or ():  # what shows there is no offer
+            found.bid_price_e4[still], found.ask_price_e4[still] = 0, PRICE_ONE_E4
+            found.bid_count_e2[still] = found.ask_count_e2[still] = 0
+            found.bid_depth_e2[still] = found.ask_depth_e2[still] = 0
         for (ticker, side, price_e4), count_e2 in own_e2.items():
             rung = self.rung_of.get(ticker)
             if rung is not None:

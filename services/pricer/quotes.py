@@ -65,7 +65,10 @@ class Candidate(Struct, frozen=True, gc=False):
 
 
 class Moment(Struct, frozen=True, eq=False):
-    """What quotes are chosen from: one event's ladder, view, books, fill model and time left."""
+    """What quotes are chosen from: one event's ladder, view, books, fill model and time left.
+
+    `inactive` are the rungs whose market stands still: nothing is quoted there.
+    """
 
     ladder: PricedLadder
     probabilities: Floats
@@ -74,6 +77,7 @@ class Moment(Struct, frozen=True, eq=False):
     fills: Fills
     minutes_left: float
     attention: Floats
+    inactive: tuple[int, ...] = ()
 
 
 def choose_quotes(
@@ -218,6 +222,8 @@ def _fresh(moment: Moment, worth: _Worth, rungs: range) -> Iterator[Candidate]:
     entry_e6 = policy.ev_min_e6 + policy.ev_entry_margin_e6
     scale = policy.ev_shrink * COUNT_ONE_E2
     for rung in rungs:
+        if rung in moment.inactive:
+            continue
         fair_e4 = worth.fair[rung] * PRICE_ONE_E4
         best_bid_e4, best_ask_e4 = books.bid_price_e4[rung], books.ask_price_e4[rung]
         over_bid_e4, under_ask_e4 = ticks.above(best_bid_e4), ticks.below(best_ask_e4)
@@ -243,7 +249,7 @@ def _kept(moment: Moment, worth: _Worth, standing: Sequence[Quote]) -> list[Cand
     kept: list[Candidate] = []
     for quote in standing:
         rung = moment.ladder.rung_of.get(quote.ticker)
-        if rung is None:
+        if rung is None or rung in moment.inactive:
             continue
         crossing = (
             quote.price_e4 >= books.ask_price_e4[rung]

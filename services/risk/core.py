@@ -233,6 +233,7 @@ class RiskCore:
         elif books_ns is not None:
             books_ns = min(books_ns, proposal.books_ns)
         series_ticker = proposal.series_ticker
+        quoted = tuple(quote.ticker for quote in proposal.quotes)
         if self._held_e6 is None:
             self._held_e6 = self.held.pnl_e6(inputs.exits_e4)
         held_e6 = self._held_e6
@@ -247,7 +248,10 @@ class RiskCore:
             standing=standing,
             level_ns=level_ns,
             books_ns=books_ns,
-            gap_tickers=inputs.gap_tickers(event_ticker, _tickers_of(proposal)),
+            quoted_tickers=quoted,
+            gap_tickers=inputs.gap_tickers(event_ticker, quoted),
+            inactive_tickers=inputs.inactive_tickers(event_ticker),
+            markets_count=len(inputs.rungs.get(event_ticker, ())),
             kill_switch_engaged=switch.engaged if switch else None,
             kill_switch_read_ns=switch.now_ns if switch else None,
             heartbeats=inputs.heartbeats,
@@ -335,7 +339,3 @@ class RiskCore:
             return []
         self._timers_ns[event_ticker] = due_ns
         return [SetTimer(key=f"{TIMER}{event_ticker}", at_ns=due_ns)]
-
-
-def _tickers_of(proposal: Proposal) -> tuple[str, ...]:
-    return tuple(quote.ticker for quote in proposal.quotes)

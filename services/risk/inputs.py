@@ -32,6 +32,7 @@ class Inputs:
 
     def __init__(self) -> None:
         self.rungs: dict[str, dict[str, int]] = {}
+        self.ladder_ids: dict[str, str] = {}
         self.targets_ns: dict[str, int] = {}
         self.levels_ns: dict[str, int] = {}
         self.books: dict[str, LadderSnapshot] = {}
@@ -52,6 +53,7 @@ class Inputs:
                 if self.see_event(message.event_ticker, message.target_ns, cause.now_ns):
                     rungs = {ticker: rung for rung, ticker in enumerate(message.tickers)}
                     self.rungs[message.event_ticker] = rungs
+                    self.ladder_ids[message.event_ticker] = message.ladder_id
             case LadderSnapshot():
                 return self._books(message, cause.now_ns)
             case FairLadder():
@@ -93,7 +95,8 @@ class Inputs:
         if event_ticker not in self.targets_ns:
             past = [name for name, at in self.targets_ns.items() if at < now_ns - NS_PER_HOUR]
             for name in past:
-                for table in (self.targets_ns, self.rungs, self.levels_ns, self.books):
+                tables = self.targets_ns, self.rungs, self.ladder_ids, self.levels_ns, self.books
+                for table in tables:
                     table.pop(name, None)
             if len(self.targets_ns) >= EVENTS_MAX:
                 return False
@@ -110,6 +113,19 @@ class Inputs:
             return quoted
         return tuple(ticker for ticker in quoted if rungs.get(ticker) in snapshot.stale)
 
+    def inactive_tickers(self, event_ticker: str) -> tuple[str, ...] | None:
+        """Return an event's markets that don't trade; None when that is not known."""
+        snapshot = self.books.get(event_ticker)
+        if snapshot is None or snapshot.inactive is None:
+            return None
+        if not snapshot.inactive:
+            return ()
+        tickers = tuple(self.rungs.get(event_ticker, ()))
+        is_same = self.ladder_ids.get(event_ticker) == snapshot.ladder_id
+        if not is_same or max(snapshot.inactive) >= len(tickers):
+            return None
+        return tuple(tickers[rung] for rung in snapshot.inactive)
+
     def exits_e4(self, event_ticker: str, ticker: str) -> tuple[int, int] | None:
         """Return the best bid and ask of a market; None when its book is not known."""
         snapshot = self.books.get(event_ticker)
@@ -125,7 +141,8 @@ class Inputs:
             return None
         if self.see_event(event_ticker, snapshot.target_ns, now_ns):
             self.books[event_ticker] = snapshot
-        return event_ticker if snapshot.stale else None
+        changed = known is None or known.inactive != snapshot.inactive
+        return event_ticker if snapshot.stale or changed else None
 
 
 def _keep(table: dict[str, T], key: str, value: T, most: int) -> None:

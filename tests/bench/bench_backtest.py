@@ -38,7 +38,8 @@ from lab.replay.run import Replay, at_speed  # noqa: E402
 from libs.common.messages import PriceRange  # noqa: E402
 from libs.common.topology import SERVICES, Service  # noqa: E402
 from libs.kalshi.wire.market import Side  # noqa: E402
-from libs.kalshi.ws_events import Delta, Snapshot  # noqa: E402
+from libs.kalshi.ws import LIFECYCLE  # noqa: E402
+from libs.kalshi.ws_events import Delta, Snapshot, Subscribed  # noqa: E402
 from services.feeds import events as f  # noqa: E402
 from tests.bench.command import parser_of, show  # noqa: E402
 
@@ -110,7 +111,9 @@ def tape(path: Path, events: int, events_per_s: int) -> int:
 
         now_ns = begin_ns
         add(f.Started(now_ns=now_ns))
-        add(f.LaddersListed(now_ns=now_ns, ladders=(spec,)))
+        changes = Subscribed(LIFECYCLE, 2)
+        add(f.BooksHeard(now_ns=now_ns, events=(changes,), as_of_ns=now_ns))
+        add(_listed(spec, now_ns))
         mids = {}
         for number, ticker in enumerate(tickers):
             mid = min(9_000, max(1_000, 5_000 - (number - RUNGS // 2) * 400))
@@ -129,8 +132,11 @@ def tape(path: Path, events: int, events_per_s: int) -> int:
                 count += 1
             if now_ns >= well_ns:
                 well_ns += S // 2
-                for event in _well(now_ns, number == 0 or now_ns % (10 * S) < S // 2):
+                told = number == 0 or now_ns % (10 * S) < S // 2
+                for event in _well(now_ns, told):
                     add(event)
+                if told:
+                    add(_listed(spec, now_ns))
             if len(added) > 200 and dice.random() < 0.5:
                 ticker, side, price_e4 = added.pop(dice.randrange(len(added)))
                 change_e2 = -700
@@ -145,6 +151,11 @@ def tape(path: Path, events: int, events_per_s: int) -> int:
             add(f.BooksHeard(now_ns=now_ns, events=(delta,), as_of_ns=now_ns))
             count += 1
     return count
+
+
+def _listed(spec: f.LadderSpec, now_ns: int) -> Any:
+    """Return that the exchange lists the event and all of its markets trade."""
+    return f.LaddersListed(now_ns=now_ns, ladders=(spec,), inactive=(), asked_ns=now_ns)
 
 
 def _bar(now_ns: int, level: float) -> Any:

@@ -147,7 +147,8 @@ class Feed:
         self.timers: dict[str, int] = {}
         self.due_ns = self.tick_ns = START_NS
         self.published: list[LadderSnapshot] = []
-        self.perform(self.core.handle(LaddersListed(now_ns=START_NS, ladders=(spec,))))
+        listed = LaddersListed(now_ns=START_NS, ladders=(spec,), inactive=(), asked_ns=START_NS)
+        self.perform(self.core.handle(listed))
         self.stream = connected()
         for text in snapshots():
             self.hear(text, START_NS)

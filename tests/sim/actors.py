@@ -128,6 +128,7 @@ class Outside:
             ask_count_e2=(0,) * RUNGS,
             ask_depth_e2=(0,) * RUNGS,
             stale=self.stale,
+            inactive=(),
         )
 
     def _fair(self):

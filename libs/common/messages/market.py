@@ -74,7 +74,8 @@ class LadderSnapshot(Message, frozen=True, kw_only=True, tag="ladder_snapshot.1"
     """Book tops of one event, columnar in rung order of its definition.
 
     An absent quote has count 0 (and price 0 for bids, 10,000 for asks). Depth is the count
-    resting within five cents of the best price. `stale` names rungs whose book has a gap.
+    resting within five cents of the best price. `stale` names rungs whose book has a gap,
+    `inactive` those whose market does not trade now; None says that nobody knows.
     """
 
     ladder_id: Name
@@ -90,6 +91,7 @@ class LadderSnapshot(Message, frozen=True, kw_only=True, tag="ladder_snapshot.1"
     ask_count_e2: tuple[CountE2, ...]
     ask_depth_e2: tuple[CountE2, ...]
     stale: tuple[int, ...] = ()
+    inactive: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,6 +105,8 @@ class LadderSnapshot(Message, frozen=True, kw_only=True, tag="ladder_snapshot.1"
         assert {len(column) for column in columns} == {len(self.bid_price_e4)}, (
             "ladder columns differ in length"
         )
+        rungs = len(self.bid_price_e4)
+        assert all(0 <= rung < rungs for rung in self.inactive or ()), "inactive: no such rung"
 
 
 class FairLadder(Message, frozen=True, kw_only=True, tag="fair_ladder.1"):

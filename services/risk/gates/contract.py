@@ -52,9 +52,10 @@ class Question(Struct, frozen=True, kw_only=True):
     """What is asked about one event now; None stands for an input that has not come.
 
     `standing` says that a GO is out and is being looked at again, not that one is asked for.
-    `gap_tickers` are quoted markets whose book has a gap; `ev_min_e6` and `probabilities` are of
-    the proposed quotes. `panic_latched_by` are the monitors that latched this day, and
-    `panic_alerting` those that alerted of late.
+    `gap_tickers` are quoted markets whose book has a gap, `inactive_tickers` all of the event's
+    `markets_count` that don't trade; `ev_min_e6` and `probabilities` are of the proposed quotes.
+    `panic_latched_by` are the monitors that latched this day, and `panic_alerting` those that
+    alerted of late.
     """
 
     now_ns: int
@@ -67,7 +68,10 @@ class Question(Struct, frozen=True, kw_only=True):
     standing: bool
     level_ns: int | None
     books_ns: int | None
+    quoted_tickers: tuple[str, ...]
     gap_tickers: tuple[str, ...]
+    inactive_tickers: tuple[str, ...] | None
+    markets_count: int
     kill_switch_engaged: bool | None
     kill_switch_read_ns: int | None
     heartbeats: Mapping[str, Heartbeat]

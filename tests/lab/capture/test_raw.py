@@ -8,7 +8,7 @@ import pytest
 from lab.capture.errors import NotACapture
 from lab.capture.raw import RawFeeds
 from libs.common.messages import Cause, ExchangeStatus, LadderDefined, PriceRange, envelope
-from libs.kalshi.ws_events import Delta, Gap, Snapshot
+from libs.kalshi.ws_events import Delta, Gap, Snapshot, Subscribed
 from services.feeds import events as f
 from tests.lab.capture.messages import DAY_NS, S, clock_sample
 
@@ -93,7 +93,8 @@ def events(folder):
 
 
 def books(found):
-    return [frame for one in found if isinstance(one, f.BooksHeard) for frame in one.events]
+    heard = [frame for one in found if isinstance(one, f.BooksHeard) for frame in one.events]
+    return [frame for frame in heard if not isinstance(frame, Subscribed)]
 
 
 def test_frames_bars_and_what_feeds_said_come_in_order_of_time(tmp_path):

@@ -70,6 +70,7 @@ SAMPLES: tuple[m.Message, ...] = (
         ask_count_e2=(100, 0),
         ask_depth_e2=(1_750, 0),
         stale=(1,),
+        inactive=(0,),
     ),
     m.FairLadder(
         **envelope("pricer"),

@@ -57,6 +57,7 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
     [
         ("fair_ladder.1.before_market", {"market": ()}),
         ("feed_status.1.before_failures", {"failures": 0}),
+        ("ladder_snapshot.1.before_inactive", {"inactive": None}),
         ("monitor_result.1.before_alerted", {"alerted_ns": 0}),
         ("proposal.1.before_data_end", {"calibration_data_end_ns": 0}),
         ("order_intent.1.before_groups", {"order_group_id": ""}),

@@ -378,7 +378,7 @@ def test_a_subscription_that_takes_the_place_of_another_begins_with_stale_books(
 
 def test_a_lost_connection_makes_all_stale_and_ids_go_on() -> None:
     stream = live_stream(A)
-    assert stream.on_disconnected("gone") == [Gap(BOOKS, (A,), "gone")]
+    assert stream.on_disconnected("gone") == [Gap(BOOKS, (A,), "gone", ended=True)]
     assert stream.is_stale(A)
     assert commands(stream.on_connected(0))[0]["id"] == 2
     stream.on_text(subscribed(BOOKS, 1), 0)

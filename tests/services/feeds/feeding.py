@@ -5,7 +5,9 @@ from typing import TypeVar
 from libs.common.effects import Effect, Publish, TimerFired
 from libs.common.messages import LadderSnapshot, Message, PriceRange
 from libs.domain.strikes import Rung, StrikeType
-from libs.kalshi.ws_events import Delta, Gap, Snapshot
+from libs.kalshi.wire.frames import Lifecycle
+from libs.kalshi.ws import LIFECYCLE
+from libs.kalshi.ws_events import Delta, Gap, Snapshot, Subscribed
 from services.feeds.config import FeedsConfig
 from services.feeds.core import FeedsCore
 from services.feeds.events import BooksHeard, FeedAlive, IndexBar, LaddersListed, LadderSpec
@@ -54,8 +56,17 @@ def spec(event=EVENT, strikes=(5200, 5210, 5220), target_ns=TARGET, **changes) -
 TICKERS = tuple(rung.ticker for rung in spec().rungs)
 
 
-def listed(*specs: LadderSpec, now_ns=NOW) -> LaddersListed:
-    return LaddersListed(now_ns=now_ns, ladders=specs)
+def listed(*specs: LadderSpec, now_ns=NOW, inactive=(), asked_ns=None) -> LaddersListed:
+    return LaddersListed(
+        now_ns=now_ns,
+        ladders=specs,
+        inactive=inactive,
+        asked_ns=now_ns if asked_ns is None else asked_ns,
+    )
+
+
+def lifecycle(event_type, ticker=TICKERS[0]) -> Lifecycle:
+    return Lifecycle(ticker=ticker, event_type=event_type)
 
 
 def snapshot(ticker=TICKERS[0], bids=((4500, 1000),), asks=((4700, 1000),)) -> Snapshot:
@@ -88,6 +99,7 @@ def following(*specs: LadderSpec, whole=True) -> FeedsCore:
     """Return a core that follows these ladders, their books whole if asked."""
     core = FeedsCore(CONFIG)
     specs = specs or (spec(),)
+    core.handle(heard(Subscribed(LIFECYCLE, 2), now_ns=NOW - 60 * S))
     core.handle(listed(*specs, now_ns=NOW - 60 * S))
     core.handle(FeedAlive(now_ns=NOW - 59 * S, feed="kalshi.ladders", heard_ns=NOW - 59 * S))
     if whole:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from lab.exchange.faults import FrameWhere, Silence, When
+from lab.exchange.faults import Answer, FrameWhere, RequestWhere, Silence, When
 from lab.exchange.ladders import LadderConfig, build_ladder
 from libs.common.bus import Fence
 from libs.common.memory_bus import MemoryHub
@@ -214,6 +214,48 @@ async def test_a_book_that_cannot_be_right_is_taken_anew(rig: Rig) -> None:
     await rig.snapshot(lambda one: one.bid_price_e4[RUNG] == 4100)
 
 
+async def test_a_market_that_stops_and_comes_back_is_told_of(rig: Rig) -> None:
+    await rig.sign()
+    await rig.snapshot(lambda one: one.inactive == () and not one.stale)
+    engine, clock = rig.exchange.engine, rig.clock
+    engine.set_market_active(MARKET, active=False, now_ns=clock.now_ns())
+    stopped = await rig.snapshot(lambda one: one.inactive != ())
+    assert stopped.inactive == (RUNG,)
+    later_ns = clock.now_ns() + 90 * S
+    await rig.snapshot(lambda one: one.ts_pub_ns > later_ns)  # three lists later
+    told = [one.inactive for one in rig.said("LADDERS", LadderSnapshot)]
+    assert set(told[told.index((RUNG,)) :]) == {(RUNG,)}
+    assert len(rig.said("LADDERS", LadderDefined)) == 1  # it stays a rung of its ladder
+    engine.set_market_active(MARKET, active=True, now_ns=clock.now_ns())
+    await rig.snapshot(lambda one: one.inactive == ())
+
+
+async def test_a_market_that_stopped_while_nobody_listened_is_found_by_the_list(rig: Rig) -> None:
+    await rig.sign()
+    await rig.snapshot(lambda one: one.inactive == ())
+    for connection in list(rig.exchange.server._connections):
+        await connection.close()
+    for ticker in list(rig.exchange.engine.state.markets):
+        rig.exchange.engine.set_market_active(ticker, active=False, now_ns=rig.clock.now_ns())
+    unknown = await rig.snapshot(lambda one: one.inactive != ())
+    assert unknown.inactive is None
+    found = await rig.snapshot(lambda one: one.inactive is not None and not one.stale)
+    assert found.inactive == (0, 1, 2, 3, 4)
+
+
+async def test_without_a_list_nobody_knows_which_markets_trade(tmp_path: Path) -> None:
+    lists = RequestWhere(operations=("GetEvents",))
+    failing = Answer(status=500, where=lists, when=When(from_s=20))
+    async with running_exchange(tmp_path, faults=(failing,)) as exchange:
+        rig = Rig(exchange, tmp_path)
+        await rig.sign()
+        await rig.snapshot(lambda one: one.inactive == ())
+        last = await rig.snapshot(lambda one: one.inactive is None)
+        assert last.stale == ()
+        rig.runner.stop()
+        await asyncio.gather(rig.task, return_exceptions=True)
+
+
 async def test_an_event_that_is_listed_late_is_found(rig: Rig) -> None:
     await rig.sign()
     await rig.whole()
@@ -294,6 +336,11 @@ async def test_an_event_that_cannot_be_traded_safely_is_refused(tmp_path: Path) 
     assert read_event(event).event_ticker == EVENT
     assert event.markets is not None
     first, *rest = event.markets
+    for status in ("inactive", "initialized", "never heard of"):
+        odd = replace(event, markets=(replace(first, status=status), *rest))
+        assert read_event(odd) == read_event(event)
+    gone = replace(event, markets=(replace(first, status="determined"), *rest))
+    assert [rung.ticker for rung in read_event(gone).rungs] == [one.ticker for one in rest]
     for changed in (
         replace(event, markets=None),
         replace(event, markets=()),

@@ -137,6 +137,7 @@ def snapshot(
         "ask_price_e4": asks,
         "ask_count_e2": tuple(count if ask < 10_000 else 0 for ask in asks),
         "ask_depth_e2": tuple(count if ask < 10_000 else 0 for ask in asks),
+        "inactive": (),
     }
     return LadderSnapshot(**(fields | changes))
 

@@ -89,6 +89,39 @@ def test_books_that_say_nothing_sound_give_no_view_of_the_market(books):
     assert fair.probabilities[2] == pytest.approx(0.5, abs=0.001)
 
 
+def test_a_rung_whose_market_stands_still_is_not_quoted():
+    bench = ready()
+    (before,) = proposals(bench.send(tick(NOW)))
+    stopped = before.quotes[0].ticker
+    rung = TICKERS.index(stopped)
+    (after,) = proposals(bench.send(snapshot(NOW + S // 10, inactive=(rung,))))
+    assert after.quotes
+    assert stopped not in [quote.ticker for quote in after.quotes]
+    for second in range(1, 4):  # nor is it taken up again
+        bench.send(snapshot(NOW + second * S - 1, inactive=(rung,)))
+        for one in proposals(bench.send(tick(NOW + second * S))):
+            assert stopped not in [quote.ticker for quote in one.quotes]
+
+
+def test_what_shows_in_a_market_that_stands_still_contradicts_nobody():
+    """The fourth's bid above the third's ask: old, if the fourth's market stopped."""
+    books = {"bids": (8000, 6500, 3500, 6600, 200), "inactive": (3,)}
+    bench = Bench()
+    bench.send(definition())
+    bench.send(snapshot(NOW - S // 10, **books))
+    effects = bench.send(tick(NOW))
+    assert proposals(effects)[0].reasons == ()
+    assert len(fairs(effects)[0].market) == 5
+
+
+@pytest.mark.parametrize("inactive", [(0, 1, 2, 3, 4), None])
+def test_nothing_is_quoted_while_no_market_trades_or_nobody_knows_which(inactive):
+    bench = ready()
+    bench.send(tick(NOW))
+    (empty,) = proposals(bench.send(snapshot(NOW + S // 10, inactive=inactive)))
+    assert (empty.quotes, empty.reasons) == ((), ("markets_inactive",))
+
+
 def test_nothing_new_is_said_once():
     bench = ready()
     bench.send(tick(NOW))

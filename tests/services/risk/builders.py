@@ -88,7 +88,7 @@ def proposal(now_ns=NOW, quotes=None, **changes) -> Proposal:
     return Proposal(**(fields | changes))
 
 
-def snapshot(now_ns=NOW, stale=()) -> LadderSnapshot:
+def snapshot(now_ns=NOW, stale=(), inactive=()) -> LadderSnapshot:
     return LadderSnapshot(
         **of_event(f"snapshot-{now_ns}", now_ns),
         ladder_id="ladder-1",
@@ -102,6 +102,7 @@ def snapshot(now_ns=NOW, stale=()) -> LadderSnapshot:
         ask_count_e2=(0,) * 3,
         ask_depth_e2=(0,) * 3,
         stale=stale,
+        inactive=inactive,
     )
 
 
@@ -277,7 +278,10 @@ def question(**changes) -> Question:
         "standing": False,
         "level_ns": NOW,
         "books_ns": NOW,
+        "quoted_tickers": (TICKERS[1],),
         "gap_tickers": (),
+        "inactive_tickers": (),
+        "markets_count": 3,
         "kill_switch_engaged": False,
         "kill_switch_read_ns": NOW,
         "heartbeats": {str(service): heartbeat(str(service)) for service in SERVICES},

@@ -265,6 +265,8 @@ def test_newer_inputs_keep_a_go_and_move_the_timer():
         (exchange_status(NOW + S, trading=False), "exchange"),
         (clock_sample(NOW + S, skew_ns=2 * S), "clock"),
         (snapshot(NOW + S, stale=(1,)), "freshness_ladder"),
+        (snapshot(NOW + S, inactive=(1,)), "exchange"),
+        (snapshot(NOW + S, inactive=None), "exchange"),
     ],
 )
 def test_bad_news_ends_a_go_without_waiting(message, gate):
@@ -272,6 +274,24 @@ def test_bad_news_ends_a_go_without_waiting(message, gate):
     go(bench)
     (verdict,) = verdicts(bench.send(message))
     assert [name for name, _ in failed(verdict)] == [gate]
+
+
+def test_a_market_that_stops_beside_the_quoted_one_is_shown_and_ends_nothing():
+    bench = Bench()
+    go(bench)
+    assert verdicts(bench.send(snapshot(NOW + S, inactive=(0, 2)))) == []
+    (verdict,) = verdicts(bench.send(proposal(NOW + S)))
+    assert verdict.decision == "GO"
+    (gate,) = [one for one in verdict.gates if one.gate == "exchange"]
+    assert gate.detail == f"2 of 3 markets not active: {TICKERS[0]}, {TICKERS[2]}"
+
+
+def test_which_markets_of_another_ladder_are_active_is_not_known():
+    """Which market the first rung of a ladder is that was not defined, nobody can say."""
+    bench = Bench()
+    bench.send(replace(snapshot(NOW + S, inactive=(0,)), ladder_id="ladder-2"))
+    (verdict,) = verdicts(bench.send(proposal(NOW + S)))
+    assert failed(verdict) == [("exchange", "exchange_paused")]
 
 
 def test_at_the_cancel_buffer_a_go_ends():

@@ -22,6 +22,7 @@ from tests.services.risk.builders import (
     NOW,
     POLICY,
     TARGET,
+    TICKERS,
     S,
     clock_sample,
     evidence,
@@ -80,6 +81,7 @@ ALONE = [
     ("kill_switch", {"kill_switch_engaged": True}),
     ("heartbeat", {"heartbeats": {}}),
     ("exchange", {"exchange": None}),
+    ("exchange", {"inactive_tickers": None}),
     ("calibration", {"calibration_data_end_ns": 0}),
     ("panic", {"panic_latched_by": ("clock_skew", "freshness", "ladder_gap")}),
     ("drawdown", {"day_pnl_e6": -2_000_000_001}),
@@ -109,6 +111,7 @@ def test_with_nothing_known_every_gate_says_no_that_needs_to_be_told():
         heartbeats={},
         clock_samples={},
         exchange=None,
+        inactive_tickers=None,
         calibration_data_end_ns=0,
         fee_rules=None,
         evidence=None,
@@ -283,6 +286,30 @@ def test_a_missing_service_is_stale(service):
 def test_exchange(status, ok):
     result = ask(exchange_gate, exchange=status)
     assert (result.ok, result.reason) == (ok, "" if ok else "exchange_paused")
+
+
+@pytest.mark.parametrize(
+    ("inactive", "ok", "detail"),
+    [
+        ((), True, ""),
+        ((TICKERS[0],), True, f"1 of 3 markets not active: {TICKERS[0]}"),
+        (TICKERS[::2], True, f"2 of 3 markets not active: {TICKERS[0]}, {TICKERS[2]}"),
+        ((TICKERS[1],), False, f"1 of 3 markets not active: {TICKERS[1]}"),
+        (TICKERS[:2], False, f"2 of 3 markets not active: {TICKERS[1]}"),
+        (None, False, "which of its markets are active is not known"),
+    ],
+)
+def test_a_quoted_market_must_be_active(inactive, ok, detail):
+    """The quote is on the middle one of three."""
+    result = ask(exchange_gate, inactive_tickers=inactive)
+    assert (result.ok, result.reason) == (ok, "" if ok else "exchange_paused")
+    assert result.detail == detail
+
+
+@pytest.mark.parametrize("quoted", [(), TICKERS[1:2]])
+def test_an_event_of_which_no_market_is_active_is_paused_whatever_is_quoted(quoted):
+    result = ask(exchange_gate, inactive_tickers=TICKERS, quoted_tickers=quoted)
+    assert not result.ok
 
 
 @pytest.mark.parametrize(
