@@ -17,7 +17,6 @@ from services.broker import events as e
 from services.broker.compare import Comparison
 from services.broker.desk import SET_BACK_NS, Desk
 from services.broker.groups import NAMED_IN_REFUSAL, Groups
-from services.broker.orders import Order
 from services.broker.plan import plan, wanted_of
 from services.broker.policy import Policy, to_ns
 from services.broker.resolve import Resolver
@@ -100,6 +99,7 @@ class BrokerCore:
         self._handlers[type(event)](event)
         if self.phase != "folding":
             if self.state.orphans:
+                self._desk.no_news = False
                 self._resolver.rematch()
             for event_ticker in list(self._desk.touched):
                 self._reconcile(self.state.events[event_ticker])
@@ -170,6 +170,7 @@ class BrokerCore:
         before = self._desk.look(order)
         order.apply(Trigger.SENT, self._desk.now_ns)
         self._desk.settle(order, before)
+        self._desk.no_news = True  # its write was in flight already
 
     def _on_answer(self, event: e.OrderAnswer) -> None:
         order = self.state.orders[event.client_order_id]
@@ -281,7 +282,7 @@ class BrokerCore:
             stop = self._stop_reason(event)
             if stop:
                 self._desk.cancel_event(event, stop)
-            else:
+            elif not self._desk.no_news:
                 self._quote(event)
             self._groups.work(event, stop)
             self._set_timers(event)
@@ -341,8 +342,7 @@ class BrokerCore:
     def _has_questions(self, event: EventState) -> bool:
         """Tell whether reads are due: an unknown order, or one that outlived the deadline."""
         late = self._desk.now_ns >= self._desk.deadline_ns(event)
-        return any(order.state == "unknown" or _outlives(order, late) for order in event.orders())
-
-
-def _outlives(order: Order, late: bool) -> bool:
-    return late and order.in_flight is None
+        for order in event.open.values():
+            if order.state == "unknown" or (late and order.in_flight is None):
+                return True
+        return False

@@ -35,6 +35,10 @@ class Desk:
         self.now_ns = self.clock_ns = 0
         self.effects: list[Effect] = []
         self.touched: dict[str, None] = {}
+        self.no_news = False
+        """Whether the present event changed nothing by which quotes are placed, moved or cancelled;
+        what stops an event is looked at all the same.
+        """
         self.reached: dict[str, int] = {}
         """How many orders reached each state in this life: for the metrics."""
         self._differences: list[tuple[int, str, str]] = []
@@ -53,6 +57,7 @@ class Desk:
         self.clock_ns = now_ns
         self.effects = []
         self.touched = {}
+        self.no_news = False
         return set_back
 
     def alert(self, kind: str, text: str) -> None:
@@ -98,8 +103,9 @@ class Desk:
         state, face, filled_e2 = before
         self.touched[order.event_ticker] = None
         self.state.index(order)
-        order.saw_filled(order.fills_e2, self.now_ns, "fills booked before it was known")
-        self.state.index(order)
+        if order.fills_e2 > order.filled_e2:
+            order.saw_filled(order.fills_e2, self.now_ns, "fills booked before it was known")
+            self.state.index(order)
         self.state.note_used(order.key, order.filled_e2 - filled_e2, self.now_ns)
         if order.face() == face:
             return

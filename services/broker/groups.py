@@ -61,29 +61,27 @@ class Groups:
             desk.retry_at(event, event.group_retry_ns)
             return
         over_ns = event.target_ns + to_ns(policy.settle_after_s)
-        group = {"event_ticker": event.event_ticker, "order_group_id": event.group_id}
         if not event.group_id:
             if stop in ("", "no_go"):
                 limit_e2 = policy.group_limit_e2
                 self._ask(event, CreateGroup(event_ticker=event.event_ticker, limit_e2=limit_e2))
         elif event.target_ns and over_ns <= desk.now_ns:
             if not event.open:
-                self._ask(event, DeleteGroup(**group))
+                self._ask(event, DeleteGroup(**_group_of(event)))
         else:
             if event.target_ns:
                 desk.timer(event, "group", over_ns)
             if event.group_triggered_ns and policy.group_reset_s:
                 reset_ns = event.group_triggered_ns + to_ns(policy.group_reset_s)
                 if reset_ns <= desk.now_ns:
-                    self._ask(event, ResetGroup(**group))
+                    self._ask(event, ResetGroup(**_group_of(event)))
                 else:
                     desk.timer(event, "reset", reset_ns)
 
     def reset(self, event: EventState) -> None:
         """Reset the group because an operator wants it."""
         if event.group_id and not event.group_busy:
-            group_id = event.group_id
-            self._ask(event, ResetGroup(event_ticker=event.event_ticker, order_group_id=group_id))
+            self._ask(event, ResetGroup(**_group_of(event)))
 
     def _ask(self, event: EventState, effect: Effect) -> None:
         event.group_busy = True
@@ -196,3 +194,7 @@ class Groups:
             if total_e2 >= self._desk.policy.group_limit_e2:
                 hit_ns = hit_ns or at_ns
         return hit_ns
+
+
+def _group_of(event: EventState) -> dict[str, str]:
+    return {"event_ticker": event.event_ticker, "order_group_id": event.group_id}

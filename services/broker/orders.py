@@ -5,7 +5,7 @@ believed at once; what says that it *rests* is believed only from a read begun l
 the last write, since reads lag (kalshi-api.md §2.3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from libs.common.messages import OPEN_STATES, OrderIntent, OrderState, OrderUpdate, Side
 from services.broker.events import Call, ExchangeOrder, OrderAnswer
@@ -62,6 +62,11 @@ class Order:
     updates: int = 0
     last_trigger: str = ""
     last_reason: str = ""
+    key: Key = field(init=False)
+    """The market and side that it quotes."""
+
+    def __post_init__(self) -> None:
+        self.key = (self.ticker, self.side)
 
     @classmethod
     def from_intent(cls, intent: OrderIntent) -> "Order":
@@ -82,11 +87,6 @@ class Order:
             order_group_id=intent.order_group_id,
             settled_ns=intent.ts_pub_ns,
         )
-
-    @property
-    def key(self) -> Key:
-        """Return the market and side that it quotes."""
-        return self.ticker, self.side
 
     @property
     def is_open(self) -> bool:

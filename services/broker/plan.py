@@ -58,10 +58,14 @@ def plan(orders: Sequence[Order], wanted: Mapping[Key, Wanted], now_ns: int) -> 
     write in flight or a retry ahead of it; the next event brings them here again.
     """
     blocked = {order.ticker for order in orders if order.state == "unknown"}
+    busy = {order.key for order in orders}
+    asked: Sequence[Order] = orders
+    if len(busy) == len(orders):  # each is alone on its key: what fits its quote stays
+        asked = [order for order in orders if not _fits(order, wanted.get(order.key))]
     cancels: list[Order] = []
     changes: list[Change] = []
     kept: dict[Key, Order] = {}
-    for order in sorted(orders, key=lambda one: _fitness(one, wanted.get(one.key))):
+    for order in sorted(asked, key=lambda one: _fitness(one, wanted.get(one.key))):
         goal = wanted.get(order.key)
         movable = order.in_flight is None and order.retry_ns <= now_ns
         if order.ticker in blocked:
@@ -77,7 +81,6 @@ def plan(orders: Sequence[Order], wanted: Mapping[Key, Wanted], now_ns: int) -> 
             changes.append(Change(order, goal.price_e4, order.filled_e2 + goal.count_e2))
         else:
             cancels.append(order)
-    busy = {order.key for order in orders}
     places = [
         key
         for key, goal in wanted.items()
@@ -86,16 +89,16 @@ def plan(orders: Sequence[Order], wanted: Mapping[Key, Wanted], now_ns: int) -> 
     return Plan(tuple(cancels), tuple(changes), tuple(places))
 
 
-def _fits(order: Order, goal: Wanted) -> bool:
-    rest_e2 = order.count_e2 - order.filled_e2
-    return order.price_e4 == goal.price_e4 and rest_e2 == goal.count_e2
+def _fits(order: Order, goal: Wanted | None) -> bool:
+    if goal is None or order.foreign or order.price_e4 != goal.price_e4:
+        return False
+    return order.count_e2 - order.filled_e2 == goal.count_e2
 
 
 def _fitness(order: Order, goal: Wanted | None) -> tuple[bool, bool, int, str]:
     """Sort the order that is best kept on its key to the front."""
-    fits = goal is not None and not order.foreign and _fits(order, goal)
     priced = goal is not None and not order.foreign and order.price_e4 == goal.price_e4
-    return not fits, not priced, order.settled_ns, order.client_order_id
+    return not _fits(order, goal), not priced, order.settled_ns, order.client_order_id
 
 
 def _amendable(order: Order, goal: Wanted) -> bool:

@@ -1,5 +1,7 @@
 """The numbers by which the broker's core decides; `configs/broker.yaml` sets them."""
 
+from functools import cache
+
 from msgspec import Struct
 
 from libs.common.clock import NS_PER_S
@@ -74,6 +76,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             )
 
 
+@cache
 def to_ns(seconds: float) -> int:
     """Return seconds as nanoseconds."""
     return round(seconds * NS_PER_S)

@@ -39,6 +39,7 @@ class Resolver:
         before = self._desk.look(order)
         order.shown_by_frame(shown, self._desk.now_ns)
         self._desk.settle(order, before)
+        self._desk.no_news = order.face() == before[1]
 
     def read(self, event: OrdersRead) -> None:
         """Take a read of orders: what it shows, then what it should show and does not."""
@@ -221,7 +222,7 @@ class Resolver:
     def settlement_due(self, event: EventState | None, *, asked: bool = False) -> None:
         """See to it that payouts are read until every market with a position is paid."""
         desk, policy = self._desk, self._desk.policy
-        if event is None or not event.target_ns or not self._desk.state.unpaid(event):
+        if event is None or not event.target_ns or not desk.state.unpaid(event):
             return
         first_ns = event.target_ns + to_ns(policy.settle_after_s)
         if desk.now_ns > event.target_ns + to_ns(policy.settle_limit_s):

@@ -177,13 +177,16 @@ class State:
         used: dict[Key, int] = {}
         for quote in verdict.quotes:
             key: Key = (quote.ticker, quote.side)
-            recent = [entry for entry in self.used.get(key, ()) if entry[0] >= since_ns]
-            used[key] = sum(count_e2 for _, count_e2 in recent)
+            used_e2 = 0
+            if entries := self.used.get(key):
+                # Verdicts only get newer: what this one ignores is over.
+                recent = self.used[key] = [entry for entry in entries if entry[0] >= since_ns]
+                used_e2 = sum(count_e2 for _, count_e2 in recent)
             if quote.position_e2 is not None:  # risk may have been cut off from our fills
                 moved_e2 = self.held_e2(quote.ticker) - quote.position_e2
-                used[key] = max(used[key], moved_e2 if quote.side == "bid" else -moved_e2)
-            if key in self.used:  # verdicts only get newer: what this one ignores is over
-                self.used[key] = recent
+                used_e2 = max(used_e2, moved_e2 if quote.side == "bid" else -moved_e2)
+            if used_e2:
+                used[key] = used_e2
         return used
 
     def held_e2(self, ticker: str) -> int:

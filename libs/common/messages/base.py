@@ -40,9 +40,9 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     def __post_init__(self) -> None:
         # Meta limits are checked on decode only; what we build ourselves is checked here.
         assert self.id, "a message needs an id"
-        for field in ("ts_event_ns", "ts_pub_ns"):
-            value = getattr(self, field)
-            assert 0 <= value <= HORIZON_NS, f"{field}: expected UTC nanoseconds, got {value}"
+        event_ns, pub_ns = self.ts_event_ns, self.ts_pub_ns
+        assert 0 <= event_ns <= HORIZON_NS, f"ts_event_ns: expected UTC nanoseconds, got {event_ns}"
+        assert 0 <= pub_ns <= HORIZON_NS, f"ts_pub_ns: expected UTC nanoseconds, got {pub_ns}"
 
 
 class Cause(Struct, frozen=True):
@@ -66,7 +66,7 @@ class Cause(Struct, frozen=True):
 
 def derived_id(*parts: str | int) -> str:
     """Return a stable 26-character id of the parts: equal causes give equal ids."""
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join(map(str, parts))
     return hashlib.blake2b(text.encode(), digest_size=13).hexdigest()
 
 

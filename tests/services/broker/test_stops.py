@@ -84,6 +84,18 @@ def test_a_verdict_that_nobody_renews_ends_by_the_broker_s_own_bound():
     assert [type(one) for one in rig.writes] == [e.CancelOrders]
 
 
+def test_a_frame_without_news_stops_what_is_over_whatever_became_of_the_timer():
+    rig = quoting()
+    rig.timers.clear()
+    rig.advance(29)
+    rig.frame(rig.exchange.orders["X1"])
+    assert rig.writes == []
+    rig.advance(1)
+    rig.frame(rig.exchange.orders["X1"])
+    assert [type(one) for one in rig.writes] == [e.CancelOrders]
+    assert len(rig.writes[0].targets) == 2
+
+
 def test_an_order_that_lands_after_it_was_proved_absent_is_seen_by_its_first_frame():
     """A broker that was paused between its last check and the socket, and woke much later."""
     rig = Rig()
