@@ -4,6 +4,7 @@ Arrays run from the lowest strike to the highest; survival is P(value above the 
 must not rise. Statistics are floats; nothing here is money.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,15 +44,19 @@ def isotonic_survival(survival: ArrayLike, weights: ArrayLike | None = None) -> 
     loads = np.ones_like(values) if weights is None else _finite(weights, "weights")
     if loads.shape != values.shape or not (loads > 0).all():
         raise LadderMathsError("weights: expected one positive weight for each value")
-    if bool((values[1:] <= values[:-1]).all()):
+    return falling(values, loads)
+
+
+def falling(values: Floats, loads: Floats) -> Floats:
+    """Return `isotonic_survival` of values within 0 to 1 with positive weights, unchecked."""
+    if np.logical_and.reduce(values[1:] <= values[:-1]):
         return values
-    # Pool adjacent violators: each block is (mean, weight, length), merged while it rises.
-    means: list[float] = []
-    masses: list[float] = []
-    lengths: list[int] = []
+    # Pool adjacent violators: each block is (mean, weight, length), merged while it rises. The
+    # first block is no value: nothing rises above it.
+    means, masses, lengths = [math.inf], [0.0], [0]
     for value, load in zip(values.tolist(), loads.tolist(), strict=True):
         mean, mass, length = value, load, 1
-        while means and means[-1] < mean:
+        while means[-1] < mean:
             before = masses.pop()
             mean = (means.pop() * before + mean * mass) / (before + mass)
             mass += before
@@ -59,7 +64,7 @@ def isotonic_survival(survival: ArrayLike, weights: ArrayLike | None = None) -> 
         means.append(mean)
         masses.append(mass)
         lengths.append(length)
-    return np.repeat(np.array(means), lengths)
+    return np.repeat(means, lengths)
 
 
 def simplex_projection(values: ArrayLike) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from libs.domain.ladder_maths import (
     LadderMathsError,
-    isotonic_survival,
+    falling,
     masses_of,
     simplex_projection,
 )
@@ -58,12 +58,15 @@ def implied_survival(bids: Floats, asks: Floats, depths: Floats) -> MarketImplie
     if np.minimum.reduce(width) < 0.0:
         crossed = int((width < 0.0).sum())
         raise LadderContradicts(f"quotes: survival would have to rise at {crossed} rungs")
+    if not np.minimum.reduce(depths) >= 0.0 or not np.maximum.reduce(depths) < np.inf:
+        raise LadderMathsError("quotes: expected finite depths of 0 or more")
     middle, loads = own, depths + 1.0
     if np.logical_or.reduce(bare):
         middle = np.where(bare, (low + high) * 0.5, own)
         loads = np.where(bare, UNQUOTED_WEIGHT, loads)
-    # The bounds fall themselves, so a falling curve that is cut to them still falls.
-    survival = np.minimum(np.maximum(isotonic_survival(middle, loads / own_width), low), high)
+    # Bounds that do not cross lie within 0 to 1, and so does what is between them. They fall
+    # themselves, so a falling curve that is cut to them still falls.
+    survival = np.minimum(np.maximum(falling(middle, loads / own_width), low), high)
     moved = float(np.maximum.reduce(np.abs(survival - middle)))
     return MarketImplied(
         survival, masses_of(survival), moved, float(np.add.reduce(width)) / width.size

@@ -197,7 +197,7 @@ class RungEdges(Struct, frozen=True, eq=False):
         padded = np.empty(len(self.levels) + 2)
         padded[0], padded[-1] = 0.0, 1.0
         padded[1:-1] = cdf_at(self.levels)
-        if not bool((padded[1:] >= padded[:-1]).all()):  # also false for NaN
+        if not np.logical_and.reduce(padded[1:] >= padded[:-1]):  # also false for NaN
             raise StrikeError("cdf: expected finite rising values from 0 to 1")
         found: Floats = padded[self.upper] - padded[self.lower]
         return found

@@ -79,18 +79,20 @@ class PricedLadder:
         None where they contradict one another, where there are none, and for a partition with a
         range that nobody quotes: what it is worth would be a guess.
         """
-        bids = np.array(books.bid_price_e4, dtype=np.float64) / PRICE_ONE_E4
-        asks = np.array(books.ask_price_e4, dtype=np.float64) / PRICE_ONE_E4
-        no_bid, no_ask = bids == 0.0, asks == 1.0
-        unquoted = no_bid & no_ask
         nested = self.ladder.kind is LadderKind.NESTED
-        if unquoted.all() or (unquoted.any() and not nested):
+        bids, asks = _floats(books.bid_price_e4), _floats(books.ask_price_e4)
+        no_bid, no_ask = bids == 0.0, asks == PRICE_ONE_E4
+        unquoted = no_bid & no_ask
+        too_few = np.logical_and if nested else np.logical_or
+        if too_few.reduce(unquoted):
             return None
+        bids /= PRICE_ONE_E4
+        asks /= PRICE_ONE_E4
         bids[no_bid] = asks[no_ask] = np.nan
         try:
             if nested:
-                most_e2 = list(map(max, books.bid_count_e2, books.ask_count_e2))
-                return implied_survival(bids, asks, np.array(most_e2) / COUNT_ONE_E2).survival
+                most_e2 = np.maximum(_floats(books.bid_count_e2), _floats(books.ask_count_e2))
+                return implied_survival(bids, asks, most_e2 / COUNT_ONE_E2).survival
             return implied_pmf(bids, asks)
         except LadderContradicts:
             return None
@@ -144,6 +146,10 @@ class PricedLadder:
         definition = self.definition
         schedule = schedule_at(definition.series_ticker, now_ns, definition.event_ticker)
         return FeeTerms.of(schedule, self.ticks.prices_e4)
+
+
+def _floats(column: list[int]) -> Floats:
+    return np.fromiter(column, np.float64, len(column))
 
 
 def _ladder_of(definition: LadderDefined) -> Ladder:

@@ -63,6 +63,12 @@ def test_other_shapes_are_refused(bids, asks):
         curve(bids, asks)
 
 
+@pytest.mark.parametrize("depth", [NAN, float("inf"), -0.5])
+def test_depths_that_are_none_are_refused(depth):
+    with pytest.raises(LadderMathsError, match="depths"):
+        curve([0.5, 0.4], [0.6, 0.5], [1.0, depth])
+
+
 @given(
     st.lists(
         st.tuples(st.floats(0.01, 0.99), st.floats(0.0, 0.3), st.floats(0, 500), st.booleans()),
