@@ -1,7 +1,8 @@
 """Prometheus and Alertmanager beside a run: `alpha up --with-prometheus` (docs/alerting.md).
 
-Both are what is checked in under `deploy/`, pointed at the run's ports and secrets. Of the
-receivers those stay whose secret is in the folder `alerting` beside the runs.
+Both are what is checked in under `deploy/`, pointed at the run's ports and secrets, and ask for the
+run's own password. Of the receivers those stay whose secret is in the folder `alerting` beside the
+runs.
 """
 
 import json
@@ -9,11 +10,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import yaml
 from msgspec.structs import replace
 
 from cli.processes import ROOT, Plan
-from cli.run_directory import free_ports, home
+from cli.run_directory import RunDirectory, free_ports, home
 from cli.supervisor import ProcessSpec
 from libs.common.config import ConfigError, read_secret
 
@@ -22,6 +24,9 @@ PROGRAMS = {
     "alertmanager": ("prometheus-alertmanager", "alertmanager"),
 }
 DEPLOY = ROOT / "deploy"
+USER = "alpha"
+PASSWORD = "alerting.password"
+"""The secret of a run with which both let people, and Prometheus Alertmanager, in."""
 _KEPT_DAYS = 7
 
 
@@ -46,8 +51,10 @@ def with_alerting(plan: Plan) -> Plan:
     routes = run.write_secret(
         "alertmanager.yml", yaml.safe_dump(alertmanager_config(home().resolve() / "alerting"))
     )
+    guard = f"--web.config.file={web_config(run)}"
     words = {
         "prometheus": (
+            guard,
             f"--config.file={config}",
             f"--storage.tsdb.path={run.root / 'prometheus'}",
             f"--storage.tsdb.retention.time={_KEPT_DAYS}d",
@@ -55,6 +62,7 @@ def with_alerting(plan: Plan) -> Plan:
             "--log.level=warn",
         ),
         "alertmanager": (
+            guard,
             f"--config.file={routes}",
             f"--storage.path={run.root / 'alertmanager'}",
             f"--web.listen-address=127.0.0.1:{alertmanager}",
@@ -77,13 +85,21 @@ def with_alerting(plan: Plan) -> Plan:
     return replace(plan, alerting=processes, alerting_urls=urls)
 
 
+def web_config(run: RunDirectory) -> Path:
+    """Write what makes either program ask for the run's password, and return where it is."""
+    password = read_secret(run.token(PASSWORD), PASSWORD)
+    hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=10)).decode()
+    return run.write_secret("web.yml", yaml.safe_dump({"basic_auth_users": {USER: hashed}}))
+
+
 def prometheus_config(plan: Plan, alertmanager_port: int) -> dict[str, Any]:
     """Return the checked-in scrape configuration with a run's ports, rules and token."""
     folder = DEPLOY / "prometheus"
     config: dict[str, Any] = yaml.safe_load((folder / "prometheus.yml").read_text("utf-8"))
     config["rule_files"] = [str(folder / name) for name in config["rule_files"]]
-    alertmanager = f"127.0.0.1:{alertmanager_port}"
-    config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
+    (alertmanager,) = config["alerting"]["alertmanagers"]
+    alertmanager["basic_auth"]["password_file"] = str(plan.run.token(PASSWORD))
+    alertmanager["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager_port}"]}]
     (scrape,) = config["scrape_configs"]
     scrape["authorization"] = {"credentials_file": str(plan.run.token("admin.token"))}
     del scrape["file_sd_configs"]

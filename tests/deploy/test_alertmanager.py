@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.alerting import alertmanager_config, find_programs, prometheus_config
+from cli.alerting import alertmanager_config, find_programs, prometheus_config, web_config
 from cli.run_directory import RunDirectory, free_ports
 from libs.common.metrics import Metrics, MetricsServer
-from tests.deploy.webhook import MISSING, Webhook, asked
+from tests.deploy.webhook import MISSING, Webhook, asked, let_nobody_in
 from tests.e2e.rig import until
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not on PATH (Debian packages): {MISSING}")
@@ -43,10 +43,14 @@ class Rig:
         for route in (routes["route"], *routes["route"]["routes"]):
             route |= {"group_wait": FAST, "group_interval": FAST}
         programs = find_programs()
+        guard = f"--web.config.file={web_config(run)}"
+        self.secrets = run.secrets
+        self.prometheus = f"http://127.0.0.1:{prometheus}"
         self.processes = [
             subprocess.Popen(
                 [
                     programs["alertmanager"],
+                    guard,
                     f"--config.file={self._write(root / 'routes.yml', routes)}",
                     f"--storage.path={root / 'alertmanager'}",
                     f"--web.listen-address=127.0.0.1:{alertmanager}",
@@ -57,6 +61,7 @@ class Rig:
             subprocess.Popen(
                 [
                     programs["prometheus"],
+                    guard,
                     f"--config.file={self._write(root / 'scrape.yml', scrape)}",
                     f"--storage.tsdb.path={root / 'prometheus'}",
                     f"--web.listen-address=127.0.0.1:{prometheus}",
@@ -80,7 +85,7 @@ class Rig:
     def states(self) -> dict[str, str]:
         """Return each alert that Alertmanager has, active or suppressed."""
         try:
-            alerts = asked(f"{self.alertmanager}/api/v2/alerts")
+            alerts = asked(f"{self.alertmanager}/api/v2/alerts", self.secrets)
         except OSError:
             return {}
         return {one["labels"]["alertname"]: one["status"]["state"] for one in alerts}
@@ -119,3 +124,5 @@ def test_an_alert_arrives_ends_and_without_nats_only_orders_are_heard(rig: Rig) 
     muted = {"ExchangeClosed": "suppressed", "UnknownOrders": "active", "NatsDown": "active"}
     until(lambda: muted.items() <= rig.states().items(), f"{muted}", 30)
     assert ("firing", "ExchangeClosed") not in rig.webhook.said()
+    let_nobody_in(rig.prometheus)
+    let_nobody_in(rig.alertmanager)

@@ -4,11 +4,14 @@ import json
 import shutil
 import threading
 import time
+import urllib.error
 import urllib.request
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-from cli.alerting import PROGRAMS
+from cli.alerting import PASSWORD, PROGRAMS, USER
 from tests.e2e.rig import until
 
 MISSING = [names[0] for names in PROGRAMS.values() if not any(map(shutil.which, names))]
@@ -61,7 +64,29 @@ class Webhook:
         self.server.server_close()
 
 
-def asked(url: str) -> Any:
-    """Return what Prometheus or Alertmanager answers."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return json.loads(answer.read())
+def asked(url: str, secrets: Path) -> Any:
+    """Return what Prometheus or Alertmanager answers to who has the run's password."""
+    password = (secrets / PASSWORD).read_text()
+    return json.loads(answered(url, f"{USER}:{password}"))
+
+
+def answered(url: str, login: str | None) -> bytes:
+    """Return the answer to a login, or to nobody; raises HTTPError when it is refused."""
+    request = urllib.request.Request(url)
+    if login is not None:
+        request.add_header("Authorization", "Basic " + b64encode(login.encode()).decode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def let_nobody_in(url: str) -> None:
+    """Raise unless every page is refused to who has no password, or another one."""
+    for page in ("/", "/metrics", "/-/healthy", "/api/v1/status/config", "/api/v2/status"):
+        for login in (None, f"{USER}:guess", f"{USER}:", "admin:admin"):
+            try:
+                answered(url + page, login)
+            except urllib.error.HTTPError as error:
+                assert error.code == 401, (page, login, error.code)
+            else:
+                raise AssertionError(f"{url}{page} lets {login} in")

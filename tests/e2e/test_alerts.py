@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.deploy.webhook import MISSING, Webhook, asked
+from tests.deploy.webhook import MISSING, Webhook, asked, let_nobody_in
 from tests.e2e.rig import PYTHON, ROOT, Home, Run, until
 
 pytestmark = [
@@ -32,8 +33,8 @@ def webhook(home: Home) -> Iterator[Webhook]:
     one.close()
 
 
-def all_scraped(url: str, count: int) -> bool:
-    targets = asked(url + "/api/v1/targets")["data"]["activeTargets"]
+def all_scraped(url: str, secrets: Path, count: int) -> bool:
+    targets = asked(url + "/api/v1/targets", secrets)["data"]["activeTargets"]
     return sum(target["health"] == "up" for target in targets) == count
 
 
@@ -43,8 +44,11 @@ def test_a_killed_feed_reaches_the_webhook_and_resolves(home: Home, webhook: Web
     run = Run(home.root / "up")
     state = until(run.state, "a state file")
     prometheus = state["alerting"]["prometheus"]
-    until(lambda: all_scraped(prometheus, 6), "six targets that are scraped")
-    labels_stay_few(prometheus)
+    secrets = run.root / "secrets"
+    until(lambda: all_scraped(prometheus, secrets, 6), "six targets that are scraped")
+    for url in state["alerting"].values():
+        let_nobody_in(url)
+    labels_stay_few(prometheus, secrets)
     until(lambda: feed_is_ok(home), "a fresh index")
 
     words = killed(run, "index")
@@ -98,9 +102,9 @@ def feed_is_ok(home: Home) -> bool:
     return {row["feed"]: row.get("state") for row in rows}["index.ws"] == "OK"
 
 
-def labels_stay_few(prometheus: str) -> None:
+def labels_stay_few(prometheus: str, secrets: Path) -> None:
     """No ticker is a label, and all services together have a bounded number of series."""
-    found = asked(prometheus + '/api/v1/series?match[]={__name__=~"alpha_.*"}')["data"]
+    found = asked(prometheus + '/api/v1/series?match[]={__name__=~"alpha_.*"}', secrets)["data"]
     sys.stdout.write(
         f"\n{len(found)} series of {len({one['__name__'] for one in found})} metrics\n"
     )
