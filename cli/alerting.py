@@ -25,7 +25,7 @@ PROGRAMS = {
 }
 DEPLOY = ROOT / "deploy"
 USER = "alpha"
-PASSWORD = "alerting.password"
+LOGIN_FILE = "alerting.password"
 """The secret of a run with which both let people, and Prometheus Alertmanager, in."""
 _KEPT_DAYS = 7
 
@@ -49,7 +49,7 @@ def with_alerting(plan: Plan) -> Plan:
     run, (prometheus, alertmanager) = plan.run, free_ports(2)
     config = run.write_config("prometheus", prometheus_config(plan, alertmanager))
     routes = run.write_secret(
-        "alertmanager.yml", yaml.safe_dump(alertmanager_config(home().resolve() / "alerting"))
+        "alertmanager.yml", yaml.safe_dump(alertmanager_config(home().resolve() / "alerting", run))
     )
     guard = f"--web.config.file={web_config(run)}"
     words = {
@@ -87,7 +87,7 @@ def with_alerting(plan: Plan) -> Plan:
 
 def web_config(run: RunDirectory) -> Path:
     """Write what makes either program ask for the run's password, and return where it is."""
-    password = read_secret(run.token(PASSWORD), PASSWORD)
+    password = read_secret(run.token(LOGIN_FILE), LOGIN_FILE)
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=10)).decode()
     return run.write_secret("web.yml", yaml.safe_dump({"basic_auth_users": {USER: hashed}}))
 
@@ -98,7 +98,7 @@ def prometheus_config(plan: Plan, alertmanager_port: int) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((folder / "prometheus.yml").read_text("utf-8"))
     config["rule_files"] = [str(folder / name) for name in config["rule_files"]]
     (alertmanager,) = config["alerting"]["alertmanagers"]
-    alertmanager["basic_auth"]["password_file"] = str(plan.run.token(PASSWORD))
+    alertmanager["basic_auth"]["password_file"] = str(plan.run.token(LOGIN_FILE))
     alertmanager["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager_port}"]}]
     (scrape,) = config["scrape_configs"]
     scrape["authorization"] = {"credentials_file": str(plan.run.token("admin.token"))}
@@ -118,12 +118,12 @@ def scrape_targets(ports: dict[str, int]) -> list[dict[str, Any]]:
     ]
 
 
-def alertmanager_config(secrets: Path) -> dict[str, Any]:
+def alertmanager_config(secrets: Path, run: RunDirectory) -> dict[str, Any]:
     """Return the checked-in routes with those receivers whose secrets are in a folder.
 
-    `webhook.url`, `slack.url` and `pagerduty.key` hold one line; `email.json` has to, from,
-    smarthost and username, `smtp.password` its password. Raises ConfigError for what is there
-    and can't be used.
+    `webhook.url`, `webhook.token`, `slack.url` and `pagerduty.key` hold one line; `email.json` has
+    to, from, smarthost and username, `smtp.password` its password. Raises ConfigError for what is
+    there and can't be used.
     """
     text = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text("utf-8")
     config: dict[str, Any] = yaml.safe_load(text)
@@ -133,15 +133,17 @@ def alertmanager_config(secrets: Path) -> dict[str, Any]:
         "pagerduty_configs": (secrets / "pagerduty.key").exists(),
         "email_configs": (secrets / "email.json").exists(),
     }
-    config["global"] = _global(config["global"], secrets, given)
+    config["global"] = _global(config["global"], secrets, given, run)
     for receiver in config["receivers"]:
         for kind in [kind for kind in receiver if kind != "name"]:
             if not given[kind]:
                 del receiver[kind]
         for one in receiver.get("webhook_configs", ()):
-            # Alertmanager before 0.26 takes no file for it, so the configuration is a secret.
+            # Alertmanager before 0.26 takes no file for it, and shows it: the token has its own.
             one["url"] = read_secret(secrets / "webhook.url", "webhook.url")
-            one.pop("http_config", None)
+            one.pop("http_config", None)  # receivers share what their routes have in common
+            if (token := secrets / "webhook.token").exists():
+                one["http_config"] = {"authorization": {"credentials_file": str(token)}}
         for one in receiver.get("pagerduty_configs", ()):
             one["routing_key_file"] = str(secrets / "pagerduty.key")
         for one in receiver.get("email_configs", ()):
@@ -149,17 +151,21 @@ def alertmanager_config(secrets: Path) -> dict[str, Any]:
     return config
 
 
-def _global(known: dict[str, Any], secrets: Path, given: dict[str, bool]) -> dict[str, Any]:
+def _global(
+    known: dict[str, Any], secrets: Path, given: dict[str, bool], run: RunDirectory
+) -> dict[str, Any]:
     values = {"resolve_timeout": known["resolve_timeout"]}
     if given["slack_configs"]:
         values["slack_api_url_file"] = str(secrets / "slack.url")
     if given["email_configs"]:
         email = _email(secrets)
+        # Alertmanager sends a newline at the file's end along, and no server knows that password.
+        password = read_secret(secrets / "smtp.password", "smtp.password")
         values |= {
             "smtp_from": email["from"],
             "smtp_smarthost": email["smarthost"],
             "smtp_auth_username": email["username"],
-            "smtp_auth_password_file": str(secrets / "smtp.password"),
+            "smtp_auth_password_file": str(run.write_secret("smtp.password", password)),
         }
     return values
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.errors import OperatingError
@@ -22,7 +23,7 @@ from libs.common.policy_files import CONFIGS
 from libs.domain.eastern import eastern_datetime
 from libs.domain.families import UnknownFamilyError, family_named, family_of_series
 from services.monitors.freshness import Freshness
-from services.monitors.reading import ALL
+from services.monitors.reading import ALL, is_least
 
 EXIT_ALERT = 1
 EXIT_NOT_RUNNING = 3
@@ -60,8 +61,8 @@ def monitors(console: Console, series: str | None, *, as_json: bool) -> int:
     if as_json:
         console.print_json(data=[_plain(row) for row in rows])
     else:
-        columns = ("monitor", "scope", "state", "value", "limit", "since", "evidence")
-        _print(console, columns, [_cells(row) for row in rows])
+        columns = ("monitor", "scope", "state", "value", "since", "evidence")
+        _print(console, columns, [(row.monitor, row.scope, *_cells(row)) for row in rows])
     return exit_code(rows)
 
 
@@ -88,16 +89,16 @@ def freshness(console: Console, *, as_json: bool) -> int:
             ]
         )
     else:
-        columns = ("feed", "state", "age s", "limit s", "since", "needed by", "source", "evidence")
+        columns = ("feed", "state", "age in s", "since", "needed by", "source", "evidence")
         cells = []
         for feed, row, by, source in shown:
-            state, age, limit, since, evidence = _cells(row)[2:] if row else _UNWATCHED
-            cells.append((feed, state, age, limit, since, by, source, evidence))
+            *known, evidence = _cells(row) if row else _UNWATCHED
+            cells.append((feed, *known, by, source, evidence))
         _print(console, columns, cells)
     return exit_code(list(told.values()))
 
 
-_UNWATCHED = ("–", "–", "–", "–", "no family that is watched needs it")
+_UNWATCHED = ("–", "–", "–", "no family that is watched needs it")
 
 
 def exit_code(rows: Sequence[Row]) -> int:
@@ -169,24 +170,30 @@ def _plain(row: Row) -> dict[str, Any]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row.monitor,
-        row.scope,
         f"[{_STYLE[row.state]}]{row.state}[/]",
-        _number(row.value),
-        _number(row.threshold),
-        f"{eastern_datetime(row.since_ns):%a %H:%M:%S}",
-        row.evidence,
+        _measured(row),
+        f"{eastern_datetime(row.since_ns):%a %H:%M}",
+        escape(row.evidence),
     )
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _measured(row: Row) -> str:
+    """Return the value, and the limit or the least that it is held to."""
+    value = "–" if row.value is None else f"{row.value:.4g}"
+    if row.threshold is None:
+        return value
+    word = "least" if is_least(row.monitor, row.threshold) else "limit"
+    return f"{value}, {word} {row.threshold:.4g}"
 
 
 def _print(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table()
+    """Print a table that can be read in 100 columns: what is prose wraps, the rest does not."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", show_edge=False)
     for heading in columns:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
+        prose = heading in ("needed by", "source", "evidence")
+        table.add_column(heading, overflow="fold", no_wrap=not prose)
+    before = ""
+    for first, *rest in rows:
+        table.add_row("" if first == before else first, *rest)
+        before = first
     console.print(table)

@@ -16,6 +16,7 @@ from services.monitors.reading import (
     Age,
     Reading,
     Since,
+    caused,
     listed,
     nanoseconds,
     no_data,
@@ -97,7 +98,7 @@ class Freshness:
         shown = ages[0] if silent else oldest
         value, limit = seconds(shown.age_ns), seconds(shown.limit_ns)
         if wrong:
-            return Reading("ALERT", value, limit, listed(wrong))
+            return caused(value, limit, listed(wrong))
         if status is None:
             return no_data(limit, "not heard of yet")
         return Reading("OK", value, limit, "the cash session is closed" if quiet else shown.text())

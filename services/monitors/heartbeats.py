@@ -34,22 +34,24 @@ class Heartbeats(Whole):
                 self._newest[message.service] = message
 
     def judge(self, now_ns: int) -> Reading:
-        ages, wrong, unheard = [], [], []
+        ages, late, unheard = [], [], []
         for service in SERVICES:
             beat = self._newest.get(service)
             heard_ns = self._since.at_ns if beat is None else beat.ts_pub_ns
             age = Age(service, max(0, now_ns - heard_ns), self._limit_ns)
             ages.append(age)
             if age.too_old:
-                wrong.append(age.text() if beat else f"{service} was never heard of")
+                late.append((age, age.text() if beat else f"{service} was never heard of"))
             elif beat is None:
                 unheard.append(service)
-            elif beat.state != "READY" and now_ns - beat.since_ns > self._not_ready_ns:
-                wrong.append(f"{service} {beat.state} for {seconds(now_ns - beat.since_ns):.0f} s")
-        oldest = worst(ages)
-        value, limit = seconds(oldest.age_ns), seconds(self._limit_ns)
-        if wrong:
-            return Reading("ALERT", value, limit, listed(wrong))
+            elif beat.state != "READY":
+                unready = Age(service, now_ns - beat.since_ns, self._not_ready_ns)
+                text = f"{service} {beat.state} for {seconds(unready.age_ns):.0f} s"
+                late += [(unready, text)] if unready.too_old else []
+        shown = worst([age for age, _ in late] or ages)
+        value, limit = seconds(shown.age_ns), seconds(shown.limit_ns)
+        if late:
+            return Reading("ALERT", value, limit, listed([text for _, text in late]))
         if unheard:
             return no_data(limit, f"not heard of yet: {listed(unheard)}")
-        return Reading("OK", value, limit, f"oldest: {oldest.text()}")
+        return Reading("OK", value, limit, f"oldest: {shown.text()}")

@@ -12,7 +12,10 @@ OWN = "panic"
 
 
 class PanicShown(Whole):
-    """ALERT while the latch of the day holds; the value is how many monitors alerted of late."""
+    """ALERT while the latch of the day holds; the value is how many monitors alerted of late.
+
+    While it holds, the value is how many let it fall.
+    """
 
     name = OWN
 
@@ -41,5 +44,5 @@ class PanicShown(Whole):
                 continue
             at = f"{eastern_datetime(latch.latched_ns):%H:%M:%S}"
             text = f"latched at {at} New York time by {', '.join(latch.monitors)}"
-            return Reading("ALERT", value, limit, text)
+            return Reading("ALERT", float(len(latch.monitors)), limit, text)
         return Reading("OK", value, limit, f"alerted of late: {', '.join(lately) or 'none'}")

@@ -35,6 +35,24 @@ def judged(alert: bool, value: float, threshold: float, evidence: str) -> Readin
     return Reading("ALERT" if alert else "OK", value, threshold, evidence)
 
 
+OTHER_CAUSE = "not the value"
+
+
+def caused(value: float, threshold: float, evidence: str) -> Reading:
+    """Return ALERT; when the value is within its limit the evidence says that it is no cause."""
+    text = f"{OTHER_CAUSE}: {evidence}" if value < threshold else evidence
+    return Reading("ALERT", value, threshold, text)
+
+
+LEAST = frozenset({"var_headroom", "calendar_ends", "exchange"})
+"""Monitors that alert when the value falls below the threshold, as all with a negative one do."""
+
+
+def is_least(monitor: str, threshold: float) -> bool:
+    """Tell whether a threshold is the least that the value may be, and not the most."""
+    return monitor in LEAST or threshold < 0
+
+
 class Monitor(Protocol):
     """One thing to watch. `fold` sees every message; `look` judges at any time, without one."""
 

@@ -13,6 +13,7 @@ from services.monitors.reading import (
     Reading,
     RecentTimes,
     Whole,
+    caused,
     judged,
     listed,
     nanoseconds,
@@ -84,7 +85,11 @@ class LevelAge(Whole):
         text = (
             f"{len(self._ages)} proposals: p95 {p95:.2f} s (limit {self._p95_s:g}), p99 {p99:.2f} s"
         )
-        return judged(p95 > self._p95_s or p99 > self._p99_s, float(p99), self._p99_s, text)
+        # The one that is nearer to its limit is shown as the value.
+        age_s, limit_s = max(
+            ((p95, self._p95_s), (p99, self._p99_s)), key=lambda row: row[0] / row[1]
+        )
+        return judged(age_s > limit_s, float(age_s), limit_s, text)
 
 
 class TimeAtRisk(Whole):
@@ -168,4 +173,6 @@ class GateShown:
         if worst.measured is None:
             return no_data(worst.limit, worst.detail or "the gate measured nothing")
         text = " ".join(part for part in (worst.reason, worst.detail) if part) or "the gate is open"
-        return Reading("OK" if worst.ok else "ALERT", worst.measured, worst.limit, text)
+        if worst.ok or worst.limit is None:
+            return Reading("OK" if worst.ok else "ALERT", worst.measured, worst.limit, text)
+        return caused(worst.measured, worst.limit, text)

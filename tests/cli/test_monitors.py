@@ -1,8 +1,11 @@
 """What the monitors' table makes of results: the exit code, what concerns a series, old news."""
 
-import pytest
+import io
 
-from cli.monitors import Row, _concerns, _family, exit_code, newest
+import pytest
+from rich.console import Console
+
+from cli.monitors import Row, _cells, _concerns, _family, _measured, _print, exit_code, newest
 from libs.common.config import ConfigError
 from libs.common.messages import MonitorResult
 
@@ -64,3 +67,39 @@ def test_what_all_families_share_concerns_each() -> None:
     assert not _concerns(row("OK", "NASDAQ100U"), "INXU")
     assert _concerns(row("OK"), "INXU")
     assert _concerns(row("OK", "kalshi.ladders"), "INXU")
+
+
+@pytest.mark.parametrize(
+    ("monitor", "value", "threshold", "shown"),
+    [
+        ("clock_skew", 0.123456, 1.5, "0.1235, limit 1.5"),
+        ("calendar_ends", 30.0, 60.0, "30, least 60"),
+        ("ev_gap", -6.0, -5.0, "-6, least -5"),
+        ("model_drift", None, 1.1, "–, limit 1.1"),
+        ("fee_rules", None, None, "–"),
+    ],
+)
+def test_a_limit_says_whether_it_is_the_most_or_the_least(monitor, value, threshold, shown) -> None:
+    assert _measured(Row(monitor, "all", "OK", value, threshold, NOW, "")) == shown
+
+
+def test_the_table_can_be_read_in_a_hundred_columns() -> None:
+    """Names, states and figures stay whole; what was seen is wrapped between its words."""
+    evidence = "I:NDX 17.1 s old, limit 15 s; [seen] and more of it; and 3 more of that"
+    rows = [
+        Row("non_monotone_ladders", "NASDAQ100U", "NO_DATA", None, 0.0, NOW, evidence),
+        Row("freshness", "cleveland_nowcast.monthly", "ALERT", 3024001.0, 3024000.0, NOW, evidence),
+        Row("freshness", "clock", "OK", 1.0, 2.0, NOW, "fine"),
+    ]
+    columns = ("monitor", "scope", "state", "value", "since", "evidence")
+    text = io.StringIO()
+    console = Console(file=text, width=100)
+    _print(console, columns, [(row.monitor, row.scope, *_cells(row)) for row in rows])
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    (first,) = [line for line in lines if line.startswith("non_monotone_ladders NASDAQ100U")]
+    assert " NO_DATA –, limit 0 " in first
+    assert sum("freshness" in line for line in lines) == 1
+    words = [word for line in lines for word in line.split()]
+    assert words.count("[seen]") == 2
+    assert words.count("more") == 4

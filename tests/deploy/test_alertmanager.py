@@ -39,7 +39,7 @@ class Rig:
             "scrape_timeout": FAST,
             "evaluation_interval": FAST,
         }
-        routes = alertmanager_config(root)
+        routes = alertmanager_config(root, run)
         for route in (routes["route"], *routes["route"]["routes"]):
             route |= {"group_wait": FAST, "group_interval": FAST}
         programs = find_programs()

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from cli.alerting import alertmanager_config, scrape_targets
+from cli.run_directory import RunDirectory
 from libs.common.config import ConfigError
 from libs.common.metrics import Metrics
 from services.monitors.core import MonitorsCore
@@ -144,7 +145,7 @@ def test_a_run_scrapes_its_own_ports(tmp_path: Path) -> None:
 
 
 def test_a_run_has_the_receivers_whose_secrets_it_was_given(tmp_path: Path) -> None:
-    config = alertmanager_config(tmp_path)
+    config = alertmanager_config(tmp_path, RunDirectory.create(tmp_path / "run"))
     assert [set(one) for one in config["receivers"]] == [{"name"}] * 3
     (tmp_path / "webhook.url").write_text("http://127.0.0.1:1/x\n")
     (tmp_path / "slack.url").write_text("https://slack.invalid/x\n")
@@ -153,7 +154,7 @@ def test_a_run_has_the_receivers_whose_secrets_it_was_given(tmp_path: Path) -> N
     (tmp_path / "email.json").write_text(
         '{"to": "a@b.invalid", "from": "c@d.invalid", "smarthost": "m:25", "username": "u"}'
     )
-    config = alertmanager_config(tmp_path)
+    config = alertmanager_config(tmp_path, RunDirectory.create(tmp_path / "run"))
     page = next(one for one in config["receivers"] if one["name"] == "page")
     assert page["webhook_configs"][0]["url"] == "http://127.0.0.1:1/x"
     assert page["pagerduty_configs"][0]["routing_key_file"] == str(tmp_path / "pagerduty.key")
@@ -167,7 +168,7 @@ def test_a_run_has_the_receivers_whose_secrets_it_was_given(tmp_path: Path) -> N
 def test_an_email_file_that_lacks_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "email.json").write_text('{"to": "a@b.invalid"}')
     with pytest.raises(ConfigError, match="expected the keys"):
-        alertmanager_config(tmp_path)
+        alertmanager_config(tmp_path, RunDirectory.create(tmp_path / "run"))
 
 
 def test_no_receiver_holds_a_secret_itself() -> None:

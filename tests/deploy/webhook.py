@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from cli.alerting import PASSWORD, PROGRAMS, USER
+import pytest
+
+from cli.alerting import LOGIN_FILE, PROGRAMS, USER
 from tests.e2e.rig import until
 
 MISSING = [names[0] for names in PROGRAMS.values() if not any(map(shutil.which, names))]
@@ -66,7 +68,7 @@ class Webhook:
 
 def asked(url: str, secrets: Path) -> Any:
     """Return what Prometheus or Alertmanager answers to who has the run's password."""
-    password = (secrets / PASSWORD).read_text()
+    password = (secrets / LOGIN_FILE).read_text()
     return json.loads(answered(url, f"{USER}:{password}"))
 
 
@@ -84,9 +86,7 @@ def let_nobody_in(url: str) -> None:
     """Raise unless every page is refused to who has no password, or another one."""
     for page in ("/", "/metrics", "/-/healthy", "/api/v1/status/config", "/api/v2/status"):
         for login in (None, f"{USER}:guess", f"{USER}:", "admin:admin"):
-            try:
+            with pytest.raises(urllib.error.HTTPError) as refused:
                 answered(url + page, login)
-            except urllib.error.HTTPError as error:
-                assert error.code == 401, (page, login, error.code)
-            else:
-                raise AssertionError(f"{url}{page} lets {login} in")
+            refused.value.close()
+            assert refused.value.code == 401, (page, login)

@@ -89,7 +89,7 @@ def test_there_is_a_row_for_each_feed_that_a_watched_family_needs() -> None:
 def test_a_feed_that_is_not_well_alerts_with_its_own_words() -> None:
     watched = Watched().all_well().told(feed("kalshi.status", ok=False, detail="503"))
     reading = watched.reading("freshness", NOW + S, "kalshi.status")
-    assert (reading.state, reading.evidence) == ("ALERT", "503")
+    assert (reading.state, reading.evidence) == ("ALERT", "not the value: 503")
     assert watched.state("freshness", NOW + S, "clock") == "OK"
 
 

@@ -394,7 +394,7 @@ def test_gates_that_only_risk_can_judge_are_shown() -> None:
     low = GateResult(gate="sequential_ev", ok=False, measured=11.0, limit=10.0)
     watched.told(verdict(NOW + S, fees, low))
     reading = watched.reading("fee_rules", NOW + S, "INXU")
-    assert (reading.state, reading.evidence) == ("ALERT", "changed facts 12")
+    assert (reading.state, reading.evidence) == ("ALERT", "not the value: changed facts 12")
     assert watched.state("ev_seq_guard", NOW + S, "INXU") == "ALERT"
     assert watched.state("ev_seq_guard", NOW + 62 * S, "INXU") == "NO_DATA"
 
@@ -463,7 +463,7 @@ def latch(latched_ns: int, at_ns=NOW, day="2024-08-05") -> PanicLatch:
         **envelope(at_ns, "risk"),
         day=day,
         latched_ns=latched_ns,
-        monitors=("clock_skew", "drawdown"),
+        monitors=("clock_skew", "drawdown", "exchange"),
     )
 
 
@@ -471,7 +471,9 @@ def test_the_latch_of_the_day_alerts_until_it_is_lifted_or_the_day_is_over() -> 
     watched = Watched().told(latch(NOW))
     reading = watched.reading("panic", NOW + S)
     assert reading.state == "ALERT"
-    assert reading.evidence == "latched at 11:50:00 New York time by clock_skew, drawdown"
+    assert (reading.value, reading.threshold) == (3.0, 3.0)
+    by = "clock_skew, drawdown, exchange"
+    assert reading.evidence == f"latched at 11:50:00 New York time by {by}"
     assert watched.state("panic", NOW + 13 * 3_600 * S) == "OK"  # after midnight
     watched.told(latch(0, NOW + 2 * S))
     assert watched.state("panic", NOW + 3 * S) == "OK"

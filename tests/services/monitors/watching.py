@@ -24,8 +24,9 @@ from libs.common.messages import (
 from libs.common.policy_files import CONFIGS
 from libs.common.topology import SERVICES
 from services.monitors.core import LOOK, MonitorsCore
-from services.monitors.events import KillSwitchRead, Started
+from services.monitors.events import KillSwitchRead, ShowMonitor, Started
 from services.monitors.policy import MonitorsPolicy
+from services.monitors.reading import OTHER_CAUSE, Reading, is_least
 
 S = 1_000_000_000
 TARGET = 1_722_873_600 * S  # Monday 2024-08-05 12:00 in New York
@@ -163,6 +164,17 @@ def freshness() -> FreshnessPolicy:
     return load_part(CONFIGS / "freshness.yaml", "policy.freshness", FreshnessPolicy)
 
 
+def assert_agrees(name: str, reading: Reading) -> None:
+    """An alert's value is beyond its limit, or the evidence says that it is not the cause."""
+    value, limit = reading.value, reading.threshold
+    if reading.state != "ALERT" or value is None or limit is None:
+        return
+    if reading.evidence.startswith(OTHER_CAUSE):
+        assert value < limit
+    else:
+        assert value <= limit if is_least(name, limit) else value >= limit, (name, reading)
+
+
 class Watched:
     """A core that is told things and asked for its opinion."""
 
@@ -197,11 +209,17 @@ class Watched:
 
     def look(self, now_ns: int) -> list[Effect]:
         self.effects = self.core.handle(TimerFired(now_ns=now_ns, key=LOOK, at_ns=now_ns))
+        for effect in self.effects:
+            if isinstance(effect, ShowMonitor):
+                assert_agrees(effect.monitor, effect.reading)
         return self.effects
 
     def readings(self, name: str, now_ns: int):
         (monitor,) = [one for one in self.core.monitors if one.name == name]
-        return monitor.look(now_ns)
+        found = monitor.look(now_ns)
+        for reading in found.values():
+            assert_agrees(name, reading)
+        return found
 
     def reading(self, name: str, now_ns: int, scope: str = "all"):
         return self.readings(name, now_ns)[scope]
