@@ -32,7 +32,7 @@ _UNRESOLVED = frozenset({"intent", "submitted", "unknown"})
 """States that say nothing of what became of an amendment in flight."""
 
 
-class OwnOrder(Struct, frozen=True, kw_only=True):
+class OwnOrder(Struct, frozen=True, kw_only=True, gc=False):
     """One order as its newest messages have it; counts are totals in `count_e2`.
 
     `amend_price_e4` and `amend_count_e2` are what an amendment in flight asks for, else None.
@@ -57,7 +57,7 @@ class OwnOrder(Struct, frozen=True, kw_only=True):
         return self.state in OPEN_STATES
 
 
-class OpenOrder(Struct, frozen=True, kw_only=True):
+class OpenOrder(Struct, frozen=True, kw_only=True, gc=False):
     """What of an order may still fill, at the price that costs most if an amend is in flight."""
 
     client_order_id: str
@@ -68,7 +68,7 @@ class OpenOrder(Struct, frozen=True, kw_only=True):
     state: OrderState
 
 
-class Position(Struct, frozen=True):
+class Position(Struct, frozen=True, gc=False):
     """What one market's fills add up to: signed contracts (YES positive) and cash paid in."""
 
     count_e2: int = 0
@@ -161,9 +161,15 @@ class OwnOrders:
             cash_e6 -= missing_e2 * order.price_e4
         return Position(count_e2, cash_e6)
 
-    def tickers(self, event_ticker: str) -> Iterator[str]:
-        """Yield the markets of an event in which we ever had an order or a fill."""
-        yield from self._tickers.get(event_ticker, ())
+    def positions(self, event_ticker: str) -> dict[str, Position]:
+        """Return the positions of an event's markets, without those in which nothing happened."""
+        found: dict[str, Position] = {}
+        for ticker in self._tickers.get(event_ticker, ()):
+            if ticker in self._booked or self._missing.get(ticker):
+                position = self.position(ticker)
+                if position.count_e2 or position.cash_e6:
+                    found[ticker] = position
+        return found
 
     def unknown_orders(self) -> list[OwnOrder]:
         """Return the orders of which nobody knows whether they rest."""

@@ -1,6 +1,7 @@
 """Exchange time: America/New_York wall clock to UTC nanoseconds and back, daylight saving kept."""
 
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -29,7 +30,13 @@ def eastern_datetime(at_ns: int) -> datetime:
 
 def eastern_date(at_ns: int) -> date:
     """Return the New York calendar day of a UTC ns time."""
-    return eastern_datetime(at_ns).date()
+    return _date_of_hour(at_ns // NS_PER_HOUR)
+
+
+@lru_cache(maxsize=4_096)
+def _date_of_hour(hour: int) -> date:
+    """Return the day of an hour of UTC: New York's days have begun on the hour since 1883."""
+    return eastern_datetime(hour * NS_PER_HOUR).date()
 
 
 def utc_text(at_ns: int) -> str:

@@ -39,7 +39,7 @@ from libs.domain.windows import WindowError
 from services.risk.events import KillSwitchRead, OverrideAnswered, OverrideOffered
 from services.risk.gates import ask_all
 from services.risk.gates.contract import Answer, Mode, Question
-from services.risk.gates.ev_honesty import is_capped
+from services.risk.gates.ev_honesty import bins_of, is_capped
 from services.risk.gates.window import quoting_window
 from services.risk.inputs import Inputs
 from services.risk.overrides import Overrides
@@ -192,10 +192,14 @@ class RiskCore:
         evidence = self.inputs.evidence.get(proposal.series_ticker)
         if self.mode != "live" or evidence is None:
             return proposal
+        limits = self.policy.quality_gates
+        found = bins_of([quote.probability for quote in proposal.quotes], evidence.bins)
         left = tuple(
-            quote
-            for quote in proposal.quotes
-            if not is_capped(quote.probability, evidence.bins, self.policy.quality_gates)
+            [
+                quote
+                for quote, one in zip(proposal.quotes, found, strict=True)
+                if not is_capped(one, limits)
+            ]
         )
         return proposal if len(left) == len(proposal.quotes) else replace(proposal, quotes=left)
 
@@ -233,7 +237,7 @@ class RiskCore:
         elif books_ns is not None:
             books_ns = min(books_ns, proposal.books_ns)
         series_ticker = proposal.series_ticker
-        quoted = tuple(quote.ticker for quote in proposal.quotes)
+        quoted = tuple([quote.ticker for quote in proposal.quotes])
         if self._held_e6 is None:
             self._held_e6 = self.held.pnl_e6(inputs.exits_e4)
         held_e6 = self._held_e6
@@ -258,8 +262,8 @@ class RiskCore:
             clock_samples=inputs.clock_samples,
             exchange=inputs.exchange,
             calibration_data_end_ns=proposal.calibration_data_end_ns,
-            ev_min_e6=min((one.ev_per_contract_e6 for one in proposal.quotes), default=None),
-            probabilities=tuple(one.probability for one in proposal.quotes),
+            ev_min_e6=min([one.ev_per_contract_e6 for one in proposal.quotes], default=None),
+            probabilities=tuple([one.probability for one in proposal.quotes]),
             config_hash=self.policy_hash,
             readiness=inputs.readiness.get(series_ticker),
             evidence=inputs.evidence.get(series_ticker),
@@ -284,7 +288,7 @@ class RiskCore:
         index: int,
     ) -> Verdict:
         gates = (*results, *sizing.gates)
-        go = not any(gate.refuses for gate in gates)
+        go = not [gate for gate in gates if not gate.ok and not gate.advisory]
         quotes = sizing.quotes if go else ()
         decision: Literal["GO", "NO-GO"] = "GO" if go else "NO-GO"
         self._verdicts[decision] += 1

@@ -51,10 +51,14 @@ GATES: tuple[Gate, ...] = (
 
 def ask_all(question: Question, policy: RiskPolicy, mode: Mode) -> list[Answer]:
     """Return every gate's answer: nothing is short-circuited."""
-    return [_weighed(gate, gate.ask(question, policy), mode) for gate in GATES]
+    answers = [gate.ask(question, policy) for gate in GATES]
+    return [
+        answer if answer.result.ok else _weighed(gate, answer, mode)
+        for gate, answer in zip(GATES, answers, strict=True)
+    ]
 
 
 def _weighed(gate: Gate, answer: Answer, mode: Mode) -> Answer:
-    if answer.result.ok or not gate.WEIGHT.is_advice(mode, unproven=answer.unproven):
+    if not gate.WEIGHT.is_advice(mode, unproven=answer.unproven):
         return answer
     return replace(answer, result=replace(answer.result, advisory=True))

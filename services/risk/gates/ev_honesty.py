@@ -4,7 +4,7 @@ A bin of probabilities that fell short by more than $0.10 a contract is capped: 
 in it. The gate says no when that leaves nothing of a proposal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from libs.common.messages import EvBin, GateResult
 from libs.domain.money import MONEY_ONE_E6
@@ -25,9 +25,9 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
             GateResult(gate=NAME, ok=False, reason=REASON, detail=why or ""), unproven=True
         )
     asked = question.probabilities
-    found = [bin_of(probability, evidence.bins) for probability in asked]
+    found = bins_of(asked, evidence.bins)
     shortfalls_e6 = [-one.gap_e6 for one in found if one is not None]
-    capped = sum(is_capped(one, evidence.bins, policy.quality_gates) for one in asked)
+    capped = sum([is_capped(one, policy.quality_gates) for one in found])
     nothing_left = bool(asked) and capped == len(asked)
     result = GateResult(
         gate=NAME,
@@ -41,15 +41,19 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
     return Answer(result, evidence.expires_ns)
 
 
-def is_capped(probability: float, bins: Sequence[EvBin], policy: QualityGates) -> bool:
-    """Return whether nothing may be quoted at this probability: it fell short, or is unproven."""
-    found = bin_of(probability, bins)
+def is_capped(found: EvBin | None, policy: QualityGates) -> bool:
+    """Return whether nothing may be quoted in a bin: it fell short, or there is none."""
     return found is None or -found.gap_e6 > policy.ev_gap_e6_max
 
 
-def bin_of(probability: float, bins: Sequence[EvBin]) -> EvBin | None:
-    """Return the bin that holds a probability; the last one holds its upper end too."""
-    for one in bins:
-        if one.lower <= probability < one.upper or probability == one.upper == 1.0:
-            return one
-    return None
+def bins_of(probabilities: Iterable[float], bins: Sequence[EvBin]) -> list[EvBin | None]:
+    """Return the bins that hold probabilities; the last one holds its upper end too."""
+    found: list[EvBin | None] = []
+    for probability in probabilities:
+        for one in bins:
+            if one.lower <= probability < one.upper or probability == one.upper == 1.0:
+                found.append(one)
+                break
+        else:
+            found.append(None)
+    return found

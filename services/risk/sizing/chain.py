@@ -5,10 +5,6 @@ Formulas and golden rows are domain.md's §3 and §8; `None` stands for a step w
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 ASKED = "asked"
 KELLY = "kelly"
@@ -38,12 +34,11 @@ STEPS = (
 )
 """In the order of the chain."""
 
-Number = TypeVar("Number", float, NDArray[np.float64])
 Exposures = Mapping[str, int]
 """What could be lost by family, in micro-dollars."""
 
 
-def kelly_fraction(probability: Number, price: Number) -> Number:
+def kelly_fraction(probability: float, price: float) -> float:
     """Return f = (p − m) / (1 − m) for a contract at m that pays 1 with probability p."""
     return (probability - price) / (1.0 - price)
 

@@ -3,8 +3,9 @@
 Give it definitions, fair ladders, orders, fills, settlements and our own verdicts; ask `size`.
 """
 
-import numpy as np
-from msgspec import Struct
+from collections.abc import Sequence
+
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from libs.common.messages import (
@@ -24,10 +25,16 @@ from libs.domain.eastern import NS_PER_HOUR, NS_PER_S, eastern_date
 from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.domain.fees import FeeSchedule, UnknownFeeError, schedule_at
 from libs.domain.macro_days import possible_events
-from libs.domain.money import COUNT_ONE_E2
-from services.risk.sizing.book import EventBook, Summary
-from services.risk.sizing.field import Field, candidate_of
-from services.risk.sizing.outcomes import Atoms, Floats, NoOutcomes, atoms_of, masses_of
+from libs.domain.money import COUNT_ONE_E2, PRICE_ONE_E4
+from services.risk.sizing.book import NOTHING, EventBook
+from services.risk.sizing.field import Field
+from services.risk.sizing.outcomes import (
+    Atoms,
+    NoOutcomes,
+    atoms_of,
+    masses_of,
+    scaled_to,
+)
 from services.risk.sizing.policy import SizingPolicy
 from services.risk.sizing.portfolio import Portfolio
 from services.risk.sizing.report import Sizing, all_passed, barred, reported
@@ -40,16 +47,41 @@ FEE_UNKNOWN_E4 = 175
 """The dearest fee there is, a taker's at even odds: what an event of an unknown series may pay."""
 
 
+class _Fees(Struct, eq=False):
+    """A series' fees for a while; the fee of 0.01 contract by price as far as asked for."""
+
+    schedule: FeeSchedule
+    by_price: dict[int, int] = field(default_factory=dict)
+
+    def of(self, price_e4: int) -> int:
+        """Return the maker's fee of 0.01 contract, rounded up."""
+        fee_e4 = self.by_price.get(price_e4)
+        if fee_e4 is None:
+            inside = 0 < price_e4 < PRICE_ONE_E4
+            whole_e6 = self.schedule.trade_fee_e6("maker", price_e4, COUNT_ONE_E2) if inside else 0
+            fee_e4 = self.by_price[price_e4] = -(-whole_e6 // COUNT_ONE_E2)
+        return fee_e4
+
+
 class _Known(Struct):
-    """What is known of one event's ladder, and its part of the portfolio as last worked out."""
+    """What is known of one event's ladder; `masses` are the fair ladder's once worked out."""
 
     series_ticker: str
     target_ns: int
     atoms: Atoms | None = None
     why: str = "no ladder definition has come"
     fair: FairLadder | None = None
-    fees: FeeSchedule | None = None
-    fees_by_price: dict[int, int] | None = None
+    masses: list[float] | None = None
+    fees: _Fees | None = None
+
+
+class _Kept(Struct):
+    """An event's book with what it was made of: counters of changes, and the fees."""
+
+    orders: int
+    reserved: int
+    fees: _Fees | None
+    book: EventBook
 
 
 class _Answer(Struct, frozen=True):
@@ -71,9 +103,10 @@ class SizingDesk:
         self._known: dict[str, _Known] = {}
         self._series: dict[str, str] = {}
         self._versions: dict[str, int] = {}
+        self._orders: dict[str, int] = {}
+        """How often orders and positions of an event changed."""
         self._dirty: set[str] = set()
-        self._books: dict[str, EventBook] = {}
-        """As they were when their events were last looked at; right while those are not dirty."""
+        self._books: dict[str, _Kept] = {}
         self._ends_ns: dict[str, int] = {}
         self._answers: dict[str, _Answer] = {}
         self._at_stage: dict[tuple[str, str], SizingPolicy] = {}
@@ -90,6 +123,7 @@ class SizingDesk:
             self.profit.fold(message)
         event_ticker: str = message.event_ticker  # type: ignore[attr-defined]
         self._series[event_ticker] = message.series_ticker  # type: ignore[attr-defined]
+        self._orders[event_ticker] = self._orders.get(event_ticker, 0) + 1
         self._touch(event_ticker)
 
     def given(self, verdict: Verdict) -> None:
@@ -112,6 +146,7 @@ class SizingDesk:
             known.atoms, known.why = atoms_of(definition), ""
         except NoOutcomes as error:
             known.atoms, known.why = None, str(error)
+        known.masses = None
         self._touch(definition.event_ticker)
 
     def fair(self, fair: FairLadder, now_ns: int) -> None:
@@ -119,7 +154,7 @@ class SizingDesk:
         known = self._see(fair, now_ns)
         if known is None or (known.fair is not None and fair.level_ns < known.fair.level_ns):
             return
-        known.fair = fair
+        known.fair, known.masses = fair, None
         self._touch(fair.event_ticker)
 
     def _see(self, message: LadderDefined | FairLadder, now_ns: int) -> _Known | None:
@@ -149,9 +184,15 @@ class SizingDesk:
             quiet = self.own.changed_ns(name) < now_ns - FORGET_AFTER_NS
             if quiet and name not in self._known and self._book(name, now_ns).empty:
                 self.own.forget(name)
-                self.portfolio.put(name, "", Summary())
+                self.portfolio.put(name, "", NOTHING)
                 self._dirty.discard(name)
-                for table in (self._series, self._versions, self._books, self._ends_ns):
+                for table in (
+                    self._series,
+                    self._versions,
+                    self._orders,
+                    self._books,
+                    self._ends_ns,
+                ):
                     table.pop(name, None)
 
     def _touch(self, event_ticker: str) -> None:
@@ -167,23 +208,35 @@ class SizingDesk:
         """
         self._dirty.update(name for name, ends_ns in self._ends_ns.items() if ends_ns <= now_ns)
         for name in sorted(self._dirty - {besides}):
-            book = self._books[name] = self._book(name, now_ns)
-            known = self._known.get(name)
-            atoms = known.atoms if known else None
-            self.portfolio.put(
-                name, self._family(name), book.summary(atoms, self._fair_masses(known))
-            )
+            book, summary = self._book(name, now_ns), NOTHING
             if book.empty:
                 del self._books[name]
+            else:
+                known = self._known.get(name)
+                atoms = known.atoms if known else None
+                summary = book.summary(atoms, self._fair_masses(known))
+            self.portfolio.put(name, self._family(name), summary)
             self._ends_ns.pop(name, None)
             if ends_ns := self.reservations.next_end_ns(name):
                 self._ends_ns[name] = ends_ns
         self._dirty.intersection_update({besides})
 
     def _book(self, event_ticker: str, now_ns: int) -> EventBook:
-        known = self._known.get(event_ticker)
+        """Return what is held and may fill, the same as before while nothing of it changed."""
+        fees = self._fees(self._known.get(event_ticker), now_ns)
         allowances = self.reservations.of(event_ticker, now_ns)
-        return EventBook(event_ticker, self.own, allowances, lambda p: self._fee(known, p, now_ns))
+        orders = self._orders.get(event_ticker, 0)
+        reserved = self.reservations.version(event_ticker)
+        kept = self._books.get(event_ticker)
+        if (
+            kept is None
+            or kept.fees is not fees
+            or (kept.orders, kept.reserved) != (orders, reserved)
+        ):
+            fee = fees.of if fees else _dearest_fee
+            book = EventBook(event_ticker, self.own, allowances, fee)
+            kept = self._books[event_ticker] = _Kept(orders, reserved, fees, book)
+        return kept.book
 
     def _family(self, event_ticker: str) -> str:
         try:
@@ -191,32 +244,27 @@ class SizingDesk:
         except UnknownFamilyError:
             return ""
 
-    def _fair_masses(self, known: _Known | None) -> Floats | None:
+    def _fair_masses(self, known: _Known | None) -> list[float] | None:
+        """Return the fair ladder's pmf, None if there is none."""
         if known is None or known.atoms is None or known.fair is None:
             return None
         try:
-            return masses_of(known.atoms, np.array(known.fair.probabilities), {})
+            return _masses_of(known)
         except NoOutcomes:
             return None
 
-    def _fee(self, known: _Known | None, price_e4: int, now_ns: int) -> int:
-        """Return the maker's fee of 0.01 contract, rounded up; the dearest there is if unknown."""
+    def _fees(self, known: _Known | None, now_ns: int) -> _Fees | None:
+        """Return the fees of an event's series now, None if they are not known."""
         if known is None:
-            return FEE_UNKNOWN_E4
+            return None
         fees = known.fees
-        if fees is None or (fees.to_ns is not None and now_ns >= fees.to_ns):
+        if fees is None or (fees.schedule.to_ns is not None and now_ns >= fees.schedule.to_ns):
             try:
-                known.fees = fees = schedule_at(known.series_ticker, now_ns)
+                fees = _Fees(schedule_at(known.series_ticker, now_ns))
             except UnknownFeeError:
-                return FEE_UNKNOWN_E4
-            known.fees_by_price = {}
-        assert known.fees_by_price is not None, "made with the schedule"
-        fee_e4 = known.fees_by_price.get(price_e4)
-        if fee_e4 is None:
-            inside = 0 < price_e4 < 10_000
-            whole_e6 = fees.trade_fee_e6("maker", price_e4, COUNT_ONE_E2) if inside else 0
-            fee_e4 = known.fees_by_price[price_e4] = -(-whole_e6 // COUNT_ONE_E2)
-        return fee_e4
+                fees = None
+            known.fees = fees
+        return fees
 
     # Sizes
 
@@ -266,16 +314,6 @@ class SizingDesk:
             return f"stale: {self.policy.pmf_age_s_max:g} s or more behind the proposal"
         return ""
 
-    def _masses(self, proposal: Proposal, atoms: Atoms, fair: FairLadder) -> Floats:
-        quoted: dict[int, float] = {}
-        for quote in proposal.quotes:
-            rung = atoms.rung_of.get(quote.ticker)
-            if rung is None:
-                raise NoOutcomes(f"{quote.ticker} is no rung of the ladder")
-            if quoted.setdefault(rung, quote.probability) != quote.probability:
-                raise NoOutcomes(f"two probabilities for {quote.ticker}")
-        return masses_of(atoms, np.array(fair.probabilities), quoted)
-
     def _policy_at(self, family: str, stage: str | None) -> SizingPolicy:
         if stage is None:
             return self.policy
@@ -301,32 +339,51 @@ class SizingDesk:
             multiplier *= policy.regimes.multipliers.get(event, 1.0)
         known = self._known[proposal.event_ticker]
         assert known.atoms is not None, "a missing ladder is a fault"
-        assert known.fair is not None, "a missing fair ladder is a fault"
         try:
-            masses = self._masses(proposal, known.atoms, known.fair)
+            quoted = _quoted(proposal.quotes, known.atoms)
+            masses = scaled_to(known.atoms, _masses_of(known), quoted)
         except NoOutcomes as error:
             return barred(proposal.quotes, "pmf", "pmf_incoherent", str(error))
-        book = self._books.get(proposal.event_ticker)
-        if book is None or proposal.event_ticker in self._dirty:
-            book = self._books[proposal.event_ticker] = self._book(proposal.event_ticker, now_ns)
-
-        def fee(price_e4: int) -> int:
-            return self._fee(known, price_e4, now_ns)
-
-        ranked = sorted(proposal.quotes, key=_rank)
-        sound = [quote for quote in ranked if 0 < quote.price_e4 < 10_000]
-        candidates = [candidate_of(quote, known.atoms, book, fee) for quote in sound]
-        field = Field(known.atoms, masses, book, candidates)
-        settled_e6 = self.profit.day_e6(now_ns), self.profit.week_e6(now_ns)
         event_ticker, family = proposal.event_ticker, proposal.family
-        rooms = (
-            self.portfolio.room(event_ticker, family, settled_e6, policy, 1.0),
-            self.portfolio.room(event_ticker, family, settled_e6, policy, multiplier),
-        )
-        plan = plan_of(field, family, rooms, policy, multiplier)
-        unsound = [quote for quote in ranked if quote not in sound]
-        return reported(field, plan, unsound, family, rooms[1], policy)
+        book = self._book(event_ticker, now_ns)
+        ranked = sorted(proposal.quotes, key=_rank)
+        sound = [quote for quote in ranked if 0 < quote.price_e4 < PRICE_ONE_E4]
+        outcomes = Field(known.atoms, masses, book, sound)
+        settled_e6 = self.profit.day_e6(now_ns), self.profit.week_e6(now_ns)
+        room = plain = self.portfolio.room(event_ticker, family, settled_e6, policy, 1.0)
+        if multiplier != 1.0:
+            room = self.portfolio.room(event_ticker, family, settled_e6, policy, multiplier)
+        plan = plan_of(outcomes, family, (plain, room), policy, multiplier)
+        unsound = [quote for quote in ranked if not 0 < quote.price_e4 < PRICE_ONE_E4]
+        return reported(outcomes, plan, unsound, family, room, policy)
 
 
 def _rank(quote: Quote) -> tuple[int, str, str]:
     return (-quote.ev_per_contract_e6, quote.ticker, quote.side)
+
+
+def _quoted(quotes: Sequence[Quote], atoms: Atoms) -> dict[int, float]:
+    """Return the probability of each quoted rung; raise NoOutcomes if there are two."""
+    found: dict[int, float] = {}
+    for quote in quotes:
+        rung = atoms.rung_of.get(quote.ticker)
+        if rung is None:
+            raise NoOutcomes(f"{quote.ticker} is no rung of the ladder")
+        if found.setdefault(rung, quote.probability) != quote.probability:
+            raise NoOutcomes(f"two probabilities for {quote.ticker}")
+    return found
+
+
+def _masses_of(known: _Known) -> list[float]:
+    """Return the pmf of an event's fair ladder; raise NoOutcomes if it contradicts itself."""
+    assert known.atoms is not None, "a missing ladder is a fault"
+    assert known.fair is not None, "a missing fair ladder is a fault"
+    if known.masses is None:
+        known.masses = masses_of(known.atoms, known.fair.probabilities)
+    return known.masses
+
+
+def _dearest_fee(price_e4: int) -> int:
+    """Return the fee of 0.01 contract where no schedule is known."""
+    del price_e4
+    return FEE_UNKNOWN_E4

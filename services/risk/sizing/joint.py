@@ -1,13 +1,21 @@
 """Size the quotes of one event together: the program's arrays, whole lots, the integer check."""
 
+from collections.abc import Sequence
+from operator import add, le, truediv
+
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from services.risk.sizing.field import Counts, Field, kelly_wealth_e6, tilts
-from services.risk.sizing.outcomes import Flags, Floats
+from libs.domain.money import PRICE_ONE_E4
+from services.risk.sizing.field import Field, kelly_wealth_e6
+from services.risk.sizing.growth import payoffs_of
 from services.risk.sizing.policy import SizingPolicy
 from services.risk.sizing.portfolio import Room
 from services.risk.sizing.program import Unsolved, solve
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 LOT_TOLERANCE = 1e-4
 """A float share of a lot this near the next whole one is that one."""
@@ -15,9 +23,9 @@ ROW_TOLERANCE = 1e-9
 
 
 class Joint(Struct, frozen=True, eq=False):
-    """The counts by candidate and the certificate; `why` says why there is none."""
+    """The counts of the chosen quotes and the certificate; `why` says why there is none."""
 
-    counts_e2: Counts
+    counts_e2: list[int]
     gap: float | None
     why: str = ""
 
@@ -25,113 +33,172 @@ class Joint(Struct, frozen=True, eq=False):
 class _Limits:
     """What the event may lose in each outcome and how uncertain it may be, and what is taken."""
 
-    def __init__(self, field: Field, room: Room, policy: SizingPolicy, multiplier: float) -> None:
+    def __init__(
+        self,
+        field: Field,
+        chosen: Sequence[int],
+        room: Room,
+        policy: SizingPolicy,
+        multiplier: float,
+    ) -> None:
         self.field = field
-        kelly_e6 = int(policy.kelly.fraction_max * kelly_wealth_e6(policy.kelly, multiplier))
-        most_e6 = np.full(len(field.loss_e6), min(kelly_e6, room.tightest_e6()), dtype=np.int64)
-        for atom, limit_e6 in tilts(field.atoms, room):
-            most_e6[atom] = min(int(most_e6[atom]), limit_e6)
+        self.ways = [field.ways[place] for place in chosen]
+        self.deviations = [field.deviations[place] for place in chosen]
+        self.wealth_e6 = kelly_wealth_e6(policy.kelly, multiplier)
+        most_e6 = min(int(policy.kelly.fraction_max * self.wealth_e6), room.tightest_e6())
         # A gain that is locked in does not raise the limit.
-        self.left_e6 = most_e6 - np.maximum(field.loss_e6, 0)
+        self.left_e6 = [most_e6 - loss if loss > 0 else most_e6 for loss in field.loss_e6]
+        for ends, limit_e6 in ((field.atoms.low, room.low_e6), (field.atoms.high, room.high_e6)):
+            if limit_e6 is not None and limit_e6 < most_e6:
+                for atom in ends:
+                    left_e6 = limit_e6 - max(0, field.loss_e6[atom])
+                    self.left_e6[atom] = min(self.left_e6[atom], left_e6)
         self.left_deviation = room.deviation - field.deviation
 
-    def hold(self, counts_e2: Counts) -> bool:
+    def hold(self, counts_e2: Sequence[int]) -> bool:
         """Return whether whole counts keep every limit, or add nothing to what may fill now."""
-        field = self.field
-        worst_e6 = counts_e2 * field.cost_e4 + field.excess_e6
-        more_e6 = np.where(counts_e2 > 0, np.maximum(worst_e6 - field.standing_e6, 0), 0)
-        added_e6 = field.loses @ more_e6
-        more_e2 = np.maximum(counts_e2 - field.standing_e2, 0)
-        added_deviation = float(more_e2 @ field.deviations)
-        within = (added_e6 <= self.left_e6) | (added_e6 == 0)
+        added_deviation = 0.0
+        more_e6: list[tuple[int, int]] = []
+        for way, count_e2, deviation in zip(self.ways, counts_e2, self.deviations, strict=True):
+            more_e6.append((way.column, way.more_e6(count_e2)))
+            if count_e2 > way.standing_e2:
+                added_deviation += (count_e2 - way.standing_e2) * deviation
         slack = ROW_TOLERANCE * max(1.0, self.left_deviation)
-        return bool(within.all()) and (
-            added_deviation == 0.0 or added_deviation <= self.left_deviation + slack
+        if added_deviation > 0.0 and not added_deviation <= self.left_deviation + slack:
+            return False
+        added_e6 = self.field.atoms.lost(more_e6)
+        return all(
+            added <= left or added == 0 for added, left in zip(added_e6, self.left_e6, strict=True)
         )
+
+    def all_may_rest(self, ceilings_e2: Sequence[int], added_e2: Sequence[int]) -> bool:
+        """Return whether all quotes at their ceilings are the optimum: no row binds, growth rises.
+
+        Then rows have no price and the box's are the slopes: the gap is zero. In doubt no.
+        """
+        atoms = self.field.atoms
+        uses_e6 = atoms.lost(
+            [
+                (way.column, way.cost_e4 * added)
+                for way, added in zip(self.ways, added_e2, strict=True)
+            ]
+        )
+        used_deviation = sum([a * d for a, d in zip(added_e2, self.deviations, strict=True)])
+        if (
+            min(self.left_e6) <= 0
+            or not all(map(le, uses_e6, self.left_e6))
+            or not 0.0 < self.left_deviation >= used_deviation
+        ):
+            return False
+        # What wins gains, and what loses has gained a contract's worth less.
+        most_e6 = sum(
+            [way.gain_e4 * count for way, count in zip(self.ways, ceilings_e2, strict=True)]
+        )
+        lost_e6 = atoms.lost(
+            [
+                (way.column, PRICE_ONE_E4 * count)
+                for way, count in zip(self.ways, ceilings_e2, strict=True)
+            ]
+        )
+        wealth_e6 = [
+            self.wealth_e6 + (gain + most_e6 - lost)
+            for gain, lost in zip(self.field.gains_e6, lost_e6, strict=True)
+        ]
+        if not min(wealth_e6) > 0.0:
+            return False
+        weights = atoms.where_lost(list(map(truediv, self.field.masses, wealth_e6)), add)
+        for way in self.ways:  # a quote wins where one on the other side of its rung loses
+            wins, losses = weights[way.column - atoms.rungs], weights[way.column]
+            if not wins * way.gain_e4 >= losses * way.cost_e4:
+                return False
+        return True
 
 
 def size_jointly(
     field: Field,
-    ceilings_e2: Counts,
-    policy_e2: Counts,
+    chosen: Sequence[int],
+    ceilings_e2: Sequence[int],
+    policy_e2: Sequence[int],
     room: Room,
     policy: SizingPolicy,
     multiplier: float,
 ) -> Joint:
-    """Return whole lots within the ceilings that together keep every limit; zero if unsolved.
+    """Return whole lots of the chosen quotes within their ceilings that together keep every limit.
 
-    `policy_e2` are the ceilings without what was asked. What of a quote is free of charge, since
-    an order of ours may fill there anyway, is a variable of its own beside what it adds.
+    They are zero if unsolved. `policy_e2` are the ceilings without what was asked, both of the
+    chosen alone. What of a quote is free of charge, since an order of ours may fill there anyway,
+    is a variable of its own beside what it adds.
     """
-    counts_e2 = np.zeros(len(ceilings_e2), dtype=np.int64)
-    chosen = np.flatnonzero(ceilings_e2)
-    if not len(chosen):
-        return Joint(counts_e2, 0.0)
-    limits = _Limits(field.only(chosen), room, policy, multiplier)
-    joint = _solved(limits, ceilings_e2[chosen], policy_e2[chosen], policy, multiplier)
-    counts_e2[chosen] = joint.counts_e2
-    return Joint(counts_e2, joint.gap, joint.why)
+    if not chosen:
+        return Joint([], 0.0)
+    limits = _Limits(field, chosen, room, policy, multiplier)
+    free_e2 = [min(way.free_e2, most) for way, most in zip(limits.ways, ceilings_e2, strict=True)]
+    added_e2 = [most - free for most, free in zip(ceilings_e2, free_e2, strict=True)]
+    if limits.all_may_rest(ceilings_e2, added_e2):
+        return _checked(limits, list(ceilings_e2), policy.lot_e2, 0.0)
+    boxes_e2 = np.array((free_e2, added_e2), dtype=np.int64)
+    reach_e2 = np.array(policy_e2, dtype=np.int64)
+    return _solved(limits, boxes_e2, reach_e2, policy.lot_e2)
 
 
-def _solved(
-    limits: _Limits,
-    ceilings_e2: Counts,
-    policy_e2: Counts,
-    policy: SizingPolicy,
-    multiplier: float,
-) -> Joint:
-    field = limits.field
-    free_e2 = np.minimum(field.free_e2, ceilings_e2)
-    added_e2 = ceilings_e2 - free_e2
-    added_e2[_barred(limits)] = 0
-    boxes = np.concatenate([free_e2, added_e2]).astype(np.float64)
+def _solved(limits: _Limits, boxes_e2: Counts, reach_e2: Counts, lot_e2: int) -> Joint:
+    """Solve the program; boxes are what each quote may have free of charge and what it may add."""
+    field, n, wealth_e6 = limits.field, len(limits.ways), limits.wealth_e6
+    ceilings_e2, program = boxes_e2.sum(axis=0), _Rows(limits)
+    boxes_e2[1, program.barred()] = 0
+    boxes = boxes_e2.ravel().astype(np.float64)
     used = np.flatnonzero(boxes > 0.0)
-    n = len(ceilings_e2)
-    zero = np.zeros(n, dtype=np.int64)
     if not len(used):
-        return Joint(zero, 0.0)
-    wealth_e6 = kelly_wealth_e6(policy.kelly, multiplier)
+        return Joint([0] * n, 0.0)
     if wealth_e6 <= 0.0:
-        return Joint(zero, None, "nothing to bet with")
+        return Joint([0] * n, None, "nothing to bet with")
     owners = used % n
     adds = used >= n
-    gains = field.payoffs()[:, owners] * (boxes[used] / wealth_e6)
+    gains = payoffs_of(field.atoms, limits.ways)[:, owners] * (boxes[used] / wealth_e6)
     try:
         found = solve(
-            field.masses,
-            1.0 + field.gains_e6 / wealth_e6,
+            np.array(field.masses),
+            1.0 + np.array(field.gains_e6, dtype=np.int64) / wealth_e6,
             gains,
-            _rows(limits, owners, np.where(adds, boxes[used], 0.0)),
-            boxes[used] / np.maximum(policy_e2[owners], boxes[used]),
+            program.of(owners, np.where(adds, boxes[used], 0.0)),
+            boxes[used] / np.maximum(reach_e2[owners], boxes[used]),
         )
     except Unsolved as error:
-        return Joint(zero, None, str(error))
+        return Joint([0] * n, None, str(error))
     amounts = np.zeros(2 * n)
     amounts[used] = found.shares * boxes[used]
     counts = amounts[:n] + amounts[n:]
-    whole_e2 = _lots(counts, policy.lot_e2, ceilings_e2)
-    return _checked(limits, whole_e2, policy.lot_e2, found.gap)
+    whole_e2 = _lots(counts, lot_e2, ceilings_e2)
+    return _checked(limits, whole_e2.tolist(), lot_e2, found.gap)
 
 
-def _barred(limits: _Limits) -> Flags:
-    """Return which candidates may add nothing: a limit is used up where they lose."""
-    spent = (limits.left_e6 <= 0)[:, None] & limits.field.loses
-    barred: Flags = np.asarray(spent.any(axis=0))
-    if limits.left_deviation <= 0.0:
-        barred[limits.field.deviations > 0.0] = True
-    return barred
+class _Rows:
+    """The limits as arrays: which quotes may add nothing, and each limit's use."""
 
+    def __init__(self, limits: _Limits) -> None:
+        self._left_e6 = np.array(limits.left_e6, dtype=np.int64)
+        self._left_deviation = limits.left_deviation
+        self._loses = limits.field.atoms.loses.take([way.column for way in limits.ways], 1)
+        self._cost_e4 = np.array([way.cost_e4 for way in limits.ways], dtype=np.int64)
+        self._deviations = np.array(limits.deviations)
 
-def _rows(limits: _Limits, owners: Counts, added_e2: Floats) -> Floats:
-    """Return each limit's use by the whole of each variable, as parts of what is left."""
-    field = limits.field
-    open_rows = limits.left_e6 > 0
-    costs = field.cost_e4[owners] * added_e2
-    losses = field.loses[open_rows][:, owners] * costs / limits.left_e6[open_rows][:, None]
-    if limits.left_deviation <= 0.0:
-        return losses
-    uncertain = field.deviations[owners] * added_e2 / limits.left_deviation
-    return np.vstack([losses, uncertain])
+    def barred(self) -> NDArray[np.bool_]:
+        """Return which quotes may add nothing: a limit is used up where they lose."""
+        spent = (self._left_e6 <= 0)[:, None] & self._loses
+        barred: NDArray[np.bool_] = np.asarray(spent.any(axis=0))
+        if self._left_deviation <= 0.0:
+            barred[self._deviations > 0.0] = True
+        return barred
+
+    def of(self, owners: Counts, added_e2: Floats) -> Floats:
+        """Return each limit's use by the whole of each variable, as parts of what is left."""
+        open_rows = self._left_e6 > 0
+        costs = self._cost_e4[owners] * added_e2
+        losses = self._loses[open_rows][:, owners] * costs / self._left_e6[open_rows][:, None]
+        if self._left_deviation <= 0.0:
+            return np.asarray(losses)
+        uncertain = self._deviations[owners] * added_e2 / self._left_deviation
+        return np.vstack([losses, uncertain])
 
 
 def _lots(counts: Floats, lot_e2: int, ceilings_e2: Counts) -> Counts:
@@ -139,12 +206,12 @@ def _lots(counts: Floats, lot_e2: int, ceilings_e2: Counts) -> Counts:
     return np.minimum(lots * lot_e2, ceilings_e2)
 
 
-def _checked(limits: _Limits, counts_e2: Counts, lot_e2: int, gap: float) -> Joint:
+def _checked(limits: _Limits, counts_e2: list[int], lot_e2: int, gap: float) -> Joint:
     """Return the counts if they keep every limit, else the last ones a lot smaller, or zero."""
     for place in reversed(range(len(counts_e2))):
         if limits.hold(counts_e2):
             return Joint(counts_e2, gap)
-        counts_e2[place] = max(0, int(counts_e2[place]) - lot_e2)
+        counts_e2[place] = max(0, counts_e2[place] - lot_e2)
     if limits.hold(counts_e2):
         return Joint(counts_e2, gap)
-    return Joint(np.zeros_like(counts_e2), None, "whole lots break a limit")
+    return Joint([0] * len(counts_e2), None, "whole lots break a limit")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from services.risk.sizing.book import Summary
+from services.risk.sizing.book import NOTHING, Summary
 from services.risk.sizing.chain import (
     FACTOR_VAR,
     FAMILY_LOSS,
@@ -15,7 +15,7 @@ from services.risk.sizing.chain import (
 from services.risk.sizing.policy import CorrelationPolicy, SizingPolicy
 
 
-class EventSummary(Struct, frozen=True):
+class EventSummary(Struct, frozen=True, gc=False):
     """One event's part of the portfolio."""
 
     family: str
@@ -51,7 +51,7 @@ class Portfolio:
 
     def put(self, event_ticker: str, family: str, summary: Summary) -> None:
         """Replace an event's part; an empty one is forgotten."""
-        fresh = EventSummary(family, summary) if summary != Summary() else None
+        fresh = EventSummary(family, summary) if summary != NOTHING else None
         if self._events.get(event_ticker) == fresh:
             return
         self.version += 1

@@ -1,8 +1,9 @@
 """What sizing says: sized quotes, those withheld, and each step as a gate of the verdict."""
 
 from collections.abc import Sequence
+from itertools import repeat
+from operator import add
 
-import numpy as np
 from msgspec import Struct
 
 from libs.common.messages import GateResult, Quote, SizedQuote
@@ -23,7 +24,7 @@ from services.risk.sizing.chain import (
     factor_var,
     portfolio_deviation,
 )
-from services.risk.sizing.field import Candidate, Field
+from services.risk.sizing.field import Field
 from services.risk.sizing.policy import SizingPolicy
 from services.risk.sizing.portfolio import Room, scaled
 from services.risk.sizing.program import GAP_MAX
@@ -85,24 +86,25 @@ def reported(
     """
     sized: list[SizedQuote] = []
     withheld = [_withheld(quote, KELLY) for quote in unsound]
-    dropped: dict[str, list[str]] = {name: [] for name in STEPS}
-    dropped[KELLY] += [quote.ticker for quote in unsound]
-    columns, names = map(tuple, plan.left_e2.T.tolist()), plan.limited_by()
-    for candidate, left_e2, limited_by in zip(field.candidates, columns, names, strict=True):
-        quote = _sized(candidate, left_e2, limited_by)
-        if quote.count_e2 > 0:
-            sized.append(quote)
+    dropped = dict.fromkeys(STEPS, 0)
+    dropped[KELLY] = len(unsound)
+    for quote, way, left_e2, limited_by in zip(
+        field.quotes, field.ways, plan.left_e2, plan.limited_by(), strict=True
+    ):
+        one = _sized(quote, way.position_e2, left_e2, limited_by)
+        if one.count_e2 > 0:
+            sized.append(one)
         else:
-            withheld.append(quote)
-            dropped[quote.limited_by].append(quote.ticker)
+            withheld.append(one)
+            dropped[limited_by] += 1
     sized.sort(key=lambda quote: (quote.ticker, quote.side))
     measured = _measured(field, plan, sized, family, room, policy)
     gates = [GateResult(gate=PMF, ok=True, measured=1.0, unit="mass")]
     for name in STEPS[1:]:
         value, limit, unit = measured[name]
-        left_nothing = not sized and bool(dropped[name])
+        left_nothing = not sized and dropped[name] > 0
         reason = NOT_SOLVED if name == JOINT and plan.joint.gap is None else REASONS[name]
-        detail = f"dropped {len(dropped[name])}" if dropped[name] else ""
+        detail = f"dropped {dropped[name]}" if dropped[name] else ""
         if name == JOINT and plan.joint.why:
             detail = f"{detail} {plan.joint.why}".strip()
         gates.append(
@@ -128,18 +130,23 @@ def _measured(
     policy: SizingPolicy,
 ) -> dict[str, tuple[float | None, float | None, str]]:
     """Return each step's value, limit and unit: the event's worst loss beside what it may lose."""
-    counts_e2 = plan.joint.counts_e2
-    costs_e6 = np.maximum(counts_e2 * field.cost_e4 + field.excess_e6 - field.standing_e6, 0)
-    loss_e6 = np.maximum(field.loss_e6, 0) + field.loses @ np.where(counts_e2 > 0, costs_e6, 0)
-    worst = _dollars(int(loss_e6.max()))
-    strikes_e6 = np.maximum(field.market_loss_e6, 0) + counts_e2 * field.cost_e4
+    strike_e6 = max([way.market_loss_e6 for way in field.ways], default=0)
+    more_e6: list[tuple[int, int]] = []
+    own = field.deviation
+    for way, left_e2, deviation in zip(field.ways, plan.left_e2, field.deviations, strict=True):
+        if count_e2 := left_e2[-1]:
+            strike_e6 = max(strike_e6, way.market_loss_e6 + count_e2 * way.cost_e4)
+            more_e6.append((way.column, way.more_e6(count_e2)))
+            own += count_e2 * deviation
+    lost_e6 = map(max, field.loss_e6, repeat(0))
+    worst_e6 = max(map(add, lost_e6, field.atoms.lost(more_e6)))
+    worst = _dollars(worst_e6)
     gap = plan.joint.gap
     portfolio, correlation = policy.portfolio, policy.correlation
     losses_e6 = {**room.losses_beside_e6}
-    losses_e6[family] = losses_e6.get(family, 0) + int(loss_e6.max())
+    losses_e6[family] = losses_e6.get(family, 0) + worst_e6
     factors = factor_var(losses_e6, portfolio.factor_vols, portfolio.factor_betas)
     deviations, group = {**room.deviations_beside}, portfolio.group_of(family)
-    own = field.deviation + float(counts_e2 @ field.deviations)
     deviations[group] = deviations.get(group, 0.0) + own
     uncertain = correlation.z * portfolio_deviation(deviations, correlation.rho)
     stage = policy.size_ladder.stage_of(family)
@@ -149,7 +156,7 @@ def _measured(
     pal_e6 = scaled(policy.pal.family_e6.get(family, 0), plan.multiplier)
     return {
         KELLY: (fraction, policy.kelly.fraction_max, "fraction"),
-        PAL: (_dollars(int(strikes_e6.max(initial=0))), _dollars(pal_e6), "dollars"),
+        PAL: (_dollars(strike_e6), _dollars(pal_e6), "dollars"),
         FACTOR_VAR: (
             round(factors / MONEY_ONE_E6, 6),
             _dollars(scaled(portfolio.factor_var_max_e6, plan.multiplier)),
@@ -179,8 +186,7 @@ def _limit(money_e6: int | None) -> float | None:
     return None if money_e6 is None else _dollars(money_e6)
 
 
-def _sized(candidate: Candidate, left_e2: tuple[int, ...], limited_by: str) -> SizedQuote:
-    quote = candidate.quote
+def _sized(quote: Quote, position_e2: int, left_e2: tuple[int, ...], limited_by: str) -> SizedQuote:
     return SizedQuote(
         ticker=quote.ticker,
         side=quote.side,
@@ -190,7 +196,7 @@ def _sized(candidate: Candidate, left_e2: tuple[int, ...], limited_by: str) -> S
         limited_by=limited_by,
         probability=quote.probability,
         ev_per_contract_e6=quote.ev_per_contract_e6,
-        position_e2=candidate.position_e2,
+        position_e2=position_e2,
         left_e2=left_e2,
     )
 

@@ -15,7 +15,7 @@ ENTRIES_MAX = 256
 """Allowances remembered per market and side; beyond it the oldest two become their worst."""
 
 
-class Allowance(Struct, frozen=True):
+class Allowance(Struct, frozen=True, gc=False):
     """Fills at a price up to a reach, until `ends_ns`; `given_ns` is when its verdict was given."""
 
     price_e4: int
@@ -37,6 +37,8 @@ class Reservations:
         self._events: dict[str, dict[Key, list[Allowance]]] = {}
         self._given: dict[str, dict[str, tuple[int, int]]] = {}
         self._versions: dict[str, int] = {}
+        self._due_ns: dict[str, int] = {}
+        """Nothing of an event ends before."""
 
     def version(self, event_ticker: str) -> int:
         """Return a number that changes whenever more or less is reserved for an event."""
@@ -54,10 +56,11 @@ class Reservations:
         ends_ns = verdict.expires_at_ns + self._grace_ns
         given = self._given.setdefault(event_ticker, {})
         given[verdict.id] = verdict.ts_pub_ns, ends_ns
+        self._due_ns[event_ticker] = min(ends_ns, self._due_ns.get(event_ticker, ends_ns))
         keys = self._events.setdefault(event_ticker, {})
         for quote in verdict.quotes:
-            held_e2 = directed_e2(quote.side, quote.position_e2 or 0)
-            fresh = Allowance(quote.price_e4, held_e2 + quote.count_e2, verdict.ts_pub_ns, ends_ns)
+            reach_e2 = directed_e2(quote.side, quote.position_e2 or 0) + quote.count_e2
+            fresh = Allowance(quote.price_e4, reach_e2, verdict.ts_pub_ns, ends_ns)
             key: Key = (quote.ticker, quote.side)
             known = keys.get(key, [])
             if len(known) == 1 and _same(fresh, known[0]):
@@ -80,26 +83,35 @@ class Reservations:
         keys = self._events.get(intent.event_ticker)
         if intent.action != "place" or known is None or keys is None:
             return
+        given_ns = known[0]
         for key, entries in list(keys.items()):
-            kept = [one for one in entries if one.given_ns >= known[0]]
+            if len(entries) == 1 and entries[0].given_ns >= given_ns:
+                continue
+            kept = [one for one in entries if one.given_ns >= given_ns]
             if len(kept) != len(entries):
                 self._keep(intent.event_ticker, key, kept)
         given = self._given[intent.event_ticker]
-        self._given[intent.event_ticker] = {k: v for k, v in given.items() if v[0] >= known[0]}
+        if len(given) > 1:
+            self._given[intent.event_ticker] = {k: v for k, v in given.items() if v[0] >= given_ns}
 
     def of(self, event_ticker: str, now_ns: int) -> dict[Key, list[Allowance]]:
         """Return what is reserved for an event now, ended allowances released."""
         keys = self._events.get(event_ticker)
         if keys is None:
             return {}
+        if now_ns < self._due_ns[event_ticker]:
+            return keys
         for key, entries in list(keys.items()):
-            if any(one.ends_ns <= now_ns for one in entries):
-                self._keep(event_ticker, key, [one for one in entries if one.ends_ns > now_ns])
-        given = self._given[event_ticker]
-        if any(ends_ns <= now_ns for _, ends_ns in given.values()):
-            self._given[event_ticker] = {k: v for k, v in given.items() if v[1] > now_ns}
-        if not keys and not self._given[event_ticker]:
-            del self._events[event_ticker], self._given[event_ticker]
+            kept = [one for one in entries if one.ends_ns > now_ns]
+            if len(kept) != len(entries):
+                self._keep(event_ticker, key, kept)
+        given = {k: v for k, v in self._given[event_ticker].items() if v[1] > now_ns}
+        if keys or given:
+            self._given[event_ticker] = given
+            ends_ns = [one.ends_ns for entries in keys.values() for one in entries]
+            self._due_ns[event_ticker] = min(ends_ns + [end_ns for _, end_ns in given.values()])
+        else:
+            del self._events[event_ticker], self._given[event_ticker], self._due_ns[event_ticker]
         return keys
 
     def next_end_ns(self, event_ticker: str) -> int:

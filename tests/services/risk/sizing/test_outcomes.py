@@ -1,12 +1,13 @@
 """The pmf of one event: from fair prices, made to agree with the quotes."""
 
-import numpy as np
+from operator import add
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.risk.sizing.outcomes import NoOutcomes, atoms_of, masses_of
+from services.risk.sizing.outcomes import NoOutcomes, atoms_of, masses_of, scaled_to
 from tests.services.risk.builders import TICKERS, definition
 from tests.services.risk.sizing.rig import nested
 
@@ -21,7 +22,11 @@ RANGES = replace(
 
 
 def masses(atoms, probabilities, quoted=None):
-    return masses_of(atoms, np.array(probabilities), quoted or {})
+    return scaled_to(atoms, masses_of(atoms, probabilities), quoted or {})
+
+
+def pays(atoms):
+    return ~atoms.loses[:, : atoms.rungs]
 
 
 def test_pmf_of_survival_golden():
@@ -29,7 +34,7 @@ def test_pmf_of_survival_golden():
 
 
 def test_a_nested_atom_pays_every_rung_below_it():
-    assert NESTED.pays.tolist() == [
+    assert pays(NESTED).tolist() == [
         [False, False, False],
         [True, False, False],
         [True, True, False],
@@ -41,7 +46,7 @@ def test_a_nested_atom_pays_every_rung_below_it():
 
 def test_a_range_pays_alone_and_there_may_be_none():
     atoms = atoms_of(RANGES)
-    assert atoms.pays.tolist() == [
+    assert pays(atoms).tolist() == [
         [True, False, False],
         [False, True, False],
         [False, False, True],
@@ -68,10 +73,36 @@ curves = st.lists(st.floats(0, 1), min_size=5, max_size=5).map(lambda row: sorte
 def test_the_quoted_rungs_have_their_quotes_probability(fair, quotes, rungs):
     atoms = atoms_of(nested(5))
     found = masses(atoms, fair, {rung: quotes[rung] for rung in rungs})
-    assert found.sum() == pytest.approx(1.0)
-    assert (found >= 0.0).all()
+    assert sum(found) == pytest.approx(1.0)
+    assert min(found) >= 0.0
     for rung in rungs:
-        assert found @ atoms.pays[:, rung] == pytest.approx(quotes[rung], abs=1e-9)
+        assert found @ pays(atoms)[:, rung] == pytest.approx(quotes[rung], abs=1e-9)
+
+
+@given(
+    ladder=st.sampled_from([nested(1), nested(4), RANGES, replace(nested(1), kind="partition")]),
+    data=st.data(),
+)
+def test_what_runs_over_outcomes_is_what_the_table_says(ladder, data):
+    """Sums and worst cases where a quote loses, and what amounts lose, taken from the table."""
+    atoms = atoms_of(ladder)
+    columns = 2 * atoms.rungs
+    amounts = st.integers(-(10**12), 10**12)
+    values = data.draw(st.lists(amounts, min_size=atoms.rungs + 1, max_size=atoms.rungs + 1))
+    where = [[one for one, lost in zip(values, row, strict=True) if lost] for row in atoms.loses.T]
+    assert atoms.where_lost(values, add) == [sum(one) for one in where]
+    assert atoms.where_lost(values, max) == [max(one) for one in where]
+    taken = data.draw(st.lists(st.tuples(st.integers(0, columns - 1), amounts), max_size=5))
+    assert atoms.lost(taken, 7) == [
+        7 + sum(amount for column, amount in taken if row[column]) for row in atoms.loses
+    ]
+    for column, ends in enumerate(atoms.ends):
+        for atom in range(atoms.rungs + 1):
+            lost = bool(atoms.loses[atom, column])
+            assert [atom in end for end in ends] == [
+                lost and atom in atoms.low,
+                lost and atom in atoms.high,
+            ]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +112,7 @@ def test_the_quoted_rungs_have_their_quotes_probability(fair, quotes, rungs):
         ((0.9, 0.5), {}),
         ((0.9, float("nan"), 0.1), {}),
         ((0.9, 0.5, 0.1), {0: 0.3, 1: 0.4}),
+        ((0.9, 0.5, 0.1), {0: float("nan")}),
     ],
 )
 def test_what_contradicts_itself_is_no_pmf(probabilities, quoted):
@@ -94,6 +126,8 @@ def test_ranges_that_add_up_to_more_than_all_are_no_pmf():
         masses(atoms, (0.5, 0.5, 0.2))
     with pytest.raises(NoOutcomes):
         masses(atoms, (0.2, 0.5, 0.2), {0: 0.6, 1: 0.5})
+    with pytest.raises(NoOutcomes):
+        masses(atoms, (0.2, 0.5, 0.2), {0: float("nan")})
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_what_is_over_is_let_go_and_what_is_held_is_not():
     known = desk(replace(ended, event_ticker="KXINXU-24AUG05H1100"), fill(100), policy=wide())
     known.desk._known.clear()
     known.desk.forget_past(NOW + 3 * 3_600 * S)
-    assert list(known.desk.own.tickers("KXINXU-24AUG05H1100")) == []
+    assert known.desk.own.positions("KXINXU-24AUG05H1100") == {}
     assert known.desk.own.order_count() == 0
     assert known.desk.own.position(TICKERS[1]).count_e2 == 100
     known.desk.refresh(NOW + 3 * 3_600 * S)
