@@ -114,21 +114,21 @@ def _worth_having(candidate: Candidate, policy: QuotePolicy) -> bool:
     return candidate.score > 0.0 and candidate.rate_per_min >= policy.fill_rate_min_per_min
 
 
-def _queue(books: Books, rung: int, is_bid: bool, price_e4: int) -> tuple[int, int, int]:
-    """Return how far a price is behind the best of others, what fills before it, and the depth.
+def _queue(books: Books, rung: int, is_bid: bool, price_e4: int) -> tuple[int, int]:
+    """Return how far behind the best of others a price is, and what would be filled before it.
 
     The queue is the last place at our price; behind the best price the whole depth within five
     cents counts as before us.
     """
     if is_bid:
         behind_e4 = books.bid_price_e4[rung] - price_e4
-        count_e2, depth_e2 = books.bid_count_e2[rung], books.bid_depth_e2[rung]
     else:
         behind_e4 = price_e4 - books.ask_price_e4[rung]
-        count_e2, depth_e2 = books.ask_count_e2[rung], books.ask_depth_e2[rung]
     if behind_e4 < 0:
-        return behind_e4, 0, depth_e2
-    return behind_e4, depth_e2 if behind_e4 else count_e2, depth_e2
+        return behind_e4, 0
+    if behind_e4 == 0:
+        return 0, (books.bid_count_e2 if is_bid else books.ask_count_e2)[rung]
+    return behind_e4, (books.bid_depth_e2 if is_bid else books.ask_depth_e2)[rung]
 
 
 def fill_state(
@@ -143,7 +143,7 @@ def fill_state(
 ) -> FillState:
     """Return what the fill model looks at."""
     is_bid = side == "bid"
-    behind_e4, ahead_e2, _ = _queue(books, rung, is_bid, price_e4)
+    behind_e4, ahead_e2 = _queue(books, rung, is_bid, price_e4)
     return FillState(
         side=side,
         behind_e4=behind_e4,
@@ -189,15 +189,15 @@ class _Worth:
     def of(self, rung: int, side: Side, price_e4: int) -> Candidate:
         """Return what a bid or ask at a price is worth."""
         is_bid = side == "bid"
-        fills, count_e2 = self._fills, self._count_e2
+        fills, books = self._fills, self._books
         edge_cents = _edge_cents(is_bid, price_e4, self.fair[rung])
-        behind_e4, ahead_e2, depth_e2 = _queue(self._books, rung, is_bid, price_e4)
+        behind_e4, ahead_e2 = _queue(books, rung, is_bid, price_e4)
         attention = self._attention[rung]
         rate = fills.rate_per_min(is_bid, behind_e4, ahead_e2, edge_cents, attention)
         alpha = fills.share(rate)
-        slippage_cents = fills.slippage_cents(count_e2 / (count_e2 + depth_e2))
+        share = participation(books, rung, side, self._count_e2)
         ev_e6 = round(edge_cents * self._shrink * CENT_E6) - self._fees_e6[price_e4]
-        slippage_e6 = round(slippage_cents * CENT_E6)
+        slippage_e6 = round(fills.slippage_cents(share) * CENT_E6)
         score = alpha * (ev_e6 - slippage_e6)
         return Candidate(rung, side, price_e4, ev_e6, slippage_e6, rate, alpha, score)
 
