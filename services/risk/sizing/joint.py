@@ -71,10 +71,21 @@ class _Limits:
             added <= left or added == 0 for added, left in zip(added_e6, self.left_e6, strict=True)
         )
 
-    def all_may_rest(self, ceilings_e2: Sequence[int], added_e2: Sequence[int]) -> bool:
-        """Return whether all quotes at their ceilings are the optimum: no row binds, growth rises.
+    def barred(self) -> list[bool]:
+        """Return which quotes may add nothing: a limit is used up where they lose."""
+        if min(self.left_e6) > 0 and self.left_deviation > 0.0:
+            return [False] * len(self.ways)
+        tightest_e6 = self.field.atoms.where_lost(self.left_e6, min)
+        return [
+            tightest_e6[way.column] <= 0 or (self.left_deviation <= 0.0 < deviation)
+            for way, deviation in zip(self.ways, self.deviations, strict=True)
+        ]
 
-        Then rows have no price and the box's are the slopes: the gap is zero. In doubt no.
+    def all_may_rest(self, boxes_e2: Sequence[int], added_e2: Sequence[int]) -> bool:
+        """Return whether all that quotes may have is the optimum: no row binds, growth rises.
+
+        Then rows have no price and the box's are the slopes: the gap is zero. In doubt no. What
+        is barred adds nothing, so a limit that is used up is as good as one of zero.
         """
         atoms = self.field.atoms
         uses_e6 = atoms.lost(
@@ -84,20 +95,16 @@ class _Limits:
             ]
         )
         used_deviation = sum([a * d for a, d in zip(added_e2, self.deviations, strict=True)])
-        if (
-            min(self.left_e6) <= 0
-            or not all(map(le, uses_e6, self.left_e6))
-            or not 0.0 < self.left_deviation >= used_deviation
-        ):
+        if not used_deviation <= max(0.0, self.left_deviation):
+            return False
+        if not all(map(le, uses_e6, [left if left > 0 else 0 for left in self.left_e6])):
             return False
         # What wins gains, and what loses has gained a contract's worth less.
-        most_e6 = sum(
-            [way.gain_e4 * count for way, count in zip(self.ways, ceilings_e2, strict=True)]
-        )
+        most_e6 = sum([way.gain_e4 * count for way, count in zip(self.ways, boxes_e2, strict=True)])
         lost_e6 = atoms.lost(
             [
                 (way.column, PRICE_ONE_E4 * count)
-                for way, count in zip(self.ways, ceilings_e2, strict=True)
+                for way, count in zip(self.ways, boxes_e2, strict=True)
             ]
         )
         wealth_e6 = [
@@ -107,9 +114,10 @@ class _Limits:
         if not min(wealth_e6) > 0.0:
             return False
         weights = atoms.where_lost(list(map(truediv, self.field.masses, wealth_e6)), add)
-        for way in self.ways:  # a quote wins where one on the other side of its rung loses
+        for way, box in zip(self.ways, boxes_e2, strict=True):
+            # A quote wins where one on the other side of its rung loses.
             wins, losses = weights[way.column - atoms.rungs], weights[way.column]
-            if not wins * way.gain_e4 >= losses * way.cost_e4:
+            if box and not wins * way.gain_e4 >= losses * way.cost_e4:
                 return False
         return True
 
@@ -133,25 +141,29 @@ def size_jointly(
         return Joint([], 0.0)
     limits = _Limits(field, chosen, room, policy, multiplier)
     free_e2 = [min(way.free_e2, most) for way, most in zip(limits.ways, ceilings_e2, strict=True)]
-    added_e2 = [most - free for most, free in zip(ceilings_e2, free_e2, strict=True)]
-    if limits.all_may_rest(ceilings_e2, added_e2):
-        return _checked(limits, list(ceilings_e2), policy.lot_e2, 0.0)
-    boxes_e2 = np.array((free_e2, added_e2), dtype=np.int64)
-    reach_e2 = np.array(policy_e2, dtype=np.int64)
-    return _solved(limits, boxes_e2, reach_e2, policy.lot_e2)
+    added_e2 = [
+        0 if barred else most - free
+        for most, free, barred in zip(ceilings_e2, free_e2, limits.barred(), strict=True)
+    ]
+    boxes_e2 = list(map(add, free_e2, added_e2))
+    if not any(boxes_e2):
+        return Joint([0] * len(chosen), 0.0)
+    if limits.wealth_e6 <= 0.0:
+        return Joint([0] * len(chosen), None, "nothing to bet with")
+    if limits.all_may_rest(boxes_e2, added_e2):
+        whole_e2 = [box_e2 - box_e2 % policy.lot_e2 for box_e2 in boxes_e2]
+        return _checked(limits, whole_e2, policy.lot_e2, 0.0)
+    return _solved(limits, (free_e2, added_e2), policy_e2, policy.lot_e2)
 
 
-def _solved(limits: _Limits, boxes_e2: Counts, reach_e2: Counts, lot_e2: int) -> Joint:
-    """Solve the program; boxes are what each quote may have free of charge and what it may add."""
+def _solved(
+    limits: _Limits, parts_e2: tuple[list[int], list[int]], policy_e2: Sequence[int], lot_e2: int
+) -> Joint:
+    """Solve the program of what each quote may have free of charge, and what it may add."""
     field, n, wealth_e6 = limits.field, len(limits.ways), limits.wealth_e6
-    ceilings_e2, program = boxes_e2.sum(axis=0), _Rows(limits)
-    boxes_e2[1, program.barred()] = 0
-    boxes = boxes_e2.ravel().astype(np.float64)
+    boxes = np.array(parts_e2, dtype=np.float64).ravel()
+    reach = np.array(policy_e2, dtype=np.float64)
     used = np.flatnonzero(boxes > 0.0)
-    if not len(used):
-        return Joint([0] * n, 0.0)
-    if wealth_e6 <= 0.0:
-        return Joint([0] * n, None, "nothing to bet with")
     owners = used % n
     adds = used >= n
     gains = payoffs_of(field.atoms, limits.ways)[:, owners] * (boxes[used] / wealth_e6)
@@ -160,50 +172,31 @@ def _solved(limits: _Limits, boxes_e2: Counts, reach_e2: Counts, lot_e2: int) ->
             np.array(field.masses),
             1.0 + np.array(field.gains_e6, dtype=np.int64) / wealth_e6,
             gains,
-            program.of(owners, np.where(adds, boxes[used], 0.0)),
-            boxes[used] / np.maximum(reach_e2[owners], boxes[used]),
+            _rows(limits, owners, np.where(adds, boxes[used], 0.0)),
+            boxes[used] / np.maximum(reach[owners], boxes[used]),
         )
     except Unsolved as error:
         return Joint([0] * n, None, str(error))
     amounts = np.zeros(2 * n)
     amounts[used] = found.shares * boxes[used]
     counts = amounts[:n] + amounts[n:]
-    whole_e2 = _lots(counts, lot_e2, ceilings_e2)
-    return _checked(limits, whole_e2.tolist(), lot_e2, found.gap)
+    lots = np.floor(counts / lot_e2 + LOT_TOLERANCE).astype(np.int64) * lot_e2
+    whole_e2 = list(map(min, lots.tolist(), map(add, *parts_e2)))
+    return _checked(limits, whole_e2, lot_e2, found.gap)
 
 
-class _Rows:
-    """The limits as arrays: which quotes may add nothing, and each limit's use."""
-
-    def __init__(self, limits: _Limits) -> None:
-        self._left_e6 = np.array(limits.left_e6, dtype=np.int64)
-        self._left_deviation = limits.left_deviation
-        self._loses = limits.field.atoms.loses.take([way.column for way in limits.ways], 1)
-        self._cost_e4 = np.array([way.cost_e4 for way in limits.ways], dtype=np.int64)
-        self._deviations = np.array(limits.deviations)
-
-    def barred(self) -> NDArray[np.bool_]:
-        """Return which quotes may add nothing: a limit is used up where they lose."""
-        spent = (self._left_e6 <= 0)[:, None] & self._loses
-        barred: NDArray[np.bool_] = np.asarray(spent.any(axis=0))
-        if self._left_deviation <= 0.0:
-            barred[self._deviations > 0.0] = True
-        return barred
-
-    def of(self, owners: Counts, added_e2: Floats) -> Floats:
-        """Return each limit's use by the whole of each variable, as parts of what is left."""
-        open_rows = self._left_e6 > 0
-        costs = self._cost_e4[owners] * added_e2
-        losses = self._loses[open_rows][:, owners] * costs / self._left_e6[open_rows][:, None]
-        if self._left_deviation <= 0.0:
-            return np.asarray(losses)
-        uncertain = self._deviations[owners] * added_e2 / self._left_deviation
-        return np.vstack([losses, uncertain])
-
-
-def _lots(counts: Floats, lot_e2: int, ceilings_e2: Counts) -> Counts:
-    lots = np.floor(counts / lot_e2 + LOT_TOLERANCE).astype(np.int64)
-    return np.minimum(lots * lot_e2, ceilings_e2)
+def _rows(limits: _Limits, owners: Counts, added_e2: Floats) -> Floats:
+    """Return each limit's use by the whole of each variable, as parts of what is left."""
+    left_e6 = np.array(limits.left_e6, dtype=np.int64)
+    columns = np.array([way.column for way in limits.ways])[owners]
+    costs_e4 = np.array([way.cost_e4 for way in limits.ways])[owners]
+    open_rows = left_e6 > 0
+    loses = limits.field.atoms.loses[open_rows].take(columns, 1)
+    losses = loses * (costs_e4 * added_e2) / left_e6[open_rows][:, None]
+    if limits.left_deviation <= 0.0:
+        return np.asarray(losses)
+    uncertain = np.array(limits.deviations)[owners] * added_e2 / limits.left_deviation
+    return np.vstack([losses, uncertain])
 
 
 def _checked(limits: _Limits, counts_e2: list[int], lot_e2: int, gap: float) -> Joint:
