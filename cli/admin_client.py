@@ -14,12 +14,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class AdminError(OperatingError):
-    """A service did not do what it was asked; one line that says which and why.
-
-    `no_answer`: it may be gone or hang, so nobody knows what it did.
-    """
-
-    no_answer = False
+    """A service did not do what it was asked; one line that says which and why."""
 
 
 @asynccontextmanager
@@ -41,9 +36,4 @@ async def call(method: Any, request: Any, metadata: Metadata, timeout_s: float) 
     except grpc.aio.AioRpcError as error:
         refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
         hint = "; secrets/admin.token of the run was changed after its start" if refused else ""
-        failed = AdminError(f"{error.code().name}: {error.details()}{hint}")
-        failed.no_answer = error.code() in (
-            grpc.StatusCode.UNAVAILABLE,
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-        )
-        raise failed from None
+        raise AdminError(f"{error.code().name}: {error.details()}{hint}") from None

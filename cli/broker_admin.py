@@ -74,7 +74,7 @@ async def _leader(admin_ports: Mapping[str, int]) -> int:
         if state == "SERVING":
             return brokers[name]
     found = ", ".join(f"{name} {state}" for name, state in health.items())
-    raise NoLeader(f"no broker serves ({found}); `alpha kill-switch on` works without one")
+    raise NoLeader(f"no broker serves ({found})")
 
 
 def _ask(known: RunningRun, method: str, request: Any, timeout_s: float) -> Any:

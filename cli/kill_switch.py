@@ -19,9 +19,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 def engage(reason: Reason = "operator", as_json: AsJson = False) -> None:
     """Stop trading: cancel everything and wait until the exchange confirms that nothing rests.
 
-    When no broker serves, a process of its own stores the switch and cancels with the broker's
-    key. Exit code 0: engaged and confirmed. 1: something may still rest, or a broker that comes
-    back may trade. 3: nothing is up.
+    When no broker does it, whatever the reason, a process of its own stores the switch and cancels
+    with the broker's key. Exit code 0: engaged and confirmed. 1: something may still rest, or a
+    broker that comes back may trade. 3: nothing is up.
     """
     from cli.panic import engage_anyhow
 
@@ -36,7 +36,7 @@ def engage(reason: Reason = "operator", as_json: AsJson = False) -> None:
 
 
 def _told(answer: dict[str, Any]) -> str:
-    without = "" if answer["broker"] else "no broker serves: cancelled directly; "
+    without = "" if answer["broker"] else f"{answer['why']}; cancelled directly; "
     engaged = "engaged" if answer["engaged"] else "NOT ENGAGED"
     if answer["confirmed_zero"]:
         text = f"the exchange confirms that nothing rests, after {answer['elapsed_ms']:.0f} ms"

@@ -53,7 +53,7 @@ def monitors(console: Console, series: str | None, *, as_json: bool) -> int:
     is up. Raises ConfigError for a series that no family holds.
     """
     family = None if series is None else _family(series)
-    found = _results(console, as_json=as_json)
+    found = _results(as_json=as_json)
     if found is None:
         return EXIT_NOT_RUNNING
     rows = [row for row in found if family is None or _concerns(row, family)]
@@ -71,7 +71,7 @@ def freshness(console: Console, *, as_json: bool) -> int:
 
     Returns as `monitors` does; a feed that nobody needs counts for nothing.
     """
-    found = _results(console, as_json=as_json)
+    found = _results(as_json=as_json)
     if found is None:
         return EXIT_NOT_RUNNING
     told = {row.scope: row for row in found if row.monitor == Freshness.name}
@@ -129,8 +129,8 @@ def newest(results: Sequence[MonitorResult], now_ns: int) -> list[Row]:
     return rows
 
 
-def _results(console: Console, *, as_json: bool) -> list[Row] | None:
-    known = running_or_say(console, as_json=as_json)
+def _results(*, as_json: bool) -> list[Row] | None:
+    known = running_or_say(as_json=as_json)
     return None if known is None else asyncio.run(_read(known))
 
 

@@ -43,14 +43,17 @@ def running() -> RunningRun | None:
     return None
 
 
-def running_or_say(console: Console, *, as_json: bool) -> RunningRun | None:
-    """Return the run that is up now; None, and say so, when nothing runs."""
+def running_or_say(*, as_json: bool) -> RunningRun | None:
+    """Return the run that is up now; None, and say so, when nothing runs.
+
+    People hear it on standard error; a script that asked for JSON gets an object.
+    """
     known = running()
     if known is None:
         if as_json:
-            console.print_json(data={"running": False})
+            Console().print_json(data={"running": False})
         else:
-            console.print("nothing is up; start it with `alpha up`")
+            Console(stderr=True).print("nothing is up; start it with `alpha up`")
     return known
 
 

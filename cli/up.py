@@ -166,7 +166,7 @@ def _end(console: Console) -> list[int]:
 
 def status(console: Console, *, as_json: bool) -> int:
     """Show every process; return 0 when all are well, 1 when not, 3 when nothing is up."""
-    known = running_or_say(console, as_json=as_json)
+    known = running_or_say(as_json=as_json)
     if known is None:
         return EXIT_NOT_RUNNING
     health = _health(known.state)

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 
 from cli.ledger_admin import write_report
-from cli.runs import RunningRun, running
+from cli.runs import RunningRun, running_or_say
 from cli.view import show
 from cli.watcher import Watcher
 from libs.common.clock import ClockSpec
@@ -19,7 +19,7 @@ EXIT_NOT_RUNNING = 3
 
 def watch(console: Console) -> int:
     """Show the run until Ctrl-C; return 3 when nothing is up."""
-    known = _running()
+    known = running_or_say(as_json=False)
     if known is None:
         return EXIT_NOT_RUNNING
     with contextlib.suppress(KeyboardInterrupt):
@@ -29,7 +29,7 @@ def watch(console: Console) -> int:
 
 def report(console: Console, session: str, *, as_json: bool) -> int:
     """Write the session report of the run that is up; return 0, 1 if its books disagree, or 3."""
-    known = _running()
+    known = running_or_say(as_json=as_json)
     if known is None:
         return EXIT_NOT_RUNNING
     with console.status("adding up the session …"):
@@ -58,10 +58,3 @@ async def _watch(known: RunningRun, console: Console) -> None:
         await show(watcher, clock, console, over, lambda: "", live=console.is_terminal)
     finally:
         await watcher.close()
-
-
-def _running() -> RunningRun | None:
-    known = running()
-    if known is None:
-        Console(stderr=True).print("nothing is up; start it with `alpha up`")
-    return known

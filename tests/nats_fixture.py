@@ -5,16 +5,19 @@ test may fill, kill and restart.
 """
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from libs.common.jetstream import stream_config
 from libs.common.nats_bus import NatsBus
 from libs.common.nats_config import render_server
+from libs.common.nats_connection import connect_client
 from libs.common.nats_server import NatsServer, start_nats_server
 from libs.common.provision import provision
-from libs.common.topology import Service
+from libs.common.topology import Service, stream_named
 
 
 class NatsRig:
@@ -60,6 +63,14 @@ class NatsRig:
     async def provision(self) -> None:
         """Create streams, durables and buckets, or start with empty ones."""
         await provision(self.url, self.passwords[Service.PROVISION])
+
+    async def change_stream(self, name: str, **changes: int) -> None:
+        """Let a stream keep other than the topology says."""
+        admin = await connect_client(self.url, Service.PROVISION, self.passwords[Service.PROVISION])
+        body = json.dumps(stream_config(stream_named(name)) | changes).encode()
+        answer = await admin.request(f"$JS.API.STREAM.UPDATE.{name}", body)
+        await admin.close()
+        assert "error" not in json.loads(answer.data)
 
     async def connect(self, service: Service, *, budget_s: float = 10.0) -> NatsBus:
         """Return a service's bus; the test closes it."""

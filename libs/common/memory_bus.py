@@ -69,11 +69,11 @@ class _Log:
         self, subject: str, data: bytes, message_id: str, fence: Fence | None, now_ns: int
     ) -> int:
         """Store a message as the server would: fence, then duplicates, then limits."""
+        self.forget(now_ns)
         if fence is not None:
             last = self.last_of_subject.get(fence.subject, 0)
             if last != fence.sequence:
                 raise FenceRefused(f"publish {subject}: wrong last sequence: {last}, got {fence}")
-        self._forget(now_ns)
         known = self.ids.get(message_id)
         if known is not None:
             return known[0]
@@ -90,7 +90,8 @@ class _Log:
         self.ids[message_id] = (self.last_sequence, now_ns)
         return self.last_sequence
 
-    def _forget(self, now_ns: int) -> None:
+    def forget(self, now_ns: int) -> None:
+        """Let go of what is too old by now."""
         horizon_ns = now_ns - self.stream.duplicate_window_s * NS_PER_S
         while self.ids and next(iter(self.ids.values()))[1] < horizon_ns:
             del self.ids[next(iter(self.ids))]
@@ -131,7 +132,9 @@ class MemoryHub:
         """Return what a stream holds; raise BusError if there is no such stream."""
         if stream not in self._logs:
             raise BusError(f"stream {stream}: expected one of {sorted(self._logs)}")
-        return self._logs[stream]
+        log = self._logs[stream]
+        log.forget(self.now_ns())
+        return log
 
     def append(self, subject: str, data: bytes, message_id: str, fence: Fence | None) -> int:
         """Store a message in the stream of its subject and wake who reads it."""

@@ -54,6 +54,7 @@ PROBE_LATE_S = 1.0
 MEASURE_EVERY_S = 5.0
 DRAIN_TIMEOUT_S = 15.0
 READ_BATCH = 1_000
+_FENCED_STREAM = stream_of_subject(ORDERS_EPOCH)
 CLOCK_SET_NS = NS_PER_S // 10
 """A clock that moved by more than this against a steady one was set; by less it was corrected."""
 
@@ -141,6 +142,31 @@ class Fatal(Exception):
     """The process must end; the text says why in one line."""
 
 
+class _Held:
+    """A message that waits while the fence moves, and the promise of its sequence."""
+
+    def __init__(self, message: Message, subject: str, fenced: bool) -> None:
+        self.message = message
+        self.subject = subject
+        self.fenced = fenced
+        self.stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.stored.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def follow(self, sent: asyncio.Future[int]) -> None:
+        """Keep the promise with what becomes of the message, now that it is sent."""
+        sent.add_done_callback(self._settle)
+
+    def _settle(self, sent: asyncio.Future[int]) -> None:
+        if self.stored.done():
+            return
+        if sent.cancelled():
+            self.stored.cancel()
+        elif (error := sent.exception()) is not None:
+            self.stored.set_exception(error)
+        else:
+            self.stored.set_result(sent.result())
+
+
 class Context:
     """What a service's shell works with; made by the runner."""
 
@@ -158,6 +184,8 @@ class Context:
         self._timers: dict[str, asyncio.Task[Any]] = {}
         self._core_failed = False
         self._ahead_ns = clock.now_ns() - clock.steady_ns()
+        self._fenced: set[asyncio.Future[int]] = set()
+        self._held: list[_Held] | None = None
         self.standing_by = False
         self.tell_standby: Callable[[bool], Awaitable[None]] | None = None
 
@@ -239,6 +267,29 @@ class Context:
         """Send a message on its subject; a failure to store it ends the process."""
         self.app.observe(message, self.metrics)
         subject = subject_of(message)
+        if self._held is not None and stream_of_subject(subject) == _FENCED_STREAM:
+            held = _Held(message, subject, fenced)
+            self._held.append(held)
+            return held.stored
+        return self._send(message, subject, fenced)
+
+    async def move_fence(self, move: Callable[[], Awaitable[None]]) -> None:
+        """Let `move` change the app's fence while nothing that names the old one is under way.
+
+        What is to be stored in the fence's stream meanwhile is sent after it, in order.
+        """
+        assert self._held is None, "one moves the fence at a time"
+        self._held = []
+        try:
+            if self._fenced:
+                await asyncio.wait(self._fenced)
+            await move()
+        finally:  # the server refuses what is fenced if that went wrong; all else has to be stored
+            waiting, self._held = self._held, None
+            for held in waiting:
+                held.follow(self._send(held.message, held.subject, held.fenced))
+
+    def _send(self, message: Message, subject: str, fenced: bool) -> asyncio.Future[int]:
         fence = None
         if fenced:
             assert self.app.fence is not None, "a fenced message needs an epoch"
@@ -259,6 +310,9 @@ class Context:
                 self.metrics.publish_ack_s.observe(time.perf_counter() - sent)
 
         future.add_done_callback(acknowledged)
+        if fenced:
+            self._fenced.add(future)
+            future.add_done_callback(self._fenced.discard)
         self.metrics.published_total.labels(stream_of_subject(subject)).inc()
         return future
 

@@ -5,20 +5,18 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
 from libs.common.admin import AddServicer
-from libs.common.bus import BusError
 from libs.common.config import ConfigError
 from libs.common.effects import Effect
 from libs.common.hosts import is_outside
 from libs.common.messages import Cause, ExchangeSession, KillSwitch, envelope
 from libs.common.runner import AppBase, Context, Fatal
-from libs.common.topology import ORDERS_EPOCH, SIGN_WEBSOCKET, Service
+from libs.common.topology import SIGN_WEBSOCKET, Service
 from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.domain.tickers import series_of_event
 from libs.domain.windows import roll
@@ -33,6 +31,7 @@ from services.broker import recovery
 from services.broker.admin import BrokerAdmin
 from services.broker.config import BrokerConfig
 from services.broker.core import BrokerCore
+from services.broker.epoch import Epoch
 from services.broker.exchange import Exchange
 from services.broker.killswitch import KillSwitchKeeper
 from services.broker.lease import Holder, Lease, LeaseLost
@@ -93,14 +92,13 @@ class BrokerApp(AppBase):
         await self.lease.take(context.stand_by)
         context.spawn(self._keep_lease(), "lease")
         context.spawn(self._tell_session(context), "session")
-        epoch, self.fence = await recovery.take_epoch(
-            context, config.account, config.instance or f"broker-{os.getpid()}"
-        )
-        self._watch.fills_since_ns = await recovery.fold_log(context, self.core, self.fence)
+        await self.epoch.take()
+        context.spawn(self.epoch.keep(config.epoch_renewal_s), "epoch")
+        self._watch.fills_since_ns = await recovery.fold_log(context, self.core)
         self._watch.overlap_ns = to_ns(config.fills_overlap_s)
         context.spawn(self.switch.run(), "kill switch")
         await self.switch.read()
-        context.dispatch(e.EpochTaken(now_ns=context.now_ns(), epoch=epoch))
+        context.dispatch(e.EpochTaken(now_ns=context.now_ns(), epoch=self.epoch.number))
         await recovery.reconcile(
             context, self.core, self.exchange, self._watch, config.read_retry_s
         )
@@ -143,6 +141,9 @@ class BrokerApp(AppBase):
             _holder(config),
             ttl_s=config.lease_ttl_s,
             every_s=config.lease_every_s,
+        )
+        self.epoch = Epoch(
+            context, self, config.account, config.instance or f"broker-{os.getpid()}"
         )
         self._watch = AccountWatch(
             context,
@@ -247,18 +248,10 @@ class BrokerApp(AppBase):
         ended = context.fatal.exception() if context.fatal.done() else None
         fenced = ended is not None and "FenceRefused" in str(ended)
         told = writer.deposed or fenced or self._lease_taken
-        if not told and not await self._sees_a_newer_epoch(context):
+        if not told and not await self.epoch.is_over(self.config.kill_switch_read_s_max):
             return False
         context.log.warning("deposed: nothing is cancelled, the account is another broker's")
         return True
-
-    async def _sees_a_newer_epoch(self, context: Context) -> bool:
-        """Ask NATS: we may have been stopped, and end before anybody told us. Unreadable is no."""
-        with suppress(BusError, TimeoutError):
-            async with asyncio.timeout(self.config.kill_switch_read_s_max):
-                newest = await context.bus.last_per_subject("ORDERS", ORDERS_EPOCH)
-            return bool(newest) and newest[-1].sequence != self.fence
-        return False
 
     # Lease and kill switch
 

@@ -3,6 +3,7 @@
 from msgspec import field
 
 from libs.common.config import ServiceConfig
+from libs.common.topology import stream_named
 from services.broker.lease import HELD_SHARE
 from services.broker.modes import Mode
 from services.broker.policy import Policy
@@ -39,6 +40,7 @@ class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     readiness_every_s: float = 5.0
     lease_ttl_s: float = 10.0
     lease_every_s: float = 2.0
+    epoch_renewal_s: float = 86_400.0
     confirm_s: float = 20.0
     confirm_every_s: float = 0.05
     drain_s: float = 10.0
@@ -56,6 +58,11 @@ class BrokerConfig(ServiceConfig, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(
                 f"lease_every_s: expected at most a third of lease_ttl_s, given"
                 f" {self.lease_every_s}"
+            )
+        if not 0 < self.epoch_renewal_s <= stream_named("ORDERS").max_age_s / 3:
+            raise ValueError(
+                "epoch_renewal_s: expected at most a third of what ORDERS keeps, given"
+                f" {self.epoch_renewal_s}"
             )
         if not 0 < self.leave_timeout_s < self.lease_ttl_s * (1 - HELD_SHARE):
             raise ValueError(

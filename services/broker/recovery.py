@@ -4,16 +4,14 @@ lease ─► epoch (fence) ─► ORDERS, FILLS ─► open orders, fills, posit
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from libs.common.bus import Fence, Stored
 from libs.common.effects import Received
 from libs.common.inbox import Refused, read_stored
-from libs.common.messages import BrokerEpoch, Fill, Message, derived_id, encode
+from libs.common.messages import Fill, Message
 from libs.common.runner import Context
-from libs.common.topology import ORDERS_EPOCH, Service, durables_of, subject_of
+from libs.common.topology import Service, durables_of
 from libs.kalshi.errors import KalshiError
 from services.broker import events as e
 from services.broker.core import BrokerCore
@@ -24,63 +22,14 @@ FILLS_MARGIN_NS = 3_600_000_000_000
 """How long before the last fill we know a missed one may lie."""
 
 
-async def take_epoch(context: Context, account: str, instance: str) -> tuple[int, int]:
-    """Write the next epoch by compare-and-set; return it and its sequence, the new fence.
-
-    Raises FenceRefused when another broker was faster.
-    """
-    known = await context.bus.last_per_subject("ORDERS", ORDERS_EPOCH)
-    sequence, epoch = 0, 1
-    if known:
-        sequence, epoch = known[-1].sequence, await _last_epoch(context, known[-1]) + 1
-    now_ns = context.now_ns()
-    message_id = derived_id("epoch", instance, epoch, now_ns)
-    message = BrokerEpoch(
-        id=message_id,
-        ts_event_ns=now_ns,
-        ts_pub_ns=now_ns,
-        cause_id="",
-        correlation_id=message_id,
-        source=Service.BROKER,
-        epoch=epoch,
-        broker=instance,
-        account=account,
-    )
-    fence = Fence(ORDERS_EPOCH, sequence)
-    stored = await context.bus.publish(
-        subject_of(message), encode(message), message_id=message_id, fence=fence
-    )
-    return epoch, stored
-
-
-async def _last_epoch(context: Context, newest: Stored) -> int:
-    """Return the highest epoch; from the whole log when the newest entry is none of ours.
-
-    Whatever lies on the fence's subject moves the fence, garbage too: it must not keep a broker
-    from starting.
-    """
-    with contextlib.suppress(Refused):
-        last = read_stored(newest, context.now_ns())
-        assert isinstance(last, BrokerEpoch), "its subject carries epochs alone"
-        return last.epoch
-    epochs = [0]
-
-    def note(message: Message, _: int) -> None:
-        if isinstance(message, BrokerEpoch):
-            epochs.append(message.epoch)
-
-    await context.read_back("ORDERS", note)
-    context.log.error("no epoch where the newest should be", epoch=max(epochs))
-    return max(epochs)
-
-
-async def fold_log(context: Context, core: BrokerCore, fence: int) -> int | None:
+async def fold_log(context: Context, core: BrokerCore) -> int | None:
     """Read ORDERS and FILLS back into the core; return since when fills may be missing.
 
     None means that the log knows of no fill and no order that could have one: whatever the
     account has is news.
     """
     last = await context.read_back("ORDERS", _folding(context, core, "ORDERS"))
+    fence = context.app.fence or 0
     assert last >= fence, f"ORDERS ends at {last}, before our own epoch at {fence}"
     newest_ns: list[int] = []
 

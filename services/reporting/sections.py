@@ -159,7 +159,7 @@ GROUP BY feed, detail ORDER BY messages DESC, feed, detail LIMIT 50""",
 FROM messages FINAL WHERE stream = 'STATUS' AND type = '{m.tag_of(m.Heartbeat)}' AND {during}
 GROUP BY service ORDER BY service""",
         "brokers": f"""SELECT ts_pub_ns, epoch, broker, account FROM epochs
-WHERE ts_pub_ns <= {last_ns} ORDER BY seq LIMIT 100""",
+WHERE ts_pub_ns <= {last_ns} ORDER BY seq LIMIT 1 BY epoch, broker LIMIT 100""",
         "alerts": f"""SELECT JSONExtractString(payload, 'monitor') AS monitor,
     JSONExtractString(payload, 'state') AS state, count() AS messages
 FROM messages FINAL WHERE stream = 'STATUS' AND type = '{m.tag_of(m.MonitorResult)}' AND {during}

@@ -47,6 +47,11 @@ def test_help(tmp_path: Path, words: list[str]) -> None:
         (["sim", "index", "--key-file", "none"], 2, "expected a readable file at none"),
         (["kill-switch", "on"], 3, "nothing is up"),
         (["kill-switch", "status"], 3, "nothing is up"),
+        (["status"], 3, "nothing is up"),
+        (["monitors"], 3, "nothing is up"),
+        (["freshness"], 3, "nothing is up"),
+        (["watch"], 3, "nothing is up"),
+        (["report"], 3, "nothing is up"),
         (["reset-group", "KXINXU-26OCT02H1200"], 3, "nothing is up"),
     ],
 )
@@ -99,3 +104,9 @@ def test_nothing_is_up(tmp_path: Path) -> None:
     assert alpha(tmp_path, "down").returncode == 0
     for words in (["watch"], ["report"], ["report", "--json"]):
         assert alpha(tmp_path, *words).returncode == 3
+
+
+@pytest.mark.parametrize("command", ["status", "monitors", "freshness", "report"])
+def test_a_script_is_told_in_json_that_nothing_is_up(tmp_path: Path, command: str) -> None:
+    shown = alpha(tmp_path, command, "--json")
+    assert (json.loads(shown.stdout), shown.returncode) == ({"running": False}, 3)

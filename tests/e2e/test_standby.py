@@ -49,6 +49,7 @@ async def test_two_brokers(home: Home) -> None:
     assert run.some_rest()
 
     a_leader_that_can_not_come_back(home, run, leader, other)
+    the_switch_with_a_token_that_is_wrong(home, run)
     the_switch_without_any_broker(home, run, other)
 
     shown = home.alpha("down")
@@ -72,6 +73,22 @@ def a_leader_that_can_not_come_back(home: Home, run: Run, leader: str, other: st
     config.write_text(kept)
     until(lambda: healths(home)[leader] == "STANDBY", f"{leader} to stand by", 60)
     assert as_json(home, "status")["well"] is True
+
+
+def the_switch_with_a_token_that_is_wrong(home: Home, run: Run) -> None:
+    """A broker leads and trades, and won't listen: nothing may rest all the same."""
+    token = run.root / "secrets" / "admin.token"
+    kept = token.read_text()
+    token.write_text("changed after the start")
+    assert home.alpha("kill-switch", "status").returncode == 3
+    answer: dict[str, Any] = as_json(home, "kill-switch", "on")
+    assert (answer["broker"], answer["engaged"], answer["confirmed_zero"]) == (False, True, True)
+    assert "UNAUTHENTICATED" in answer["why"]
+    assert run.resting() == []
+    token.write_text(kept)
+    assert as_json(home, "kill-switch", "status")["engaged"] is True
+    assert run.resting() == []
+    assert as_json(home, "kill-switch", "off")["engaged"] is False
 
 
 def the_switch_without_any_broker(home: Home, run: Run, leader: str) -> None:

@@ -167,12 +167,13 @@ def check_positions(record):
 
 def check_log(orders):
     """I7, I4: epochs rise, counts never fall, an intent comes first, unknown blocks its market."""
-    epoch, filled, states = 0, {}, {}
+    epoch, leader, filled, states = 0, "", {}, {}
     for message in orders:
         if isinstance(message, BrokerEpoch):
-            if message.epoch <= epoch:
-                raise Violation(f"I7 epoch {message.epoch} after {epoch}")
-            epoch = message.epoch
+            again = (message.epoch, message.broker) == (epoch, leader)
+            if message.epoch <= epoch and not again:
+                raise Violation(f"I7 epoch {message.epoch} of {message.broker} after {epoch}")
+            epoch, leader = message.epoch, message.broker
         elif isinstance(message, OrderIntent):
             if message.epoch != epoch:
                 raise Violation(f"I4 an intent of epoch {message.epoch} in epoch {epoch}")

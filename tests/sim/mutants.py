@@ -4,7 +4,8 @@ from contextlib import ExitStack, contextmanager
 
 from libs.common.effects import Publish
 from libs.common.messages import OrderIntent
-from services.broker import core, desk, killswitch, orders, plan, resolve, writer
+from libs.common.topology import ORDERS_EPOCH
+from services.broker import core, desk, epoch, killswitch, orders, plan, resolve, writer
 from services.broker.exchange import Attempt, Exchange
 from services.broker.orders import Order
 from services.broker.transitions import Trigger
@@ -91,6 +92,16 @@ def ignore_the_fence():
     return _replaced(desk.Desk, "_intend", unfenced)
 
 
+def say_the_epoch_over_another_s():
+    """Say the epoch again on whatever message is the newest."""
+
+    async def bold(self):
+        known = await self._context.bus.last_per_subject("ORDERS", ORDERS_EPOCH)
+        self._app.fence = await self._say(known[-1].sequence if known else 0)
+
+    return _replaced(epoch.Epoch, "_renew", bold)
+
+
 def forget_the_lease_and_the_switch():
     """Ask nothing right before a write."""
     return _replaced(writer.Writer, "_gate", lambda self, *rest, **words: "")
@@ -172,6 +183,7 @@ MUTANTS = (
     trust_404,
     trust_one_missing_read,
     ignore_the_fence,
+    say_the_epoch_over_another_s,
     forget_the_lease_and_the_switch,
     forget_unknown_exposure,
     keep_quotes_past_the_deadline,

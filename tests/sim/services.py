@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from libs.common.bus import BusError
 from libs.common.runner import Fatal, Runner
-from libs.common.topology import Service
+from libs.common.topology import DAY_S, Service
 from libs.kalshi.signing import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from services.broker.app import BrokerApp
 from services.broker.config import BrokerConfig
@@ -28,6 +28,7 @@ EXPECTED_END = re.compile(
 )
 """Why a process may end: NATS or another broker. Anything else is a mistake of its own."""
 BACKOFF_S = (0.1, 1.0)
+RENEWAL_SHARE = 0.25
 
 
 def _key_file():
@@ -188,6 +189,7 @@ class BrokerLife(Life):
             key_file=KEY_FILE,
             instance=self.name,
             heartbeat_s=5.0,
+            epoch_renewal_s=min(RENEWAL_SHARE * self.world.epoch_age_s, DAY_S),
             policy=Policy(settle_after_s=1.0, settle_every_s=2.0),
         )
         return SimBroker(self.app_config, self.world, process)

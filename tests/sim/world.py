@@ -43,6 +43,8 @@ BEFORE_TARGET_S = 20.0
 """The run begins so long before the target: enough for some twenty verdicts."""
 HEALED_S_MAX = 60.0
 SWITCH_GRACE_S = 0.1
+EPOCH_AGE_S = 6.0
+AGES_EVERY = 4
 WRITES = ("place", "amend")
 TRACKS = 2
 """So many troubles may last at once."""
@@ -98,6 +100,9 @@ class World:
         self.intents = {"place": [], "amend": [], "cancel": []}
         self.approvals = {}
         self.epoch = 0
+        self.epoch_age_s = float("inf") if seed % AGES_EVERY else EPOCH_AGE_S
+        """So long the server keeps an epoch's message: ninety days, as short as a run needs."""
+        self.epoch_said_s = 0.0
         self.approved_while_stale = []
         self.stale_for_risk = {}
         self.engaged_at_s = 0.0
@@ -122,6 +127,8 @@ class World:
     def store(self, subject, data, message_id, fence):
         """Store a message as the NATS server does, and wake who waits for it."""
         stream = stream_of_subject(subject)
+        if self.epoch_aged:
+            self.hub.log("ORDERS").last_of_subject.pop(ORDERS_EPOCH, None)
         known = self.hub.log(stream).last_sequence
         sequence = self.hub.append(subject, data, message_id, fence)
         if sequence > known and stream in KEPT:
@@ -131,12 +138,17 @@ class World:
             ring(future)
         return sequence
 
+    @property
+    def epoch_aged(self):
+        """Tell whether the newest epoch's message is gone for its age. The log keeps the rest."""
+        return self.loop.time() - self.epoch_said_s > self.epoch_age_s
+
     def _note(self, stream, message):
         self.messages[stream].append(message)
         if isinstance(message, OrderIntent):
             self.intents[message.action].append(message)
         elif isinstance(message, BrokerEpoch):
-            self.epoch = message.epoch
+            self.epoch, self.epoch_said_s = message.epoch, self.loop.time()
         elif isinstance(message, Verdict):
             self.approvals[message.id] = message
             self._check_stale(message)

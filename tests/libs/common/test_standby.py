@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from libs.common.runner import Context
-from tests.libs.common.test_runner import NOW, Rig, S, ScriptedApp
+from tests.libs.common.runner_rig import NOW, Rig, S, ScriptedApp
 
 
 class StandingBy(ScriptedApp):

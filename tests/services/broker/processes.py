@@ -30,6 +30,7 @@ class Processes:
         self.ports = ports
         self.alive = []
         self.risk = None
+        self.changes = {}
 
     def start(self, number=0):
         directory = self.running.directory
@@ -54,7 +55,7 @@ class Processes:
             },
         }
         own = directory / f"broker-{number}.yaml"
-        own.write_text(yaml.safe_dump(values))
+        own.write_text(yaml.safe_dump(values | self.changes))
         said = (directory / f"broker-{number}.log").open("a")  # a pipe that nobody reads fills up
         process = subprocess.Popen(
             [

@@ -8,9 +8,9 @@ import sys
 import pytest
 import yaml
 
-from libs.common.messages import Fill, OrderIntent
+from libs.common.messages import BrokerEpoch, Fill, OrderIntent
 from tests.services.broker.processes import ROOT, left, processes
-from tests.services.broker.rig import A, B, quote
+from tests.services.broker.rig import A, B, S, quote
 from tests.services.broker.stack import until
 
 GO = (quote(A, "bid", 4_500, 500), quote(B, "ask", 6_000, 300))
@@ -41,6 +41,23 @@ async def test_sigkill_then_restart_then_sigterm(tmp_path, fresh_nats, unused_po
         places = [one for one in await brokers.log("ORDERS", OrderIntent) if one.action == "place"]
         assert len(places) == 2
         assert "PRIVATE KEY" not in brokers.said()
+
+
+async def test_a_broker_outlives_what_orders_keeps(tmp_path, fresh_nats, unused_port):
+    """Its epoch is the fence of its writes: it must not age out under it."""
+    async with processes(tmp_path / "run", fresh_nats, [unused_port]) as brokers:
+        brokers.changes = {"epoch_renewal_s": 0.3}
+        running = brokers.running
+        brokers.start()
+        await brokers.ready()
+        await brokers.release()
+        await fresh_nats.change_stream("ORDERS", max_age=2 * S, duplicate_window=S)
+        (first, *_) = await brokers.log("ORDERS", BrokerEpoch)
+        while first in await brokers.log("ORDERS", BrokerEpoch):
+            await asyncio.sleep(0.1)
+        await brokers.give(*GO)
+        await until(lambda: running.resting() == RESTING, "both quotes at rest")
+        assert {one.epoch for one in await brokers.log("ORDERS", BrokerEpoch)} == {first.epoch}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from libs.common.topology import KILL_SWITCH_KEY, ORDERS_EPOCH, SIGN_WEBSOCKET, 
 from libs.kalshi.signing import WEBSOCKET_PATH
 from proto import broker_pb2 as pb
 from proto import broker_pb2_grpc
-from services.broker import recovery
+from services.broker.epoch import Epoch
 from tests.services.broker.rig import A, B, quote
 from tests.services.broker.stack import stack, until
 
@@ -260,11 +260,24 @@ async def test_no_more_signatures_than_reconnections_need(running):
     assert "at most 5" in refused[0]["error"]
 
 
+class Usurper:
+    """Stands for the broker that another process is."""
+
+    fence = None
+
+
+async def usurp(context):
+    """Take the epoch as another broker does; return it."""
+    epoch = Epoch(context, Usurper(), "primary", "usurper")
+    await epoch.take()
+    return epoch
+
+
 async def test_a_deposed_broker_stops_and_touches_nothing(running):
     """reliability.md 2, in one process: the fence refuses its writes."""
     await quoting(running)
     context = running.runner.context
-    await recovery.take_epoch(context, "primary", "usurper")
+    await usurp(context)
     running.give(quote(A, "bid", 4_300, 500))
     ended = await running.ended()
     assert "FenceRefused" in str(ended)
@@ -277,7 +290,7 @@ async def test_two_brokers_never_hold_one_epoch(running):
     await quoting(running)
     context = running.runner.context
     fence = running.app.fence
-    await recovery.take_epoch(context, "primary", "usurper")
+    await usurp(context)
     assert running.app.fence == fence
     with pytest.raises(FenceRefused):
         await context.publish(running.intents("place")[0], fenced=True)
@@ -288,6 +301,42 @@ async def test_garbage_on_the_fence_keeps_no_broker_from_starting(running):
     context = running.runner.context
     (first,) = running.log("ORDERS", BrokerEpoch)
     moved = await context.bus.publish(ORDERS_EPOCH, b"garbage", message_id="garbage")
-    epoch, fence = await recovery.take_epoch(context, "primary", "successor")
-    assert epoch == first.epoch + 1
-    assert fence > moved
+    successor = Epoch(context, taking := Usurper(), "primary", "successor")
+    await successor.take()
+    assert successor.number == first.epoch + 1
+    assert taking.fence > moved
+
+
+async def test_an_epoch_that_was_said_again_and_not_acknowledged_is_still_ours(running):
+    """A broker that ends at that moment has to cancel what rests: nobody else will."""
+    await quoting(running)
+    epoch, fence = running.app.epoch, running.app.fence
+
+    async def stuck():
+        await epoch._say(fence)
+        await asyncio.Event().wait()
+
+    moving = asyncio.create_task(running.runner.context.move_fence(stuck))
+    await until(lambda: len(running.log("ORDERS", BrokerEpoch)) == 2, "said again")
+    assert not await epoch.is_over(1.0)
+    await running.stop_broker()
+    assert running.resting() == {}
+    moving.cancel()
+
+
+async def test_a_deposed_broker_can_not_say_its_epoch_again(running):
+    await quoting(running)
+    usurper = await usurp(running.runner.context)
+    with pytest.raises(FenceRefused):
+        await running.app.epoch.keep(0.0)
+    assert [one.epoch for one in running.log("ORDERS", BrokerEpoch)] == [1, usurper.number]
+    assert await running.app.epoch.is_over(1.0)
+
+
+async def test_an_epoch_is_never_given_twice_while_the_log_knows_it(running):
+    """Its own message has aged out; the intents under it have not."""
+    await quoting(running)
+    log = running.hub.log("ORDERS")
+    log.kept = type(log.kept)(one for one in log.kept if one.stored.subject != ORDERS_EPOCH)
+    del log.last_of_subject[ORDERS_EPOCH]
+    assert (await usurp(running.runner.context)).number == 2

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from libs.common.bus import (
+    Bus,
     BusError,
     BusUnavailable,
     Fence,
@@ -56,6 +57,35 @@ async def test_a_writer_of_an_old_epoch_is_refused(connect: Connect) -> None:
             ORDERS_EPOCH, b"3", message_id="epoch-3", fence=Fence(ORDERS_EPOCH, old)
         )
     assert [message.data for message in await broker.read("ORDERS", after=0)] == [b"1", b"2"]
+
+
+async def test_an_epoch_that_is_said_again_outlives_what_the_stream_keeps(fleeting: Bus) -> None:
+    first = epoch = await fleeting.publish(ORDERS_EPOCH, b"1", message_id="epoch-1")
+    while (await fleeting.read("ORDERS", after=0, limit=1))[0].sequence == first:
+        fence = Fence(ORDERS_EPOCH, epoch)
+        epoch = await fleeting.publish(ORDERS_EPOCH, b"1", message_id=f"{fence}", fence=fence)
+        await asyncio.sleep(0.01)
+    fence = Fence(ORDERS_EPOCH, epoch)
+    assert await fleeting.publish("orders.a.b", b"x", message_id="i", fence=fence) > epoch
+    old = Fence(ORDERS_EPOCH, first)
+    with pytest.raises(FenceRefused):
+        await fleeting.publish("orders.a.b", b"y", message_id="late", fence=old)
+
+
+async def test_an_epoch_that_aged_out_lets_nobody_through(fleeting: Bus) -> None:
+    """Neither its own writer nor, once there is a new one, whoever had it."""
+    first = await fleeting.publish(ORDERS_EPOCH, b"1", message_id="epoch-1")
+    while await fleeting.read("ORDERS", after=0):
+        await asyncio.sleep(0.01)
+    old = Fence(ORDERS_EPOCH, first)
+    for subject in ("orders.a.b", ORDERS_EPOCH):
+        with pytest.raises(FenceRefused):
+            await fleeting.publish(subject, b"x", message_id=f"old {subject}", fence=old)
+    empty = Fence(ORDERS_EPOCH, 0)
+    assert await fleeting.publish(ORDERS_EPOCH, b"2", message_id="epoch-2", fence=empty) > first
+    for late in (old, empty):
+        with pytest.raises(FenceRefused):
+            await fleeting.publish(ORDERS_EPOCH, b"3", message_id=f"late {late}", fence=late)
 
 
 async def test_a_foreign_subject_is_refused_and_fatal(connect: Connect) -> None:

@@ -1,17 +1,15 @@
 """Limits and losses that only a server has."""
 
-import json
 from collections.abc import AsyncIterator
 
 import pytest
 from nats.aio.client import Client
 
 from libs.common.bus import BusMismatch, BusUnavailable, PublishRefused, PublishUnknown
-from libs.common.jetstream import stream_config
 from libs.common.nats_bus import NatsBus
 from libs.common.nats_connection import connect_client
 from libs.common.nats_publisher import IN_FLIGHT_MAX
-from libs.common.topology import Service, stream_named
+from libs.common.topology import Service
 from tests.libs.common.bus.buses import Collector, Consuming, durable_of
 from tests.nats_fixture import NatsRig
 
@@ -28,12 +26,10 @@ async def admin(fresh_nats: NatsRig) -> AsyncIterator[Client]:
 
 
 async def test_a_full_orders_stream_refuses_and_drops_nothing(
-    fresh_nats: NatsRig, admin: Client
+    fresh_nats: NatsRig,
 ) -> None:
     """reliability.md, scenario 12."""
-    config = stream_config(stream_named("ORDERS")) | {"max_bytes": 2_000}
-    answer = await admin.request("$JS.API.STREAM.UPDATE.ORDERS", json.dumps(config).encode())
-    assert "error" not in json.loads(answer.data)
+    await fresh_nats.change_stream("ORDERS", max_bytes=2_000)
     broker = await fresh_nats.connect(Service.BROKER)
     sent = [broker.publish("orders.a.b", bytes(100), message_id=f"{n}") for n in range(30)]
     with pytest.raises(PublishRefused, match="maximum bytes"):
