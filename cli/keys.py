@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from cli.run_directory import RunDirectory
 from libs.common.config import ConfigError
+from services.risk.signatures import public_key
 
 RSA_BITS = 2_048
 
@@ -50,6 +51,26 @@ def write_operator_key(key_file: Path) -> str:
 def operator_key_of(key_file: Path) -> str:
     """Return the public half of an operator's key, in hex; raise ConfigError."""
     return _operator_key(key_file).public_key().public_bytes_raw().hex()
+
+
+def read_operator_key(public_file: Path) -> str:
+    """Return the public half that a file holds, as `alpha override keygen` printed it.
+
+    Raises ConfigError, for the private half too: no process of a run has a use for it.
+    """
+    try:
+        text = public_file.read_text(encoding="utf-8").strip().removeprefix("operator_key:").strip()
+        public_key(text)
+    except OSError as error:
+        found = error.strerror or "no file"
+    except ValueError as error:  # UnicodeDecodeError too
+        found = str(error)
+    else:
+        return text
+    raise ConfigError(
+        f"--operator-key: expected the line that `alpha override keygen` printed, or its 64 hex"
+        f" digits, in {public_file}, found: {found}"
+    )
 
 
 def sign_as_operator(key_file: Path, data: bytes) -> str:

@@ -35,6 +35,10 @@ app.add_typer(driven.backtest, name="backtest")
 app.add_typer(fills.fit, name="fit")
 
 Seed = Annotated[int, typer.Option(help="Repeats the synthetic index and the other participants.")]
+OperatorKey = Annotated[
+    Path | None,
+    typer.Option(help="File with the public half of the operator's key; see `alpha override`."),
+]
 Bars = Annotated[
     list[Path] | None,
     typer.Option(
@@ -106,6 +110,7 @@ def start(
     index_key_file: Annotated[
         Path | None, typer.Option(help="File with the index's API key, mode 0600.")
     ] = None,
+    operator_key: OperatorKey = None,
     risks: Annotated[
         bool, typer.Option("--i-understand-the-risks", help="Mode live demands it.")
     ] = False,
@@ -138,6 +143,7 @@ def start(
         key_id=key_id,
         key_file=key_file,
         index_key_file=index_key_file,
+        operator_key_file=operator_key,
         risks_understood=risks,
     )
     options = UpOptions(

@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cli.exchanges import Exchange, chosen_exchange, known_exchanges
+from cli.keys import read_operator_key
 from cli.processes import Addresses, Plan, nats_process, service_processes, write_nats
 from cli.run_directory import RunDirectory, home
 from libs.common.bus import BusError
@@ -41,6 +43,8 @@ class Outside(Struct, frozen=True, kw_only=True):
     key_id: str
     key_file: str
     index_key_file: str
+    operator_key: str = ""
+    """Whose overrides risk takes, in hex; "": whom configs/risk.yaml names."""
 
     @property
     def run_root(self) -> Path:
@@ -60,6 +64,7 @@ class Given(Struct, frozen=True, kw_only=True):
     key_id: str | None = None
     key_file: Path | None = None
     index_key_file: Path | None = None
+    operator_key_file: Path | None = None
     risks_understood: bool = False
 
     @property
@@ -93,6 +98,11 @@ def prepare(mode: Mode, given: Given, wall_ns: int) -> Outside | None:
     except ConfigError as error:
         problems.append(f"exchange: {error}")
     outside = _outside(given, exchange, index_url)
+    if given.operator_key_file is not None:
+        try:
+            outside = replace(outside, operator_key=read_operator_key(given.operator_key_file))
+        except ConfigError as error:
+            problems.append(str(error))
     key_problem = "" if given.key_id else "expected --key-id; "
     situation = Situation(
         mode=mode,
@@ -129,7 +139,7 @@ def make_outside_plan(
             "raw_directory": str(run.root / "raw"),
             "provenance": "live",
         },
-        "risk": {"mode": mode},
+        "risk": {"mode": mode, **_operator(outside)},
         "broker": {
             **exchange,
             "key_id": outside.key_id,
@@ -160,6 +170,10 @@ def _outside(given: Given, exchange: Exchange, index_url: str) -> Outside:
         key_file=str(given.key_file.resolve()) if given.key_file else "",
         index_key_file=str(given.index_key_file.resolve()) if given.index_key_file else "",
     )
+
+
+def _operator(outside: Outside) -> dict[str, str]:
+    return {"operator_key": outside.operator_key} if outside.operator_key else {}
 
 
 def _file_problem(path: Path | None, option: str) -> str:

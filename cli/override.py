@@ -31,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 def keygen(
     out: Annotated[Path, typer.Option(help="Where the private key goes; must not be there yet.")],
 ) -> None:
-    """Make an operator's key and print the public half for configs/risk.yaml."""
+    """Make an operator's key; print the public half for configs/risk.yaml or --operator-key."""
     from cli.keys import write_operator_key
 
     Console().print(f"operator_key: {write_operator_key(out)}", highlight=False)

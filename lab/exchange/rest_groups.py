@@ -23,7 +23,7 @@ def listed(call: Call) -> Json:
             {
                 "id": group.group_id,
                 "contracts_limit_fp": format_count(group.limit_e2),
-                "is_auto_cancel_enabled": True,
+                "is_auto_cancel_enabled": group.triggered,
                 "exchange_index": 0,
             }
             for group in groups
@@ -35,7 +35,7 @@ def get(call: Call) -> Json:
     """Answer GET /portfolio/order_groups/{order_group_id}."""
     group = _group(call)
     return {
-        "is_auto_cancel_enabled": True,
+        "is_auto_cancel_enabled": group.triggered,
         "contracts_limit_fp": format_count(group.limit_e2),
         "orders": call.engine.groups.orders(group),
         "exchange_index": 0,

@@ -1,4 +1,4 @@
-"""The one runner of all services: CONNECT → VERIFY → RECOVER → READY → DRAIN.
+"""The one runner of all services: CONNECT → VERIFY → RECOVER → READY → DRAIN → STOPPED.
 
 It owns the order of things: events reach the core one at a time, effects happen in the order
 in which the core named them, and a message is acknowledged when its effects are durable.
@@ -407,12 +407,16 @@ class Runner:
         metrics = MetricsServer(context.metrics, config.host, config.metrics_port, token)
         await admin.start()
         context.tell_standby = admin.set_standby
+        orderly = False
         try:
             await self._until_stopped(self._live(admin))
+            orderly = True
         finally:
             await admin.set_serving(False)
             await self._drain()
             await context.cancel_all()
+            if orderly:  # whoever watches can tell this from a death
+                self._enter("STOPPED")
             metrics.close()
             await admin.close()
             await context.bus.close()
@@ -504,7 +508,7 @@ class Runner:
         self._since_ns = self.context.now_ns()
         self.context.metrics.state.labels(state).set(1)
         self.context.log.info("state", state=state)
-        if state in ("READY", "DRAIN"):
+        if state in ("READY", "DRAIN", "STOPPED"):
             self._send_heartbeat()
 
     async def _beat(self) -> None:

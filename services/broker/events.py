@@ -37,13 +37,13 @@ class ExchangeOrder(Struct, frozen=True, kw_only=True):
 
 
 class ExchangeGroup(Struct, frozen=True, kw_only=True):
-    """An order group as a read shows it; `is_armed` as long as it cancels by itself. A read need
-    not tell the limit.
+    """An order group as a read shows it; a read need not tell the limit. What `auto_cancel` says of
+    a group is in groups.py.
     """
 
     order_group_id: str
     limit_e2: int | None
-    is_armed: bool
+    auto_cancel: bool
 
 
 class ExchangeFill(Struct, frozen=True, kw_only=True):

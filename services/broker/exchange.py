@@ -264,7 +264,7 @@ class Exchange:
             ExchangeGroup(
                 order_group_id=one.id,
                 limit_e2=one.contracts_limit_e2,
-                is_armed=one.is_auto_cancel_enabled,
+                auto_cancel=one.is_auto_cancel_enabled,
             )
             for one in found
         )

@@ -5,10 +5,17 @@ of the group's orders and takes no new ones until a reset (kalshi-api.md §2.4).
 without its group. Groups have no names: which one is an event's stands in its intents, and a
 group that no intent names is deleted at the start.
 
-No read of the exchange tells that a group is triggered: a frame does, and a refusal. After a
-restart, or when a frame may be lost, the groups are read all the same: whether each is there, with
-our limit and armed; and our own fills tell whether the limit was hit. What somebody else triggered
-meanwhile we learn by the first refusal.
+A frame tells that a group is triggered, and so does a refusal. After a restart, or when a frame may
+be lost, the groups are read: whether each is there and with our limit; and our own fills tell
+whether the limit was hit.
+
+A read shows `is_auto_cancel_enabled` too. The exchange's documents say no more of it than its name,
+and no call sets it. Read as "the brake works" it is true of a healthy group; a public client's test
+against the demo exchange has it true after a trigger and false after a reset, so false of a healthy
+one. So neither value stops an event. What stops it is another value than the first read showed
+since the group was made or reset, which is when it takes orders for sure: either way that is a
+group which was triggered, or whose brake was taken off. Who triggered a group before our first
+read of it is learned by the first refusal.
 """
 
 from collections import deque
@@ -125,9 +132,10 @@ class Groups:
 
     def _takes_orders(self, event: EventState) -> None:
         event.group_triggered_ns, event.group_since_ns = 0, self._desk.now_ns
+        event.group_auto_cancel = None
 
     def _gone(self, event: EventState) -> None:
-        event.group_id, event.group_triggered_ns = "", 0
+        event.group_id, event.group_triggered_ns, event.group_auto_cancel = "", 0, None
         self._desk.touched[event.event_ticker] = None
 
     def triggered(self, event: EventState, why: str = "") -> None:
@@ -171,13 +179,16 @@ class Groups:
         return group.limit_e2 != self._desk.policy.group_limit_e2
 
     def _check(self, event: EventState, group: ExchangeGroup) -> None:
-        if not group.is_armed:
-            self.triggered(event, "its order group does not cancel by itself any more")
         hit_ns = self._hit_ns(event.group_id)
         orders = self._desk.state.orders.values()
         rested_ns = [one.rested_ns for one in orders if one.order_group_id == event.group_id]
         if hit_ns and max(event.group_since_ns, *rested_ns) <= hit_ns + SETTLED_NS:
             self.triggered(event)
+        elif event.group_auto_cancel is None:
+            if not event.group_triggered_ns:
+                event.group_auto_cancel = group.auto_cancel
+        elif event.group_auto_cancel != group.auto_cancel:
+            self.triggered(event, f"its order group's auto-cancel became {group.auto_cancel}")
 
     def _hit_ns(self, group_id: str) -> int:
         """Return when our fills last hit the group's limit, 0 if they did not or it was reset."""

@@ -37,6 +37,8 @@ class EventState:
     """The order group of its orders, "" while it has none."""
     group_since_ns: int = 0
     """When we heard that it is there or was reset: a read begun before may not show that."""
+    group_auto_cancel: bool | None = None
+    """What the first read showed of the group since it took orders, None before."""
     group_busy: bool = False
     group_retry_ns: int = 0
     group_triggered_ns: int = 0

@@ -25,6 +25,8 @@ from services.broker.exchange import Exchange, fill_shown, order_shown
 
 GROUPS = "order_group_updates"
 CHANNELS = ("fill", "user_orders", "market_positions", GROUPS)
+READ_ON = ("created", "limit_updated")
+"""How a group looks that takes orders is read as soon as it is made (groups.py)."""
 FEED = "broker.account"
 
 
@@ -68,25 +70,31 @@ class AccountWatch:
         await self._session.run()
 
     async def run_poller(self) -> None:
-        """Read the account again and again until cancelled; at once after a subscription."""
+        """Read the account again and again until cancelled; at once after a subscription.
+
+        Then without the balance, which may be read only so often and was read right before: there
+        is one subscription per channel, and each of them wakes us.
+        """
         while True:
+            woken = True
             try:
                 async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()
             except TimeoutError:
-                pass
+                woken = False
             self._wake.clear()
             try:
-                await self.read_account()
+                await self.read_account(balance=not woken)
                 if self._groups_unsure:
                     await self.read_groups()
             except KalshiError as error:
                 self._context.log.warning("account unread", why=str(error))
 
-    async def read_account(self) -> None:
+    async def read_account(self, *, balance: bool = True) -> None:
         """Read what rests, then fills, positions, balance, and hand them to the core.
 
-        Raises KalshiError.
+        Without the balance the comparison with our books is left to the next time. Raises
+        KalshiError.
         """
         context = self._context
         started_ns = context.now_ns()
@@ -106,6 +114,8 @@ class AccountWatch:
         context.dispatch(
             e.PositionsRead(now_ns=context.now_ns(), started_ns=started_ns, positions=positions)
         )
+        if not balance:
+            return
         started_ns = context.now_ns()
         balance_e6 = await self._exchange.balance()
         context.dispatch(
@@ -159,7 +169,7 @@ class AccountWatch:
                 context.dispatch(
                     e.GroupSeen(now_ns=now_ns, order_group_id=group_id, change=event.event_type)
                 )
-                self._doubt_groups(event.event_type == "limit_updated")
+                self._doubt_groups(event.event_type in READ_ON)
             elif isinstance(event, Subscribed | Gap):
                 self._doubt_groups(event.channel == GROUPS)
                 self._wake.set()

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from typer.testing import CliRunner
 
 from cli.errors import OperatingError
-from cli.keys import operator_key_of, sign_as_operator, write_operator_key
+from cli.keys import operator_key_of, read_operator_key, sign_as_operator, write_operator_key
 from cli.main import app
 from libs.common.config import ConfigError
 from services.risk.signatures import public_key
@@ -33,6 +33,17 @@ def test_keygen_makes_a_key_that_risk_takes(tmp_path):
     assert isinstance(public_key(text), Ed25519PublicKey)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     public_key(text).verify(bytes.fromhex(sign_as_operator(out, b"word")), b"word")
+
+
+def test_the_public_half_is_read_as_it_was_printed(tmp_path):
+    private, public = tmp_path / "operator.pem", tmp_path / "operator.pub"
+    public.write_text(run("keygen", "--out", str(private)).output)
+    assert read_operator_key(public) == operator_key_of(private)
+    public.write_text(operator_key_of(private))
+    assert read_operator_key(public) == operator_key_of(private)
+    for wrong, why in ((private, "64 hex digits"), (tmp_path / "missing", "No such file")):
+        with pytest.raises(ConfigError, match=f"--operator-key: .*{why}"):
+            read_operator_key(wrong)
 
 
 def test_a_key_is_never_overwritten(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli.keys import write_exchange_key
+from cli.keys import write_exchange_key, write_operator_key
 from cli.outside import Outside
 from cli.processes import write_nats
 from cli.run_directory import RunDirectory
@@ -40,6 +40,8 @@ class Keys:
         self.exchange = run.secrets / "kalshi.pem"
         write_exchange_key(run, KEY_ID, self.exchange)
         self.index = run.write_secret("massive.key", "the-index-key")
+        self.operator = root / "operator.pub"
+        self.operator.write_text(write_operator_key(run.secrets / "operator.pem"))
 
     def words(self, **changes: str) -> list[str]:
         """Return all that live needs but readiness; names that resolve nowhere (RFC 6761)."""
@@ -76,6 +78,8 @@ def test_all_that_is_missing_is_named_in_one_answer(home: Home, keys: Keys) -> N
     assert refused(home, *keys.words(**here)) == ["exchange", "readiness"]
     here = {"--index-url": "ws://127.0.0.1:9/indices"}
     assert refused(home, *keys.words(**here)) == ["inputs", "readiness"]
+    private = {"--operator-key": str(keys.index)}
+    assert refused(home, *keys.words(**private)) == ["--operator-key", "readiness"]
     keys.exchange.chmod(0o640)
     keys.index.unlink()
     assert refused(home, *keys.words()) == ["exchange key", "index key", "readiness"]
@@ -129,7 +133,8 @@ async def test_live_up_to_the_first_connection(
     )
     run = RunDirectory.create(outside.run_root)
     await store_readiness(run)
-    starting = home.start(*keys.words(), "--brokers", "2")
+    words = keys.words(**{"--operator-key": str(keys.operator)})
+    starting = home.start(*words, "--brokers", "2")
     logs = run.logs.glob
 
     def told() -> bool:
@@ -139,6 +144,7 @@ async def test_live_up_to_the_first_connection(
     found = await asyncio.to_thread(healths, home)
     assert sorted(found.values()) == ["NOT_SERVING", "STANDBY"]
     assert as_json(home, "status", code=1)["well"] is False
+    assert keys.operator.read_text() in (run.configs / "risk.yaml").read_text()
     # No broker serves, and the one shot can't reach the exchange either: told, not hidden.
     answer = as_json(home, "kill-switch", "on", code=1)
     assert (answer["engaged"], answer["confirmed_zero"], answer["resting"]) == (True, False, None)

@@ -65,6 +65,13 @@ async def test_a_stop_drains_and_says_so(rig: Rig) -> None:
     rig.runner.stop()
     assert await rig.ended() is None
     assert rig.app.log == ["recover", "recovered", "run", "drain"]
+    assert [beat.state for beat in rig.beats()] == ["READY", "DRAIN", "STOPPED"]
+
+
+async def test_one_that_dies_does_not_say_that_it_stopped(rig: Rig) -> None:
+    await rig.ready()
+    rig.app.end.set()
+    assert isinstance(await rig.ended(), Fatal)
     assert [beat.state for beat in rig.beats()] == ["READY", "DRAIN"]
 
 

@@ -107,13 +107,13 @@ class Rig:
             self.deliver_verdict(self.last_verdict)
         self.send(e.RecoveryDone(now_ns=self.now_ns))
 
-    def read_groups(self, disarmed=(), limits_told=True):
+    def read_groups(self, auto_cancel=True, limits_told=True):
         """Read the order groups, as after the fills."""
         groups = tuple(
             e.ExchangeGroup(
                 order_group_id=name,
                 limit_e2=limit if limits_told else None,
-                is_armed=name not in disarmed,
+                auto_cancel=auto_cancel,
             )
             for name, limit in self.exchange.group_limits.items()
         )

@@ -152,12 +152,39 @@ class TestCore:
         assert "group_triggered" not in rig.alerts
         assert rig.resting() == RESTING
 
-    def test_a_group_that_does_not_cancel_by_itself_any_more_stops_the_event(self):
+    @pytest.mark.parametrize("healthy", [True, False])
+    def test_a_group_that_shows_another_auto_cancel_than_before_stops_the_event(self, healthy):
+        """Nobody says which value is the healthy one: a change is what tells."""
         rig = quoting()
-        rig.read_groups(disarmed=("G1",))
+        for _ in range(2):
+            rig.read_groups(auto_cancel=healthy)
+            rig.answer_all()
+        assert rig.resting() == RESTING
+        rig.read_groups(auto_cancel=not healthy)
         rig.answer_all()
         assert "group_triggered" in rig.alerts
         assert rig.resting() == {}
+        rig.settle_down(5)
+        rig.send(e.GroupResetAsked(now_ns=rig.now_ns, event_ticker=EVENT))
+        rig.answer_all()
+        rig.read_groups(auto_cancel=healthy)
+        rig.verdict(*GO)
+        rig.settle_down(5)
+        rig.read_groups(auto_cancel=healthy)
+        assert rig.resting() == RESTING
+
+    def test_what_a_stopped_group_shows_is_not_taken_for_healthy(self):
+        rig = quoting()
+        rig.send(e.GroupSeen(now_ns=rig.now_ns, order_group_id="G1", change="triggered"))
+        rig.read_groups(auto_cancel=True)
+        rig.send(e.GroupSeen(now_ns=rig.now_ns, order_group_id="G1", change="reset"))
+        rig.settle_down(5)
+        rig.alerts.clear()
+        rig.read_groups(auto_cancel=False)
+        rig.verdict(*GO)
+        rig.settle_down(5)
+        assert "group_triggered" not in rig.alerts
+        assert rig.resting() == RESTING
 
     def test_one_whose_limit_somebody_changed_is_replaced(self):
         rig = quoting()

@@ -1,6 +1,8 @@
 """The whole broker against the exchange simulator: real sockets, real signatures, no NATS."""
 
 import asyncio
+from collections import Counter
+from urllib.parse import urlsplit
 
 import grpc
 import msgspec
@@ -10,8 +12,10 @@ from libs.common.bus import FenceRefused
 from libs.common.messages import BrokerEpoch, ExchangeSettlement, KillSwitch
 from libs.common.topology import KILL_SWITCH_KEY, ORDERS_EPOCH, SIGN_WEBSOCKET, Service
 from libs.kalshi.signing import WEBSOCKET_PATH
+from libs.kalshi.transport import AiohttpTransport
 from proto import broker_pb2 as pb
 from proto import broker_pb2_grpc
+from services.broker.app import BrokerApp
 from services.broker.epoch import Epoch
 from tests.services.broker.rig import A, B, quote
 from tests.services.broker.stack import stack, until
@@ -54,6 +58,37 @@ async def test_a_fill_is_published_once_though_it_comes_by_socket_and_by_rest(ru
     assert running.resting() == RESTING | {(A, "bid"): (4_500, 300)}
     await running.stop_broker()
     assert running.resting() == {}, "SIGTERM cancels"
+
+
+class Counting:
+    """A transport that counts what is read."""
+
+    def __init__(self):
+        self._inner = AiohttpTransport()
+        self.reads = Counter()
+
+    async def send(self, method, url, headers, body):
+        if method == "GET":
+            self.reads[urlsplit(url).path.rpartition("/")[2]] += 1
+        return await self._inner.send(method, url, headers, body)
+
+    async def close(self):
+        await self._inner.close()
+
+
+async def test_the_balance_is_read_once_at_the_start(running):
+    """Some tiers may read it once a second; all else is read again once the socket is open."""
+    transport = Counting()
+
+    class App(BrokerApp):
+        def make_transport(self):
+            return transport
+
+    running.make_app = App
+    running.changes = {"poll_s": 60.0}
+    await running.start_broker()
+    await until(lambda: transport.reads["positions"] >= 2, "the read after the subscription")
+    assert transport.reads["balance"] == 1
 
 
 async def test_a_price_step_away_is_an_amend(running):

@@ -62,6 +62,13 @@ def test_a_service_that_lives_but_is_not_ready_for_long_is_named(state) -> None:
     assert reading.evidence == f"pricer {state} for 61 s"
 
 
+def test_an_orderly_end_of_all_is_no_alert() -> None:
+    """`alpha down` gives everything 45 s; monitors, itself among them, may be the last."""
+    watched = Watched().all_well()
+    watched.told(*(beat(service, NOW, "STOPPED", since_ns=NOW) for service in SERVICES))
+    assert watched.state("heartbeats", NOW + 45 * S) == "OK"
+
+
 def test_a_foreign_service_is_not_watched() -> None:
     watched = Watched().all_well().told(beat("console", NOW - 9_000 * S))
     assert watched.state("heartbeats", NOW + S) == "OK"
