@@ -19,7 +19,7 @@ CHUNK = 10
 FAILURES_SHOWN = 20
 SEEDS_TO_CATCH = 400
 """A broken broker must be caught within so many seeds."""
-RARE = {"trust_one_missing_read": (613, 73, 150)}
+RARE = {"trust_one_missing_read": (296, 489), "forget_what_was_allowed": (446, 535)}
 """Seeds that caught what few catch; they are tried before the others."""
 SEEDS_FOR_EVERY_POINT = 2_000
 """A run this large has to have killed at every point."""
