@@ -115,7 +115,7 @@ STREAMS: tuple[Stream, ...] = (
         subjects=("status.>",),
         durable_writes=False,
         max_age_s=7 * DAY_S,
-        max_bytes=512 * MIB,
+        max_bytes=2048 * MIB,
     ),
     Stream(
         name="DEAD",

@@ -59,6 +59,14 @@ def test_every_message_is_carried_by_one_subject() -> None:
     assert sorted(k.__name__ for k in carried) == sorted(k.__name__ for k in m.MESSAGE_TYPES)
 
 
+def test_an_override_is_on_the_status_stream_as_long_as_it_may_last() -> None:
+    """Risk knows it again from there. 2,291 B/s came in on 2026-12-01, one window quoted."""
+    status = stream_named("STATUS")
+    week_s = 7 * 86_400
+    assert status.max_age_s >= week_s
+    assert status.max_bytes > 1.5 * 2_291 * week_s
+
+
 def test_a_subject_has_one_owner_or_one_per_service() -> None:
     for row in SUBJECTS:
         assert len(row.writers) == 1 or "{service}" in row.pattern, row.pattern
