@@ -73,11 +73,6 @@ class OrderBook:
             self._best_ask = min(levels, default=PRICE_ONE_E4)
         return 0
 
-    @property
-    def crossed(self) -> bool:
-        """Return whether a bid meets or passes an ask: no book at rest does, so it is stale."""
-        return self._best_bid >= self._best_ask
-
     def touch(self, within_e4: int) -> Touch:
         """Return each side's best price with what rests there and within that far behind it.
 

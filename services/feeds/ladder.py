@@ -42,7 +42,6 @@ class Ladder:
         self._tops: list[Touch] = [NO_TOUCH] * len(self.tickers)
         self._touched = set(self.stale)
         """Rungs whose top may not be what `_tops` says."""
-        self._crossed: set[int] = set()
         self._asked_ns: dict[int, int] = {}
         self.published_ns = 0
         self.published_count = 0
@@ -90,10 +89,6 @@ class Ladder:
         except BookError as error:
             self.stale.add(index)
             return str(error)
-        if book.crossed:
-            self._crossed.add(index)
-        else:
-            self._crossed.discard(index)
         return None
 
     def doubt(self, tickers: tuple[str, ...] | None = None) -> bool:
@@ -123,17 +118,23 @@ class Ladder:
 
     def crossed(self) -> tuple[str, ...]:
         """Return the markets whose book is crossed, which no book at rest is."""
-        return tuple(self.tickers[index] for index in sorted(self._crossed - self.stale))
+        tops = zip(self.tickers, self._fresh_tops(), strict=True)
+        return tuple(ticker for ticker, top in tops if top[0] >= top[3])
+
+    def _fresh_tops(self) -> list[Touch]:
+        """Return each rung's top; a book in doubt has none."""
+        for index in self._touched:
+            self._tops[index] = NO_TOUCH if index in self.stale else _top_of(self._books[index])
+        self._touched.clear()
+        return self._tops
 
     def snapshot(
         self, cause: Cause, message_id: str, heard_ns: int, provenance: Provenance
     ) -> LadderSnapshot:
         """Return the ladder as it is; `heard_ns` is up to when the books are vouched for."""
         spec = self.spec
-        for index in self._touched:
-            self._tops[index] = NO_TOUCH if index in self.stale else _top_of(self._books[index])
-        self._touched.clear()
-        bid_e4, bid_e2, bid_depth_e2, ask_e4, ask_e2, ask_depth_e2 = zip(*self._tops, strict=True)
+        columns = zip(*self._fresh_tops(), strict=True)
+        bid_e4, bid_e2, bid_depth_e2, ask_e4, ask_e2, ask_depth_e2 = columns
         return LadderSnapshot(
             **envelope(cause, SOURCE, message_id, ts_event_ns=heard_ns),
             ladder_id=self.ladder_id,

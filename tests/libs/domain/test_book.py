@@ -57,7 +57,6 @@ class BookMachine(RuleBasedStateMachine):
         asks = {p: n for (side, p), n in self.model.items() if side == "ask" and n}
         assert self.book.top("bid") == tuple(sorted(bids.items(), reverse=True))
         assert self.book.top("ask") == tuple(sorted(asks.items()))
-        assert self.book.crossed == any(bid >= ask for bid in bids for ask in asks)
         for within in (0, 800, 5_000):
             bid, ask = max(bids, default=0), min(asks, default=10_000)
             bid_depth = sum(count for price, count in bids.items() if price >= bid - within)
@@ -69,12 +68,6 @@ class BookMachine(RuleBasedStateMachine):
 
 
 TestBookMachine = BookMachine.TestCase
-
-
-def test_crossing_is_seen() -> None:
-    assert not OrderBook(bids=[(4_700, 1)], asks=[(4_701, 1)]).crossed
-    assert OrderBook(bids=[(4_700, 1)], asks=[(4_700, 1)]).crossed
-    assert not OrderBook(bids=[(4_700, 1)]).crossed
 
 
 def test_top_is_cut_and_wrong_words_are_errors() -> None:
