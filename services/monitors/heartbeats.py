@@ -1,5 +1,7 @@
 """Does every service live, and is it READY?"""
 
+from msgspec.structs import replace
+
 from libs.common.messages import Heartbeat, Message
 from libs.common.topology import SERVICES
 from services.monitors.policy import MonitorsPolicy
@@ -33,10 +35,19 @@ class Heartbeats(Whole):
             if known is None or message.ts_pub_ns >= known.ts_pub_ns:
                 self._newest[message.service] = message
 
+    def _known(self, service: str) -> Heartbeat | None:
+        """Return the newest word of a service; one that ended in good order before we began to
+        judge, a run ago say, counts from then on.
+        """
+        beat = self._newest.get(service)
+        if beat is None or beat.state != "STOPPED" or beat.since_ns >= self._since.at_ns:
+            return beat
+        return replace(beat, since_ns=self._since.at_ns, ts_pub_ns=self._since.at_ns)
+
     def judge(self, now_ns: int) -> Reading:
         ages, late, unheard = [], [], []
         for service in SERVICES:
-            beat = self._newest.get(service)
+            beat = self._known(service)
             heard_ns = self._since.at_ns if beat is None else beat.ts_pub_ns
             age = Age(service, max(0, now_ns - heard_ns), self._limit_ns)
             ages.append(age)

@@ -69,6 +69,15 @@ def test_an_orderly_end_of_all_is_no_alert() -> None:
     assert watched.state("heartbeats", NOW + 45 * S) == "OK"
 
 
+def test_what_ended_in_good_order_a_run_ago_has_time_to_start() -> None:
+    """The log of a run on an outside exchange goes on, and with it the last word of each."""
+    watched = Watched()
+    then_ns = NOW - 9_000 * S
+    watched.told(*(beat(service, then_ns, "STOPPED", since_ns=then_ns) for service in SERVICES))
+    assert watched.state("heartbeats", NOW + 60 * S) == "OK"
+    assert watched.state("heartbeats", NOW + 61 * S) == "ALERT"
+
+
 def test_a_foreign_service_is_not_watched() -> None:
     watched = Watched().all_well().told(beat("console", NOW - 9_000 * S))
     assert watched.state("heartbeats", NOW + S) == "OK"
