@@ -57,7 +57,11 @@ def acknowledge_fees(
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Acknowledge a series' published fee and rule facts, until configs/risk.yaml names them."""
+    """Acknowledge a series' published fee and rule facts, until configs/risk.yaml names them.
+
+    Exit code 0: in force. 1: refused, with what was expected: another hash than the published one,
+    say. 3: nothing is up.
+    """
     kind: OverrideKind = "acknowledge_fee_rules"
     _give(kind, series.upper(), facts, reason, hours, key_file, as_json=as_json)
 
@@ -141,5 +145,6 @@ def _told(answer: dict[str, Any], *, as_json: bool) -> None:
     elif answer["in_force"]:
         console.print(f"in force until {answer['expires']}", highlight=False)
     else:
-        console.print(f"REFUSED: {answer['refusal']}", highlight=False, style="red")
+        told = f"REFUSED: {answer['refusal']}: {answer['explanation']}"
+        console.print(told, highlight=False, markup=False, style="red", soft_wrap=True)
     raise typer.Exit(0 if answer["in_force"] else EXIT_REFUSED)

@@ -60,6 +60,7 @@ def offer(
     return {
         "in_force": reply.in_force,
         "refusal": reply.refusal,
+        "explanation": reply.explanation,
         "nonce": nonce,
         "expires": utc_text(expires_ns),
     }

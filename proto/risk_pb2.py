@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10proto/risk.proto\x12\x15kalshi_alpha.admin.v1\"(\n\x0fOverrideRequest\x12\x15\n\roverride_json\x18\x01 \x01(\x0c\"2\n\rOverrideReply\x12\x10\n\x08in_force\x18\x01 \x01(\x08\x12\x0f\n\x07refusal\x18\x02 \x01(\t\"\x12\n\x10RiskStateRequest\"\xc7\x02\n\tRiskState\x12\x0c\n\x04mode\x18\x01 \x01(\t\x12\x13\n\x0b\x63onfig_hash\x18\x02 \x01(\t\x12\x18\n\x10panic_latched_by\x18\x03 \x03(\t\x12\x39\n\toverrides\x18\x04 \x03(\x0b\x32&.kalshi_alpha.admin.v1.OverrideInForce\x12Q\n\x11overrides_refused\x18\x05 \x03(\x0b\x32\x36.kalshi_alpha.admin.v1.RiskState.OverridesRefusedEntry\x12\x36\n\x08verdicts\x18\x06 \x03(\x0b\x32$.kalshi_alpha.admin.v1.NewestVerdict\x1a\x37\n\x15OverridesRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x8f\x01\n\x0fOverrideInForce\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05scope\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\n\n\x02\x62y\x18\x06 \x01(\t\x12\x11\n\tissued_ns\x18\x07 \x01(\x03\x12\x12\n\nexpires_ns\x18\x08 \x01(\x03\"\x9f\x01\n\rNewestVerdict\x12\x14\n\x0c\x65vent_ticker\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x02 \x01(\t\x12\r\n\x05\x61t_ns\x18\x03 \x01(\x03\x12\x15\n\rexpires_at_ns\x18\x04 \x01(\x03\x12\r\n\x05gates\x18\x05 \x01(\x04\x12\x31\n\x06\x66\x61iled\x18\x06 \x03(\x0b\x32!.kalshi_alpha.admin.v1.FailedGate\"L\n\nFailedGate\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08\x61\x64visory\x18\x04 \x01(\x08\x32\xc0\x01\n\tRiskAdmin\x12\\\n\x0cGiveOverride\x12&.kalshi_alpha.admin.v1.OverrideRequest\x1a$.kalshi_alpha.admin.v1.OverrideReply\x12U\n\x08GetState\x12\'.kalshi_alpha.admin.v1.RiskStateRequest\x1a .kalshi_alpha.admin.v1.RiskStateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10proto/risk.proto\x12\x15kalshi_alpha.admin.v1\"(\n\x0fOverrideRequest\x12\x15\n\roverride_json\x18\x01 \x01(\x0c\"G\n\rOverrideReply\x12\x10\n\x08in_force\x18\x01 \x01(\x08\x12\x0f\n\x07refusal\x18\x02 \x01(\t\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\t\"\x12\n\x10RiskStateRequest\"\xc7\x02\n\tRiskState\x12\x0c\n\x04mode\x18\x01 \x01(\t\x12\x13\n\x0b\x63onfig_hash\x18\x02 \x01(\t\x12\x18\n\x10panic_latched_by\x18\x03 \x03(\t\x12\x39\n\toverrides\x18\x04 \x03(\x0b\x32&.kalshi_alpha.admin.v1.OverrideInForce\x12Q\n\x11overrides_refused\x18\x05 \x03(\x0b\x32\x36.kalshi_alpha.admin.v1.RiskState.OverridesRefusedEntry\x12\x36\n\x08verdicts\x18\x06 \x03(\x0b\x32$.kalshi_alpha.admin.v1.NewestVerdict\x1a\x37\n\x15OverridesRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x8f\x01\n\x0fOverrideInForce\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05scope\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\n\n\x02\x62y\x18\x06 \x01(\t\x12\x11\n\tissued_ns\x18\x07 \x01(\x03\x12\x12\n\nexpires_ns\x18\x08 \x01(\x03\"\x9f\x01\n\rNewestVerdict\x12\x14\n\x0c\x65vent_ticker\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x02 \x01(\t\x12\r\n\x05\x61t_ns\x18\x03 \x01(\x03\x12\x15\n\rexpires_at_ns\x18\x04 \x01(\x03\x12\r\n\x05gates\x18\x05 \x01(\x04\x12\x31\n\x06\x66\x61iled\x18\x06 \x03(\x0b\x32!.kalshi_alpha.admin.v1.FailedGate\"L\n\nFailedGate\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08\x61\x64visory\x18\x04 \x01(\x08\x32\xc0\x01\n\tRiskAdmin\x12\\\n\x0cGiveOverride\x12&.kalshi_alpha.admin.v1.OverrideRequest\x1a$.kalshi_alpha.admin.v1.OverrideReply\x12U\n\x08GetState\x12\'.kalshi_alpha.admin.v1.RiskStateRequest\x1a .kalshi_alpha.admin.v1.RiskStateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OVERRIDEREQUEST']._serialized_start=43
   _globals['_OVERRIDEREQUEST']._serialized_end=83
   _globals['_OVERRIDEREPLY']._serialized_start=85
-  _globals['_OVERRIDEREPLY']._serialized_end=135
-  _globals['_RISKSTATEREQUEST']._serialized_start=137
-  _globals['_RISKSTATEREQUEST']._serialized_end=155
-  _globals['_RISKSTATE']._serialized_start=158
-  _globals['_RISKSTATE']._serialized_end=485
-  _globals['_RISKSTATE_OVERRIDESREFUSEDENTRY']._serialized_start=430
-  _globals['_RISKSTATE_OVERRIDESREFUSEDENTRY']._serialized_end=485
-  _globals['_OVERRIDEINFORCE']._serialized_start=488
-  _globals['_OVERRIDEINFORCE']._serialized_end=631
-  _globals['_NEWESTVERDICT']._serialized_start=634
-  _globals['_NEWESTVERDICT']._serialized_end=793
-  _globals['_FAILEDGATE']._serialized_start=795
-  _globals['_FAILEDGATE']._serialized_end=871
-  _globals['_RISKADMIN']._serialized_start=874
-  _globals['_RISKADMIN']._serialized_end=1066
+  _globals['_OVERRIDEREPLY']._serialized_end=156
+  _globals['_RISKSTATEREQUEST']._serialized_start=158
+  _globals['_RISKSTATEREQUEST']._serialized_end=176
+  _globals['_RISKSTATE']._serialized_start=179
+  _globals['_RISKSTATE']._serialized_end=506
+  _globals['_RISKSTATE_OVERRIDESREFUSEDENTRY']._serialized_start=451
+  _globals['_RISKSTATE_OVERRIDESREFUSEDENTRY']._serialized_end=506
+  _globals['_OVERRIDEINFORCE']._serialized_start=509
+  _globals['_OVERRIDEINFORCE']._serialized_end=652
+  _globals['_NEWESTVERDICT']._serialized_start=655
+  _globals['_NEWESTVERDICT']._serialized_end=814
+  _globals['_FAILEDGATE']._serialized_start=816
+  _globals['_FAILEDGATE']._serialized_end=892
+  _globals['_RISKADMIN']._serialized_start=895
+  _globals['_RISKADMIN']._serialized_end=1087
 # @@protoc_insertion_point(module_scope)

@@ -13,12 +13,14 @@ class OverrideRequest(_message.Message):
     def __init__(self, override_json: _Optional[bytes] = ...) -> None: ...
 
 class OverrideReply(_message.Message):
-    __slots__ = ("in_force", "refusal")
+    __slots__ = ("in_force", "refusal", "explanation")
     IN_FORCE_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     in_force: bool
     refusal: str
-    def __init__(self, in_force: _Optional[bool] = ..., refusal: _Optional[str] = ...) -> None: ...
+    explanation: str
+    def __init__(self, in_force: _Optional[bool] = ..., refusal: _Optional[str] = ..., explanation: _Optional[str] = ...) -> None: ...
 
 class RiskStateRequest(_message.Message):
     __slots__ = ()

@@ -34,6 +34,7 @@ from services.feeds.events import (
     LadderSpec,
     ListLadders,
     MinuteBar,
+    ReadFees,
     ResyncBooks,
     SkewMeasured,
     Started,
@@ -176,6 +177,8 @@ class MarketData:
                 self._send(self._watch, watched)
             case DropBooks():
                 self._watched -= set(effect.tickers)
+            case ReadFees():
+                pass  # fees are no input of a driven run
             case CountRefused():
                 key = f"{effect.feed} {effect.reason}"
                 self.refused[key] = self.refused.get(key, 0) + 1

@@ -28,6 +28,7 @@ from services.feeds.events import (
     CountRefused,
     DropBooks,
     ListLadders,
+    ReadFees,
     ResyncBooks,
     WatchBooks,
 )
@@ -135,7 +136,7 @@ class RecordedFeeds:
             case CountRefused():
                 key = f"{effect.feed} {effect.reason}"
                 self.refused[key] = self.refused.get(key, 0) + 1
-            case WatchBooks() | DropBooks() | ListLadders():
+            case WatchBooks() | DropBooks() | ListLadders() | ReadFees():
                 pass
             case _:
                 raise AssertionError(f"no one performs {type(effect).__name__}")

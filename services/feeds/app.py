@@ -22,6 +22,7 @@ from services.feeds.events import (
     CountRefused,
     DropBooks,
     ListLadders,
+    ReadFees,
     ResyncBooks,
     Started,
     WatchBooks,
@@ -103,6 +104,8 @@ class FeedsApp(AppBase):
                 context.spawn(kalshi.resync(effect.tickers), "resync books")
             case ListLadders():
                 kalshi.list_soon()
+            case ReadFees():
+                kalshi.read_fees_soon()
             case CountRefused():
                 context.metrics.bad_frames_total.labels(effect.feed, effect.reason).inc()
                 if effect.reason == "gap":

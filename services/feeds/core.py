@@ -19,7 +19,7 @@ from libs.common.messages import (
     derived_id,
     envelope,
 )
-from libs.kalshi.wire.frames import Lifecycle
+from libs.kalshi.wire.frames import EventFeeUpdate, Lifecycle
 from libs.kalshi.ws import LIFECYCLE
 from libs.kalshi.ws_events import (
     BadFrame,
@@ -50,6 +50,7 @@ from services.feeds.events import (
     LadderSpec,
     ListLadders,
     MinuteBar,
+    ReadFees,
     ResyncBooks,
     SkewMeasured,
     Started,
@@ -254,6 +255,8 @@ class FeedsCore:
         match event:
             case Lifecycle():
                 return self._market_changed(event, now_ns)
+            case EventFeeUpdate():
+                return [ReadFees()] if event.event_ticker in self._ladders else []
             case Subscribed() | Gap() if event.channel == LIFECYCLE:
                 return self._changes_told(event, now_ns)
             case Gap():
@@ -441,7 +444,9 @@ class FeedsCore:
 
 
 def _fee_rules(read: FeeFactsRead) -> FeeRules:
-    facts = (read.fee_type, repr(read.fee_multiplier), read.contract_terms_url)
+    facts = [read.fee_type, repr(read.fee_multiplier), read.contract_terms_url]
+    for one in read.changes:
+        facts += [one.event_ticker, str(one.from_ns), repr(one.fee_type), repr(one.fee_multiplier)]
     cause = Cause.first("fee_facts", f"{read.series_ticker}|{read.now_ns}", read.now_ns)
     return FeeRules(
         **envelope(cause, SOURCE),
@@ -450,6 +455,7 @@ def _fee_rules(read: FeeFactsRead) -> FeeRules:
         fee_multiplier=read.fee_multiplier,
         contract_terms_url=read.contract_terms_url,
         facts_hash=derived_id(read.series_ticker, *facts)[:FACTS_HASH_LENGTH],
+        changes=read.changes,
     )
 
 

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from libs.common.effects import Effect, Event
-from libs.common.messages import PriceRange
+from libs.common.messages import FeeChangeTold, PriceRange
 from libs.domain.strikes import Rung
 from libs.kalshi.ws_events import StreamEvent
 
@@ -105,12 +105,13 @@ class SkewMeasured(Event, frozen=True, kw_only=True):
 
 
 class FeeFactsRead(Event, frozen=True, kw_only=True):
-    """What the exchange publishes of a series' fees and rules."""
+    """What the exchange publishes of a series' fees and rules, and of those of its open events."""
 
     series_ticker: str
     fee_type: str
     fee_multiplier: float
     contract_terms_url: str
+    changes: tuple[FeeChangeTold, ...] = ()
 
 
 class WatchBooks(Effect, frozen=True, kw_only=True):
@@ -133,6 +134,10 @@ class ResyncBooks(Effect, frozen=True, kw_only=True):
 
 class ListLadders(Effect, frozen=True, kw_only=True):
     """Ask soon what is open: something of a market changed, or changes were lost."""
+
+
+class ReadFees(Effect, frozen=True, kw_only=True):
+    """Read soon what is published of fees: something changed."""
 
 
 class CountRefused(Effect, frozen=True, kw_only=True):

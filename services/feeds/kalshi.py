@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from libs.common.bus import Bus
-from libs.common.clock import Clock
+from libs.common.clock import NS_PER_S, Clock
 from libs.common.effects import Event
 from libs.common.logs import Logger
-from libs.common.messages import PriceRange
+from libs.common.messages import FeeChangeTold, PriceRange
 from libs.common.messages.base import HORIZON_NS
+from libs.common.messages.evidence import CHANGES_MAX
 from libs.common.metrics import Metrics
 from libs.common.topology import SIGN_WEBSOCKET
 from libs.domain.families import UnknownFamilyError, family_of_series
@@ -45,7 +46,7 @@ from services.feeds.raw import RawLog
 SIGN_TIMEOUT_S = 2.0
 ALIVE_EVERY_S = 0.5
 DISCOVERY_RETRY_S = 5.0
-DISCOVERY_APART_S = 1.0
+READS_APART_S = 1.0
 STATUS_RETRY_S = 2.0
 SHARD = 0
 """The exchange's shard of all our series; the client's orders name it."""
@@ -101,6 +102,9 @@ class KalshiFeed:
         self._metrics = metrics
         self._watched: set[str] = set()
         self._list_now = asyncio.Event()
+        self._fees_now = asyncio.Event()
+        self._open: dict[str, tuple[str, ...]] = {}
+        """The events ahead of each series, once they were listed."""
         self._stream = KalshiStream(use_yes_price=True)
         self.session = StreamSession(
             config.exchange_ws_url,
@@ -130,6 +134,10 @@ class KalshiFeed:
     def list_soon(self) -> None:
         """Look for open events before it is due."""
         self._list_now.set()
+
+    def read_fees_soon(self) -> None:
+        """Read the fees before that is due."""
+        self._fees_now.set()
 
     async def run_session(self) -> None:
         """Keep the WebSocket until cancelled."""
@@ -181,40 +189,71 @@ class KalshiFeed:
                     self._log.warning("discovery failed", series=series, why=str(error))
                     wait_s = min(wait_s, DISCOVERY_RETRY_S)
                 else:
-                    self._list(events, asked_ns)
-            await self._clock.sleep(DISCOVERY_APART_S)
-            await self._asked_to_list(wait_s - DISCOVERY_APART_S)
+                    self._list(series, events, asked_ns)
+            await self._until_asked(self._list_now, wait_s)
 
-    async def _asked_to_list(self, most_s: float) -> None:
-        """Wait until asked to list, for so long at most."""
+    async def _until_asked(self, asked: asyncio.Event, most_s: float) -> None:
+        """Wait until asked to read again, for so long at most, and a moment at least."""
+        await self._clock.sleep(READS_APART_S)
         async with asyncio.TaskGroup() as group:
-            slept = group.create_task(self._clock.sleep(most_s))
-            asked = group.create_task(self._list_now.wait())
-            await asyncio.wait((slept, asked), return_when=asyncio.FIRST_COMPLETED)
-            slept.cancel()
-            asked.cancel()
+            waits = (
+                group.create_task(self._clock.sleep(most_s - READS_APART_S)),
+                group.create_task(asked.wait()),
+            )
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for one in waits:
+                one.cancel()
 
     async def run_fee_facts(self) -> None:
-        """Read what is published of our series' fees and rules, soon again if that failed."""
+        """Read what is published of fees and rules of each series whose events are listed, every
+        so often and when asked; soon again if that failed.
+        """
         while True:
             wait_s = self._config.fee_facts_every_s
-            for name in self._config.series:
+            self._fees_now.clear()
+            for name, event_tickers in list(self._open.items()):
                 try:
-                    series = await self._client.series(name)
+                    self._dispatch(await self._fee_facts(name, event_tickers))
                 except KalshiError as error:
                     self._log.warning("fee facts unread", series=name, why=str(error))
                     wait_s = min(wait_s, DISCOVERY_RETRY_S)
-                else:
-                    self._dispatch(
-                        FeeFactsRead(
-                            now_ns=self._clock.now_ns(),
-                            series_ticker=name,
-                            fee_type=series.fee_type,
-                            fee_multiplier=series.fee_multiplier,
-                            contract_terms_url=series.contract_terms_url,
-                        )
-                    )
-            await self._clock.sleep(wait_s)
+            await self._until_asked(self._fees_now, wait_s)
+
+    async def _fee_facts(self, name: str, event_tickers: tuple[str, ...]) -> FeeFactsRead:
+        """Read a series' fees, those scheduled, and what its events ahead pay otherwise."""
+        series = await self._client.series(name)
+        changes = [
+            FeeChangeTold(
+                event_ticker="",
+                from_ns=row.scheduled_ns,
+                fee_type=row.fee_type,
+                fee_multiplier=row.fee_multiplier,
+            )
+            for row in await self._client.series_fee_changes(name)
+            if row.series_ticker == name
+        ]
+        for event_ticker in event_tickers:
+            changes += [
+                FeeChangeTold(
+                    event_ticker=event_ticker,
+                    from_ns=row.scheduled_ns,
+                    fee_type=row.fee_type_override,
+                    fee_multiplier=row.fee_multiplier_override,
+                )
+                for row in await self._client.event_fee_changes(event_ticker)
+                if row.event_ticker == event_ticker
+            ]
+        if len(changes) > CHANGES_MAX:
+            found = f"expected {CHANGES_MAX} fee changes at most, found {len(changes)}"
+            raise KalshiError(name, found)
+        return FeeFactsRead(
+            now_ns=self._clock.now_ns(),
+            series_ticker=name,
+            fee_type=series.fee_type,
+            fee_multiplier=series.fee_multiplier,
+            contract_terms_url=series.contract_terms_url,
+            changes=tuple(sorted(changes, key=_order_of_change)),
+        )
 
     async def run_status(self) -> None:
         """Read the status and our clock's skew every so often, soon again if that failed."""
@@ -252,7 +291,7 @@ class KalshiFeed:
             )
         )
 
-    def _list(self, events: list[WireEvent], asked_ns: int) -> None:
+    def _list(self, series: str, events: list[WireEvent], asked_ns: int) -> None:
         specs: list[LadderSpec] = []
         inactive: list[str] = []
         for event in events:
@@ -262,9 +301,15 @@ class KalshiFeed:
             except UnreadableEvent as error:
                 self._log.warning("event refused", event_ticker=event.event_ticker, why=str(error))
                 self._metrics.bad_frames_total.labels(LADDERS, "event").inc()
+        now_ns = self._clock.now_ns()
+        ends_ns = now_ns + round(self._config.discovery_ahead_s * NS_PER_S)
+        ahead = [one.event_ticker for one in specs if now_ns < one.target_ns <= ends_ns]
+        if self._open.get(series) != (found := tuple(sorted(ahead))):
+            self._open[series] = found
+            self._fees_now.set()
         self._dispatch(
             LaddersListed(
-                now_ns=self._clock.now_ns(),
+                now_ns=now_ns,
                 ladders=tuple(specs),
                 inactive=tuple(inactive),
                 asked_ns=asked_ns,
@@ -286,6 +331,10 @@ class KalshiFeed:
             self._client.last_skew_ns,
             self._client.last_skew_uncertainty_ns,
         )
+
+
+def _order_of_change(change: FeeChangeTold) -> tuple[str, int, str]:
+    return (change.event_ticker, change.from_ns, repr(change))
 
 
 def as_of_ns(

@@ -12,7 +12,7 @@ from services.risk.core import RiskCore
 
 UNREADABLE = "unreadable"
 
-Offer = Callable[[Override], Awaitable[str]]
+Offer = Callable[[Override], Awaitable[tuple[str, str]]]
 
 
 class RiskAdmin(risk_pb2_grpc.RiskAdminServicer):
@@ -46,9 +46,10 @@ class RiskAdmin(risk_pb2_grpc.RiskAdminServicer):
             override = None
         if not isinstance(override, Override):
             self._core.overrides.refused[UNREADABLE] += 1
-            return pb.OverrideReply(in_force=False, refusal=UNREADABLE)
-        refusal = await self._offer(override)
-        return pb.OverrideReply(in_force=not refusal, refusal=refusal)
+            expected = "expected the JSON of an Override message; use `alpha override`"
+            return pb.OverrideReply(in_force=False, refusal=UNREADABLE, explanation=expected)
+        refusal, explanation = await self._offer(override)
+        return pb.OverrideReply(in_force=not refusal, refusal=refusal, explanation=explanation)
 
     async def GetState(  # noqa: N802
         self, request: pb.RiskStateRequest, context: Any

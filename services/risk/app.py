@@ -35,7 +35,7 @@ class RiskApp(AppBase):
         self._every_s = config.kill_switch_every_s
         self._admin = RiskAdmin(self.core)
         self._context: Context | None = None
-        self._refusal = ""
+        self._answer = ("", "")
 
     async def recover(self, context: Context) -> None:
         """Fold our late verdicts, orders and fills; the durables bring all else anew.
@@ -70,21 +70,23 @@ class RiskApp(AppBase):
             await context.clock.sleep(self._every_s)
             await asyncio.sleep(PAUSE_MIN_S)
 
-    async def offer(self, override: Override) -> str:
-        """Let the core judge an override; return its refusal once what it published is stored."""
+    async def offer(self, override: Override) -> tuple[str, str]:
+        """Let the core judge an override; return its refusal, in a word and explained, once what
+        it published is stored.
+        """
         assert self._context is not None, "operators are answered after recovery"
         now_ns = self._context.now_ns()
         published = self._context.dispatch(OverrideOffered(now_ns=now_ns, override=override))
-        refusal = self._refusal
+        answer = self._answer
         await asyncio.gather(*published)
-        return refusal
+        return answer
 
     def perform(self, effect: Effect, after: Sequence[asyncio.Future[int]]) -> None:
         if not isinstance(effect, OverrideAnswered):
             super().perform(effect, after)
             return
         assert self._context is not None, "effects come after recovery"
-        override, self._refusal = effect.override, effect.refusal
+        override, self._answer = effect.override, (effect.refusal, effect.explanation)
         outcome = effect.refusal or "in_force"
         self._context.metrics.overrides_total.labels(override.kind, outcome).inc()
         self._context.log.warning(

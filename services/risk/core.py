@@ -150,8 +150,11 @@ class RiskCore:
         """Publish an override that is in force from now on, and what it changes at once."""
         override, now_ns = offered.override, offered.now_ns
         cause = Cause.first("override", f"{override.nonce}|{now_ns}", now_ns)
-        refusal = self.overrides.offer(override, now_ns)
-        effects: list[Effect] = [OverrideAnswered(override=override, refusal=refusal)]
+        known = self.inputs.fee_rules.get(override.scope)
+        refusal, explanation = self.overrides.offer(override, now_ns, known)
+        effects: list[Effect] = [
+            OverrideAnswered(override=override, refusal=refusal, explanation=explanation)
+        ]
         if refusal:
             return effects
         words = envelope(cause, "risk", derived_id("override", override.nonce))

@@ -17,7 +17,11 @@ class OverrideOffered(Event, frozen=True, kw_only=True):
 
 
 class OverrideAnswered(Effect, frozen=True, kw_only=True):
-    """Say what became of an offered override; `refusal` is "" when it is in force."""
+    """Say what became of an offered override; `refusal` is "" when it is in force.
+
+    `explanation` says what was expected, what came and what to do.
+    """
 
     override: Override
     refusal: str
+    explanation: str

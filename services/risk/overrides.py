@@ -6,28 +6,14 @@ restart knows them again, so one that was used can't be used twice.
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
 
-from libs.common.messages import Override
+from libs.common.messages import FeeRules, Override
 from libs.common.overrides import override_bytes
-from libs.domain.families import UnknownFamilyError, family_of_series
+from services.risk.refusals import Refusal, explained, unpublished, unusable
 from services.risk.signatures import is_signed, public_key
 
 KEPT_MAX = 1_000
-STAGES = ("A", "B", "C", "D")
 FUTURE_NS = 5_000_000_000
-
-Refusal = Literal[
-    "",
-    "no_operator_key",
-    "forged",
-    "expired",
-    "not_yet",
-    "too_long",
-    "replayed",
-    "unusable",
-    "full",
-]
 
 
 class Overrides:
@@ -35,25 +21,43 @@ class Overrides:
 
     def __init__(self, operator_key: str, lifetime_ns_max: int) -> None:
         self._key = public_key(operator_key) if operator_key else None
+        self._key_text = operator_key
         self._lifetime_ns_max = lifetime_ns_max
         self._accepted: dict[str, Override] = {}
         self.refused: Counter[str] = Counter()
 
-    def offer(self, override: Override, now_ns: int) -> Refusal:
-        """Accept an operator's override; return why it is refused, "" when it is in force."""
+    def offer(
+        self, override: Override, now_ns: int, known: FeeRules | None = None
+    ) -> tuple[Refusal, str]:
+        """Accept an operator's override; return why it is refused, in a word and explained, "" and
+        "" when it is in force. `known` is what is published of the fees of its series.
+        """
         refusal: Refusal = "replayed" if override.nonce in self._accepted else ""
         refusal = refusal or self._refusal(override, now_ns)
-        if refusal:
-            self.refused[refusal] += 1
-        else:
-            self._accepted[override.nonce] = override
-        return refusal
+        if not refusal and unpublished(override, known):
+            refusal = "unpublished"
+        explanation = explained(
+            refusal,
+            override,
+            now_ns,
+            operator_key=self._key_text,
+            lifetime_ns_max=self._lifetime_ns_max,
+            known=known,
+        )
+        return self._counted(refusal, override), explanation
 
     def read_back(self, override: Override, now_ns: int) -> Refusal:
         """Accept one of the status stream again: known ones and past ones are no news."""
         if override.nonce in self._accepted or now_ns >= override.expires_ns:
             return ""
-        return self.offer(override, now_ns)
+        return self._counted(self._refusal(override, now_ns), override)
+
+    def _counted(self, refusal: Refusal, override: Override) -> Refusal:
+        if refusal:
+            self.refused[refusal] += 1
+        else:
+            self._accepted[override.nonce] = override
+        return refusal
 
     def in_force(self, kind: str, now_ns: int) -> Iterator[Override]:
         """Yield what is in force of a kind, oldest first."""
@@ -93,7 +97,7 @@ class Overrides:
             return "not_yet"
         if override.expires_ns - override.issued_ns > self._lifetime_ns_max:
             return "too_long"
-        if not _is_usable(override):
+        if unusable(override):
             return "unusable"
         self._forget(now_ns)
         return "full" if len(self._accepted) >= KEPT_MAX else ""
@@ -103,17 +107,3 @@ class Overrides:
         past = [nonce for nonce, one in self._accepted.items() if now_ns >= one.expires_ns]
         for nonce in past:
             del self._accepted[nonce]
-
-
-def _is_usable(override: Override) -> bool:
-    """Return whether scope and value mean something for this kind."""
-    try:
-        if override.scope:
-            family_of_series(override.scope)
-    except UnknownFamilyError:
-        return False
-    if override.kind == "lift_panic":
-        return not override.scope
-    if override.kind == "acknowledge_fee_rules":
-        return bool(override.scope and override.value)
-    return override.value in STAGES

@@ -28,6 +28,7 @@ from libs.common.inbox import Refused, read_stored
 from libs.common.messages import (
     Cause,
     EvBin,
+    FeedStatus,
     Message,
     OverrideKind,
     SeriesReadiness,
@@ -39,6 +40,7 @@ from libs.common.messages import (
 from libs.common.nats_bus import NatsBus
 from libs.common.topology import Service, subject_of
 from libs.domain.families import HOURLY_SERIES
+from libs.domain.tickers import format_event_ticker
 from services.pricer.calibration import decode_calibration, encode_calibration, sealed
 from tests.e2e.rig import ROOT
 
@@ -49,6 +51,11 @@ LEDGER_AGE_S, MONITORS_AGE_S, MONITORS_EVERY_S = 40.0, 40.0, 5.0
 """Two hours would take hours."""
 HEARTBEAT_AGE_S = 60.0
 """For five minutes likewise; longer than the two above, whose processes then fall silent too."""
+SEEN_S = 25.0
+MINUTES = "index.minutes"
+"""A feed that the close ranges need; in this run the hourly families need it too."""
+Reasons = set[tuple[str, str]]
+"""Gates with the reasons for which they say no."""
 GOOD_METRICS = {
     "crps_advantage": 0.05,
     "brier_advantage": 0.01,
@@ -56,6 +63,11 @@ GOOD_METRICS = {
     "negative_ev": 0.0,
     "tz": 0.0,
 }
+
+
+def failing(verdict: Verdict) -> Reasons:
+    """Return what makes a verdict NO-GO."""
+    return {(one.gate, one.reason) for one in verdict.gates if one.refuses}
 
 
 class GateRig:
@@ -74,6 +86,8 @@ class GateRig:
         self._tell_exchange(fee_change_s)
         self.stack = Stack(self.plan)
         self._reporting: NatsBus | None = None
+        self._minutes: asyncio.Task[None] | None = None
+        self.minutes_come = asyncio.Event()
         self._place = 0
         self._count = 0
 
@@ -83,13 +97,33 @@ class GateRig:
         await release_kill_switch(self.run, admin, "gate test")
         self._reporting = await self.bus(Service.REPORTING)
         self.policy_hash = (await self.state())["config_hash"]
+        self.minutes_come.set()
+        self._minutes = asyncio.create_task(self._say_minutes())
         await self.good_evidence()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._minutes is not None:
+            self._minutes.cancel()
+            await asyncio.gather(self._minutes, return_exceptions=True)
         if self._reporting is not None:
             await self._reporting.close()
         await self.stack.stop()
+
+    async def _say_minutes(self) -> None:
+        """Say once a second, as feeds would, that whole minutes of the index come."""
+        bus = await self.bus(Service.FEEDS)
+        try:
+            while True:
+                await self.minutes_come.wait()
+                newest_ns = self.clock.now_ns()
+                status = FeedStatus(
+                    **self.envelope(), feed=MINUTES, ok=True, newest_ns=newest_ns, detail=""
+                )
+                await bus.publish(subject_of(status), encode(status), message_id=status.id)
+                await asyncio.sleep(1.0)
+        finally:
+            await bus.close()
 
     # What is spoilt, and mended
 
@@ -118,6 +152,11 @@ class GateRig:
         end_ns = self.window.start_ns - round(days * DAY_NS)
         dated = sealed(replace(known, data_end_ns=end_ns, sha256=""))
         self.calibration_file.write_bytes(encode_calibration(dated))
+
+    @property
+    def event_ticker(self) -> str:
+        """Return the event of the first series."""
+        return format_event_ticker(HOURLY_SERIES[0], self.plan.target_ns)
 
     @property
     def calibration_file(self) -> Path:
@@ -211,31 +250,44 @@ class GateRig:
             await bus.close()
         return found
 
-    async def alone(self, gate: str, reason: str, timeout_s: float = 25.0) -> Verdict:
+    async def alone(self, gate: str, reason: str) -> Verdict:
         """Return the first verdict in which this gate alone says no, also seen in status."""
+        return await self.only({(gate, reason)})
+
+    async def only(
+        self, wanted: Reasons, asks: Callable[["GateRig"], Awaitable[None]] | None = None
+    ) -> Verdict:
+        """Return the first verdict in which just these say no, also seen in status.
+
+        `asks` proposes what the pricer would not.
+        """
         await self.verdicts()
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + SEEN_S
         seen: set[tuple[tuple[str, str], ...]] = set()
         while time.monotonic() < deadline:
+            if asks is not None:
+                await asks(self)
             for verdict in await self.verdicts():
-                failed = tuple((one.gate, one.reason) for one in verdict.gates if one.refuses)
-                seen.add(failed)
-                if failed == ((gate, reason),):
-                    await self._in_status(gate, reason, deadline)
+                failed = failing(verdict)
+                seen.add(tuple(sorted(failed)))
+                if failed == wanted:
+                    await self.shown_in_status(failed)
                     return verdict
-            if gate != "panic":
+            if ("panic", "panic_backoff") not in wanted:
                 await self._lift_panic()
             await asyncio.sleep(0.1)
-        raise AssertionError(f"expected {gate} ({reason}) alone, saw {sorted(seen)}")
+        raise AssertionError(f"expected {sorted(wanted)} and no other, saw {sorted(seen)}")
 
-    async def _in_status(self, gate: str, reason: str, deadline: float) -> None:
-        while True:
+    async def shown_in_status(self, wanted: Reasons) -> None:
+        """Return once `alpha status` shows these."""
+
+        async def shown() -> bool:
             events = (await self.state())["events"]
-            found = {(one["gate"], one["reason"]) for event in events for one in event["failed"]}
-            if (gate, reason) in found:
-                return
-            assert time.monotonic() < deadline, f"expected {reason} in alpha status, saw {found}"
-            await asyncio.sleep(0.05)
+            return wanted <= {
+                (one["gate"], one["reason"]) for event in events for one in event["failed"]
+            }
+
+        await self.until(shown, f"{wanted} in alpha status")
 
     async def go(self, timeout_s: float = 30.0) -> None:
         """Return once a verdict is GO again, the panic latch lifted as often as it falls."""
@@ -307,8 +359,10 @@ class GateRig:
             "monitors_age_s_max": MONITORS_AGE_S,
             "heartbeat_age_s_max": HEARTBEAT_AGE_S,
         }
+        families = ["INX", "NASDAQ100", "INXU", "NASDAQ100U"]
+        freshness = {"feeds": {MINUTES: {"families": families}}}
         return {
-            "risk": {"mode": "live", "policy": {"gates": gates}},
+            "risk": {"mode": "live", "policy": {"gates": gates, "freshness": freshness}},
             "pricer": {"calibrations": ours},
             "feeds": {"fee_facts_every_s": 10.0},
             "monitors": {"policy": {"publish_every_s": MONITORS_EVERY_S}},

@@ -23,6 +23,7 @@ from libs.common.messages.codec import (
 )
 from libs.common.messages.evidence import (
     EvBin,
+    FeeChangeTold,
     FeeRules,
     Override,
     OverrideKind,
@@ -84,6 +85,7 @@ __all__ = [
     "ExchangeSettlement",
     "ExchangeStatus",
     "FairLadder",
+    "FeeChangeTold",
     "FeeRules",
     "FeedStatus",
     "Fill",

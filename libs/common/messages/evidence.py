@@ -9,6 +9,7 @@ from libs.common.messages.base import Message, MoneyE6, Name, Nanoseconds, Proba
 DELTAS_MAX = 500
 BINS_MAX = 100
 METRICS_MAX = 50
+CHANGES_MAX = 500
 
 OverrideKind = Literal["lift_panic", "acknowledge_fee_rules", "size_ladder_stage"]
 
@@ -52,14 +53,30 @@ class SettledEvidence(Message, frozen=True, kw_only=True, tag="settled_evidence.
     expires_ns: Nanoseconds
 
 
+class FeeChangeTold(Struct, frozen=True, kw_only=True):
+    """Fees that hold from a time on, for one event or with "" for the series.
+
+    For an event None and None clear what it paid otherwise than its series.
+    """
+
+    event_ticker: Text
+    from_ns: Nanoseconds
+    fee_type: Text | None
+    fee_multiplier: float | None
+
+
 class FeeRules(Message, frozen=True, kw_only=True, tag="fee_rules.1"):
-    """What the exchange publishes of a series' fees and rules; `facts_hash` is of all of it."""
+    """What the exchange publishes of a series' fees and rules; `facts_hash` is of all of it.
+
+    `changes` are those that are scheduled for the series, and all of its open events.
+    """
 
     series_ticker: Name
     fee_type: Text
     fee_multiplier: float
     contract_terms_url: Text
     facts_hash: Name
+    changes: Annotated[tuple[FeeChangeTold, ...], Meta(max_length=CHANGES_MAX)] = ()
 
 
 class Override(Message, frozen=True, kw_only=True, tag="override.1"):

@@ -298,6 +298,17 @@ SAMPLES: tuple[m.Message, ...] = (
         fee_multiplier=0.5,
         contract_terms_url="https://example.invalid/INXU.pdf",
         facts_hash="8899aabbccddeeff",
+        changes=(
+            m.FeeChangeTold(
+                event_ticker="", from_ns=NOON, fee_type="quadratic", fee_multiplier=1.0
+            ),
+            m.FeeChangeTold(
+                event_ticker="KXINXU-24AUG05H1200",
+                from_ns=NOON - 1,
+                fee_type=None,
+                fee_multiplier=None,
+            ),
+        ),
     ),
     m.Override(
         **envelope("risk"),

@@ -56,6 +56,7 @@ def test_every_golden_file_is_of_a_message_that_can_still_be_read() -> None:
     ("before", "default"),
     [
         ("fair_ladder.1.before_market", {"market": ()}),
+        ("fee_rules.1.before_changes", {"changes": ()}),
         ("feed_status.1.before_failures", {"failures": 0}),
         ("ladder_snapshot.1.before_inactive", {"inactive": None}),
         ("monitor_result.1.before_alerted", {"alerted_ns": 0}),

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from libs.domain.calendar import CalendarError, is_short_bond_day
 from libs.domain.windows import (
     RULES,
+    WindowError,
+    WindowRules,
     family_days,
     index_window,
     window_state,
@@ -155,6 +158,43 @@ def test_every_edge_of_every_window_is_where_the_state_changes() -> None:
                 if window.freeze_ns is not None:
                     assert window_state(family, window.freeze_ns).freeze == window
                     assert window_state(family, window.opens_ns).freeze is None
+
+
+STRETCHED = WindowRules(
+    hourly_lead_s=3_600,
+    close_lead_s=3_600,
+    cpi_freeze="00:00",
+    cpi_opens="00:00",
+    cpi_close_lead_s=1,
+    claims_freeze="00:00",
+    claims_opens="00:00",
+    claims_closes="08:29",
+    teny_freeze="00:00",
+    teny_opens="00:01",
+    teny_closes="15:29",
+    weather_open_s=21_600,
+)
+"""Windows and freezes as long as a configuration may make them."""
+
+
+@pytest.mark.parametrize("rules", [RULES, STRETCHED], ids=["shipped", "stretched"])
+def test_no_family_is_ever_frozen_while_a_window_of_its_own_is_open(rules) -> None:
+    """So the freeze gate never says no without the window gate: a freeze ends as one opens."""
+    frozen = set()
+    for family in (one.family.name for one in family_days(DAYS[0])):
+        edges: set[int] = set()
+        for day in DAYS:
+            with suppress(CalendarError, WindowError):
+                for window in windows_on(family, day, rules):
+                    edges |= {window.opens_ns, window.closes_ns, window.freeze_ns or 0}
+        for edge_ns in sorted(edges - {0}):
+            for now_ns in (edge_ns - 1, edge_ns):
+                with suppress(CalendarError):
+                    state = window_state(family, now_ns, rules)
+                    assert state.open is None or not state.frozen, (family, now_ns)
+                    if state.frozen:
+                        frozen.add(family)
+    assert frozen == {"CPI", "CLAIMS", "TENY"} | ({"WEATHER"} if rules is RULES else set())
 
 
 def test_a_day_of_every_family_says_why_there_is_no_window() -> None:

@@ -1,11 +1,21 @@
 """Which index levels feeds believes, and what it says of its sources."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from libs.common.effects import SetTimer, TimerFired
-from libs.common.messages import ClockSample, ExchangeStatus, FeedStatus, FeeRules, IndexTick
+from libs.common.messages import (
+    ClockSample,
+    ExchangeStatus,
+    FeeChangeTold,
+    FeedStatus,
+    FeeRules,
+    IndexTick,
+)
+from libs.kalshi.wire.frames import EventFeeUpdate
 from services.feeds.core import JUMPS_BELIEVED, WATCH_TIMER, FeedsCore
 from services.feeds.events import (
     CountRefused,
@@ -13,10 +23,24 @@ from services.feeds.events import (
     FeedAlive,
     FeedFailed,
     FeeFactsRead,
+    ReadFees,
     SkewMeasured,
     Started,
 )
-from tests.services.feeds.feeding import CONFIG, MS, NOW, S, bar, of, said
+from tests.services.feeds.feeding import (
+    CONFIG,
+    EVENT,
+    MS,
+    NOW,
+    S,
+    bar,
+    following,
+    heard,
+    of,
+    said,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -200,7 +224,7 @@ def test_published_fee_facts_go_out_with_a_hash_that_any_change_moves() -> None:
         "quadratic",
         0.5,
     )
-    assert later.facts_hash == first.facts_hash == "b06324b0b4a4eb64"  # configs/risk.yaml names it
+    assert later.facts_hash == first.facts_hash
     assert later.id != first.id
     others = [
         facts(fee_multiplier=1.0),
@@ -209,3 +233,48 @@ def test_published_fee_facts_go_out_with_a_hash_that_any_change_moves() -> None:
         facts(series_ticker="KXNASDAQ100U"),
     ]
     assert len({one.facts_hash for one in (first, *others)}) == 5
+
+
+def change(event_ticker="", from_ns=NOW, fee_type="quadratic", fee_multiplier=1.0):
+    return FeeChangeTold(
+        event_ticker=event_ticker,
+        from_ns=from_ns,
+        fee_type=fee_type,
+        fee_multiplier=fee_multiplier,
+    )
+
+
+def test_scheduled_changes_and_what_events_pay_otherwise_are_in_the_facts() -> None:
+    known = change()
+    told = facts(changes=(known,))
+    assert told.changes == (known,)
+    every = [
+        facts(),
+        told,
+        facts(changes=(known, known)),
+        facts(changes=(change(from_ns=NOW + 1),)),
+        facts(changes=(change(fee_type=None),)),
+        facts(changes=(change(fee_type="None"),)),
+        facts(changes=(change(fee_multiplier=None),)),
+        facts(changes=(change(fee_multiplier=0.5),)),
+        facts(changes=(change(EVENT),)),
+        facts(changes=(change(EVENT, fee_type=None, fee_multiplier=None),)),
+    ]
+    assert len({one.facts_hash for one in every}) == len(every)
+
+
+def test_the_simulated_exchange_s_facts_are_those_that_the_policy_acknowledges() -> None:
+    """kalshi-api.md §5: half the rate until 2026-07-03 17:00Z, which was announced, then all."""
+    full_ns = 1_783_098_000 * S
+    shipped = yaml.safe_load((ROOT / "configs" / "risk.yaml").read_text())
+    acknowledged = shipped["policy"]["gates"]["fee_rules"]
+    for series in ("KXINXU", "KXNASDAQ100U"):
+        before = facts(series_ticker=series, changes=(change(from_ns=full_ns),))
+        after = facts(series_ticker=series, fee_multiplier=1.0)
+        assert acknowledged[series] == [before.facts_hash, after.facts_hash]
+
+
+def test_an_event_whose_fees_change_has_the_facts_read_again() -> None:
+    core = following()
+    assert core.handle(heard(EventFeeUpdate(event_ticker=EVENT))) == [ReadFees()]
+    assert core.handle(heard(EventFeeUpdate(event_ticker="KXOTHER-26"))) == []

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from lab.exchange.faults import Answer, FrameWhere, RequestWhere, Silence, When
 from lab.exchange.ladders import LadderConfig, build_ladder
@@ -17,6 +17,7 @@ from libs.common.messages import (
     ClockSample,
     ExchangeStatus,
     FeedStatus,
+    FeeRules,
     LadderDefined,
     LadderSnapshot,
     Message,
@@ -24,6 +25,7 @@ from libs.common.messages import (
 )
 from libs.common.runner import Runner
 from libs.common.topology import SIGN_WEBSOCKET, Service
+from libs.domain.fee_table import EventFeeOverride, FeeChange, FeeType
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.transport import AiohttpTransport
 from libs.kalshi.ws import BOOKS
@@ -33,6 +35,7 @@ from services.feeds.kalshi import KalshiFeed, UnreadableEvent, as_of_ns, read_ev
 from tests.lab.exchange.harness import (
     EVENT,
     MARKET,
+    START_NS,
     TARGET_NS,
     WS_PATH,
     Exchange,
@@ -252,6 +255,50 @@ async def test_without_a_list_nobody_knows_which_markets_trade(tmp_path: Path) -
         await rig.snapshot(lambda one: one.inactive == ())
         last = await rig.snapshot(lambda one: one.inactive is None)
         assert last.stale == ()
+        rig.runner.stop()
+        await asyncio.gather(rig.task, return_exceptions=True)
+
+
+async def test_fee_facts_hold_what_is_scheduled_and_what_events_pay_otherwise(
+    tmp_path: Path,
+) -> None:
+    """The series' fee rises in an hour; the event's own fee begins in two minutes."""
+    began_ns = START_NS
+    rise = FeeChange("KXINXU", began_ns + 3_600 * S, FeeType.QUADRATIC, 12_500)
+    own = EventFeeOverride(EVENT, began_ns + 120 * S, multiplier_e4=5_000)
+    other = EventFeeOverride("KXINXU-26OCT02H1200", began_ns + S, multiplier_e4=0)
+    async with running_exchange(
+        tmp_path, fee_changes=(rise,), fee_overrides=(own, other)
+    ) as exchange:
+        rig = Rig(exchange, tmp_path)
+        await rig.sign()
+        rules = await rig.until("STATUS", FeeRules)
+        assert (rules.series_ticker, rules.fee_type, rules.fee_multiplier) == (
+            "KXINXU",
+            "quadratic",
+            1.0,
+        )
+        assert [astuple(one) for one in rules.changes] == [
+            ("", rise.from_ns, "quadratic", 1.25),
+            (EVENT, own.from_ns, None, 0.5),
+        ]
+        await rig.snapshot(lambda one: one.inactive == ())
+        known = len(rig.said("STATUS", FeeRules))
+        await rig.clock.advance_to(own.from_ns - S)
+        again = await rig.until("STATUS", FeeRules, lambda one: one.ts_pub_ns > own.from_ns, known)
+        assert again.facts_hash == rules.facts_hash  # it was told of before it began
+        rig.runner.stop()
+        await asyncio.gather(rig.task, return_exceptions=True)
+
+
+async def test_without_a_part_of_the_facts_none_are_told(tmp_path: Path) -> None:
+    parts = RequestWhere(operations=("GetEventFeeChanges",))
+    failing = Answer(status=500, where=parts, when=When(until_s=60))
+    async with running_exchange(tmp_path, faults=(failing,)) as exchange:
+        rig = Rig(exchange, tmp_path)
+        await rig.sign()
+        first = await rig.until("STATUS", FeeRules)
+        assert first.ts_pub_ns > START_NS + 60 * S
         rig.runner.stop()
         await asyncio.gather(rig.task, return_exceptions=True)
 

@@ -27,8 +27,8 @@ from services.risk.sizing.policy import (
 
 SHIPPED = policy_files(Service.RISK)
 SIMULATED_FEES = {
-    "KXINXU": ("b06324b0b4a4eb64", "80978ccdfb45f35b"),
-    "KXNASDAQ100U": ("3fc3614442a6f154", "f4d3f02d2d769137"),
+    "KXINXU": ("e5692fcf4c138449", "80978ccdfb45f35b"),
+    "KXNASDAQ100U": ("5cba673301a98ce2", "f4d3f02d2d769137"),
 }
 PLUMBING = """
 service: risk

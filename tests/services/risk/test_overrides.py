@@ -53,11 +53,14 @@ def overrides() -> Overrides:
 
 def test_the_operators_word_is_taken_once():
     known = overrides()
-    assert known.offer(signed(), NOW) == ""
+    assert known.offer(signed(), NOW) == ("", "")
     assert [one.nonce for one in known.all_in_force(NOW)] == ["n1"]
-    assert known.offer(signed(), NOW + S) == "replayed"
-    assert known.offer(signed(nonce="n2"), NOW + S) == ""
+    assert known.offer(signed(), NOW + S)[0] == "replayed"
+    assert known.offer(signed(nonce="n2"), NOW + S)[0] == ""
     assert dict(known.refused) == {"replayed": 1}
+
+
+ACKNOWLEDGES = {"kind": "acknowledge_fee_rules", "scope": "KXINXU"}
 
 
 @pytest.mark.parametrize(
@@ -81,23 +84,61 @@ def test_the_operators_word_is_taken_once():
         (signed(kind="acknowledge_fee_rules", value="hash"), NOW, "unusable"),
         (signed(kind="acknowledge_fee_rules", scope="KXINXU"), NOW, "unusable"),
         (signed(kind="lift_panic", scope="KXINXU"), NOW, "unusable"),
+        (signed(**ACKNOWLEDGES, value="now"), NOW, ""),
+        (signed(**ACKNOWLEDGES, value="then"), NOW, "unpublished"),
+        (signed(**ACKNOWLEDGES, value="then"), NOW + DAY, "expired"),
     ],
 )
 def test_what_is_refused_and_why(override, now_ns, refusal):
     known = overrides()
-    assert known.offer(override, now_ns) == refusal
+    word, explanation = known.offer(override, now_ns, fee_rules(facts_hash="now"))
+    assert word == refusal
+    assert bool(explanation) == bool(refusal)
     assert len(known.all_in_force(now_ns)) == (refusal == "")
     assert known.refused[refusal] == (refusal != "")
 
 
+@pytest.mark.parametrize(
+    ("override", "expected", "came"),
+    [
+        (signed(by=STRANGER), KEY[:8], "another's"),
+        (signed(expires_ns=NOW), "2024-08-05T15:50:00Z", "got 2024-08-05T15:50:00Z"),
+        (signed(issued_ns=NOW + 60 * S), "2024-08-05T15:50:00Z", "2024-08-05T15:51:00Z"),
+        (signed(expires_ns=NOW + 2 * WEEK), "168 h", "336 h"),
+        (signed(nonce="used"), "not used", "used was"),
+        (signed(scope="KXNOVEL", kind="size_ladder_stage", value="B"), "KXINXU", "'KXNOVEL'"),
+        (signed(kind="size_ladder_stage", value="E"), "A, B, C, D", "'E'"),
+        (signed(kind="lift_panic", scope="KXINXU"), "no series", "'KXINXU'"),
+        (signed(kind="acknowledge_fee_rules", value="h"), "a series and the hash", "'' and 'h'"),
+        (signed(**ACKNOWLEDGES, value="then"), "now, which is published of KXINXU", "got then"),
+    ],
+)
+def test_a_refusal_says_what_was_expected_what_came_and_what_to_do(override, expected, came):
+    known = overrides()
+    known.offer(signed(nonce="used"), NOW)
+    explanation = known.offer(override, NOW, fee_rules(facts_hash="now"))[1]
+    assert explanation.startswith("expected ")
+    assert expected in explanation.split(", got ")[0]
+    assert came in explanation
+    assert "; " in explanation
+
+
+def test_fee_facts_that_nobody_has_read_are_not_acknowledged():
+    word, explanation = overrides().offer(signed(**ACKNOWLEDGES, value="then"), NOW)
+    assert word == "unpublished"
+    assert "none of KXINXU has come" in explanation
+
+
 def test_without_an_operators_key_nothing_is_taken():
-    assert Overrides("", WEEK).offer(signed(), NOW) == "no_operator_key"
+    word, explanation = Overrides("", WEEK).offer(signed(), NOW)
+    assert word == "no_operator_key"
+    assert "alpha override keygen" in explanation
 
 
 def test_a_used_one_is_refused_after_a_restart_too():
     again = overrides()
     assert again.read_back(decode(encode(signed())), NOW + S) == ""
-    assert again.offer(signed(), NOW + S) == "replayed"
+    assert again.offer(signed(), NOW + S)[0] == "replayed"
 
 
 def test_what_the_stream_holds_is_checked_as_well():
@@ -114,7 +155,8 @@ def test_stage_and_acknowledgement_hold_until_they_expire():
         signed(nonce="n2", kind="size_ladder_stage", scope="KXINXU", value="C", issued_ns=NOW + 1),
         NOW,
     )
-    known.offer(signed(nonce="n3", kind="acknowledge_fee_rules", scope="KXINXU", value="h"), NOW)
+    facts = signed(nonce="n3", **ACKNOWLEDGES, value="h")
+    known.offer(facts, NOW, fee_rules(facts_hash="h"))
     assert known.stage("KXINXU", NOW) == "C"
     assert known.stage("KXINX", NOW) == "B"
     assert known.acknowledged_hashes("KXINXU", NOW) == {"h"}
