@@ -46,6 +46,7 @@ def show(
     told = {one: _read(one, known.run.configs if known else None) for one in chosen}
     console = Console()
     if as_json:
+        tell_ends(Console(stderr=True))
         console.print_json(
             data={
                 str(one): {

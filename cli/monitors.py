@@ -98,7 +98,7 @@ def freshness(console: Console, *, as_json: bool) -> int:
     return exit_code(list(told.values()))
 
 
-_UNWATCHED = ("–", "–", "–", "no family that is watched needs it")
+_UNWATCHED = ("–", "–", "–", "not watched")
 
 
 def exit_code(rows: Sequence[Row]) -> int:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
+from cli.alerting import LOGIN_FILE, USER
 from cli.calendar_ends import tell_ends
 from cli.decisions import risk_state, show_decisions
 from cli.errors import EXIT_INTERRUPTED, OperatingError
@@ -192,6 +193,9 @@ def status(console: Console, *, as_json: bool) -> int:
             os.path.relpath(row["log"], known.run.root),
         )
     console.print(table)
+    for name, url in known.state.get("alerting", {}).items():
+        where = f"{name} {url}, user {USER}, password in {known.run.secrets / LOGIN_FILE}"
+        console.print(where, highlight=False, soft_wrap=True)
     for line in given_up(rows):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     show_decisions(console, risk_state(known))

@@ -21,6 +21,8 @@ class GateLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         demand_at_least_zero(self)
+        if self.panic_monitors_min < 1:
+            raise ValueError("panic_monitors_min: expected 1 or more, got 0")
 
 
 class LossBudgets(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,7 +26,7 @@ def nothing_is_up(tmp_path, monkeypatch):
 def shown(*words):
     result = CliRunner().invoke(app, ["config", "show", *words], env={"COLUMNS": "250"})
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_all_services_with_documentation():
@@ -61,6 +61,7 @@ CONTRADICTIONS = [
     (Service.RISK, "policy: {gates: {skew_s_max: -1.0}}", "policy.gates.skew_s_max'.*0 or more"),
     (Service.BROKER, "policy: {index_ops: {cancel_buffer_s: 1.0}}", "cancel_buffer_s.*2.0 or"),
     (Service.MONITORS, "policy: {gates: {skew_s_max: -1.0}}", "skew_s_max"),
+    (Service.MONITORS, "policy: {gates: {panic_monitors_min: 0}}", "panic_monitors_min.*1 or more"),
     (Service.MONITORS, "policy: {gates: {books_age_s_max: 2.0}}", "books_age_s_max.*unknown"),
     (Service.PRICER, "policy: {index_ops: {cancel_buffer_s: 1.0}}", "cancel_buffer_s.*2.0 or"),
 ]

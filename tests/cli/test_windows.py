@@ -70,3 +70,22 @@ def test_people_read_a_table():
     assert "Wednesday 2025-11-26" in shown
     assert "from Tue 18:00" in shown
     assert "15:59:58" in shown
+
+
+def test_what_nobody_knows_is_closed_and_said():
+    """Whether offices work on Christmas Eve is decided by order; bonds may close early that day."""
+    assert (
+        family("2026-12-24", "CLAIMS")["windows"] == family("2026-12-24", "TENY")["windows"] == []
+    )
+    shown = windows("2026-12-24")
+    assert "decided by order" in shown
+    assert "the bond market closes early" in shown
+    assert family("2027-01-13", "CPI")["windows"] == []
+    assert len(family("2027-01-13", "INXU")["windows"]) == 7
+
+
+def test_a_table_that_ends_soon_is_told_below_the_day():
+    assert "warning: the table of CPI releases ends on 2026-12-31, in 7 days" in windows(
+        "2026-12-24"
+    )
+    assert "warning" not in windows("2026-10-01")
