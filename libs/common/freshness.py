@@ -30,7 +30,6 @@ class FeedRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cash_hours_only: bool = False
 
     def __post_init__(self) -> None:
-        demand_families("families", self.families)
         if (self.stale_s is None) == (self.business_days is None):
             raise ValueError("stale_s, business_days: expected one of the two")
         for limit in (self.stale_s, self.window_s, self.last_minute_s, self.business_days):
@@ -63,6 +62,8 @@ class FreshnessPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for name in ("report_s", "window_lead_s", "level_period_s"):
             if not 0 < getattr(self, name) <= 1e6:
                 raise ValueError(f"{name}: expected above 0, given {getattr(self, name)}")
+        for feed, rule in self.feeds.items():
+            demand_families(f"families of {feed}", rule.families)
 
 
 def business_days(from_ns: int, to_ns: int) -> int:

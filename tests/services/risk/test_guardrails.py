@@ -218,7 +218,7 @@ def test_every_policy_file_is_in_the_hash_of_a_verdict(plumbing, tmp_path):
         ("policy: {sizing: {pal: {family_e6: {ABC: 1}}}}", "family_e6.*ABC"),
         ("policy: {sizing: {pal: {family_e6: {TNEY: 1000000}}}}", "family_e6.*'TENY'.*alias"),
         ("policy: {quality_gates: {crps_advantage_min: {TNEY: 1.0}}}", "crps.*'TENY'.*alias"),
-        ("policy: {freshness: {feeds: {clock: {families: [TNEY]}}}}", "families.*'TENY'.*alias"),
+        ("policy: {freshness: {feeds: {clock: {families: [TNEY]}}}}", "of clock: .*'TENY'"),
         ("policy: {sizing: {pal: {strikes_e6: {TENY: {'4.1': 1}}}}}", "strikes_e6.*TENY"),
         ("policy: {sizing: {kelly: {fraction_max: 2.0}}}", "fraction_max"),
         ("policy: {sizing: {kelly: {bankroll_e6: 0}}}", "bankroll_e6"),
