@@ -20,7 +20,6 @@ from lab.backtest.spans import Bars, Span, find_spans
 from lab.backtest.world import World
 from lab.capture.errors import CaptureError
 from lab.capture.format import CaptureReader
-from lab.drive.account import OURS
 from lab.drive.carrier import Carrier, MakeCarrier, memory_carrier
 from lab.drive.config import DriveConfig, load_drive
 from lab.drive.cores import load_calibrations
@@ -121,7 +120,7 @@ def _replay_bars(bars: Bars, given: _Given) -> ReplayResult:
         world.run(span, progress, PACE_NS)
     world.close()
     took_s = time.perf_counter() - began_s
-    history = world.engine.state.histories[OURS]
+    done = world.done()
     reporting: Any = world.services[Service.REPORTING].core
     seconds = sum((span.targets_ns[-1] - span.start_ns) / NS_PER_S for span in bars.spans)
     return ReplayResult(
@@ -133,8 +132,8 @@ def _replay_bars(bars: Bars, given: _Given) -> ReplayResult:
         messages=world.services.published,
         effects=world.effects.count,
         effects_digest=world.effects.digest,
-        orders=len(history.orders),
-        fills=len(history.fills),
+        orders=done.orders,
+        fills=done.fills,
         settled_pnl_e6=sum(one.pnl_e6 for one in reporting.settlements.values()),
         unsettled=dict(reporting.unsettled),
         refused_inputs=world.market.refused,

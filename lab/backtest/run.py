@@ -9,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from msgspec import Struct
 
 from lab.backtest.pnl import StrategyPnl, strategy_pnl
+from lab.backtest.resting import RestingFile
 from lab.backtest.spans import Bars, Span
 from lab.backtest.walk import Calibrations, Choose
 from lab.backtest.world import Progress, World
@@ -21,10 +21,8 @@ from lab.capture.format import CaptureWriter, Head
 from lab.drive.account import OURS
 from lab.drive.config import DriveConfig
 from lab.drive.ledger import open_ledger
-from lab.drive.stays import Resting
 from libs.common.clock import NS_PER_S
 from libs.common.effects import Event
-from libs.domain.windows import CANCEL_BUFFER_NS
 from services.reporting.account_books import account_books
 from services.reporting.ledger import Ledger
 from services.reporting.report import write_report
@@ -101,21 +99,21 @@ def run_backtest(
     ledger = open_ledger(directory / "ledger", config.reporting)
     try:
         start_ns = priced[0][0].start_ns - NS_PER_S
+        resting, late = RestingFile(directory / RESTING_FILE), 0
         world = World(config, priced[0][1], ledger, start_ns=start_ns, seed=seed)
         with _capturing(world, bars, capture):
             for (_, known), (span, calibrations) in pairwise([priced[0], *priced]):
                 if calibrations is not known:
                     world.price_with(calibrations)
                 world.run(span, progress)
+                late += resting.take(world.account.stays)
         world.close()
-        stays = list(world.account.stays.ended)
-        write_resting(stays, directory / RESTING_FILE)
+        resting.close()
         books = account_books(ledger, [])
         reports, problems = _write_reports(ledger, directory / "reports", spans)
     finally:
         ledger.close()
     exchange, ours = _exchange_books(world, config.lab.balance_e6), _ledger_books(books)
-    late = sum(stay.ended_ns > stay.target_ns - CANCEL_BUFFER_NS for stay in stays)
     if exchange != ours:
         problems.append(f"the exchange says {exchange}, the ledger {ours}")
     if late:
@@ -169,14 +167,6 @@ def _capturing(world: World, bars: Bars, path: Path | None) -> Iterator[None]:
         world.market.record = None
 
 
-def write_resting(stays: list[Resting], path: Path) -> None:
-    """Write every stay of an order at a price, filled or not, in order of its end."""
-    columns = {name: [getattr(stay, name) for stay in stays] for name in Resting.__struct_fields__}
-    words = {"client_order_id", "order_id", "event_ticker", "ticker", "side"}
-    schema = {name: pl.String if name in words else pl.Int64 for name in columns}
-    pl.DataFrame(columns, schema=schema).write_parquet(path)
-
-
 def _write_reports(
     ledger: Ledger, directory: Path, spans: tuple[Span, ...]
 ) -> tuple[tuple[str, ...], list[str]]:
@@ -191,13 +181,13 @@ def _write_reports(
 
 def _exchange_books(world: World, balance_e6: int) -> Books:
     """Add up our account from the engine itself, which knows nothing of our streams."""
-    history, account = world.engine.state.histories[OURS], world.engine.account(OURS)
+    done = world.done()
     return Books(
-        orders=len(history.orders),
-        fills=len(history.fills),
-        contracts_e2=sum(fill.count_e2 for fill in history.fills),
-        fees_e6=sum(fill.fee_e6 for fill in history.fills),
-        pnl_e6=account.cash_e6 - balance_e6,
+        orders=done.orders,
+        fills=done.fills,
+        contracts_e2=done.contracts_e2,
+        fees_e6=done.fees_e6,
+        pnl_e6=world.engine.account(OURS).cash_e6 - balance_e6,
     )
 
 

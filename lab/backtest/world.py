@@ -8,20 +8,24 @@ index bars ─► feeds ─► pricer ─► risk ─► broker ─► exchange 
 import random
 from collections.abc import Callable
 
+from msgspec import Struct, structs
+
 from lab.backtest.spans import Span
 from lab.drive.account import OURS, ExchangeAccount
 from lab.drive.carrier import MakeCarrier, memory_carrier
 from lab.drive.config import DriveConfig
-from lab.drive.cores import Upkeep, fill_model, live_cores
+from lab.drive.cores import Upkeep, fill_model, live_cores, new_broker
 from lab.drive.effects import EffectLog
 from lab.drive.ledger import LedgerWriter
 from lab.drive.market import MarketData
 from lab.drive.schedule import Schedule
 from lab.drive.services import Services
 from lab.exchange.engine import Engine
+from lab.exchange.forgetting import forget_paid
 from lab.exchange.ladders import build_ladder
-from lab.exchange.model import Event
+from lab.exchange.model import Event, MarketStatus
 from lab.exchange.settling import settle_closed
+from lab.exchange.state import History
 from lab.market.crowd import CrowdConfig
 from lab.market.flow import Flow, open_accounts
 from lab.market.listing import index_ladders
@@ -38,8 +42,28 @@ Progress = Callable[[Span, int], None]
 PROGRESS_NS = 60 * NS_PER_S
 
 
+class Done(Struct, kw_only=True):
+    """What our account did, by the exchange's own account of it."""
+
+    orders: int = 0
+    fills: int = 0
+    contracts_e2: int = 0
+    fees_e6: int = 0
+
+    def add(self, history: History) -> None:
+        """Count an account's history in."""
+        self.orders += len(history.orders)
+        self.fills += len(history.fills)
+        self.contracts_e2 += sum(fill.count_e2 for fill in history.fills)
+        self.fees_e6 += sum(fill.fee_e6 for fill in history.fills)
+
+
 class World:
-    """Everything of one backtest, in one schedule."""
+    """Everything of one backtest, in one schedule.
+
+    What a span has settled is counted and let go of at its end: a year takes no more memory than
+    its busiest day.
+    """
 
     def __init__(
         self,
@@ -90,6 +114,7 @@ class World:
         self._flows: list[Flow] = []
         self._path: IndexPath | None = None
         self._stop_ns = 0
+        self._done = Done()
         self._begin()
 
     def price_with(self, calibrations: dict[str, Calibration]) -> None:
@@ -113,6 +138,7 @@ class World:
         """Trade one span, to the settlement of its last target; tell of it every so often."""
         schedule = self.schedule
         schedule.run_until(span.start_ns)
+        self._renew_broker()
         self._stop_ns = span.targets_ns[-1] + round(self._lab.settle_s * NS_PER_S)
         self._path, self._flows = span.path, []
         self._upkeep.start(self._stop_ns)
@@ -129,6 +155,30 @@ class World:
         # Awake between two days, feeds would say every second of weeks that it hears nothing.
         self.services[Service.FEEDS].restart(FeedsCore(self._config.feeds))
         self.market.stop()
+        self._forget()
+
+    def _renew_broker(self) -> None:
+        """Start the broker anew, which remembers each order of its life, when all is paid."""
+        if self._done.orders and not self.engine.state.events:
+            self.services[Service.BROKER].restart(new_broker(self._config))
+            self._upkeep.begin_broker(OURS)
+
+    def done(self) -> Done:
+        """Return what our account has done so far."""
+        done = structs.replace(self._done)
+        done.add(self.engine.state.histories[OURS])
+        return done
+
+    def _forget(self) -> None:
+        """Count what is paid, and let go of it."""
+        state, self._flows = self.engine.state, []
+        paid = [
+            name
+            for name, markets in state.event_markets.items()
+            if all(market.status is MarketStatus.FINALIZED for market in markets)
+        ]
+        for name in paid:
+            self._done.add(forget_paid(self.engine, name)[OURS])
 
     def _list(self, target_ns: int, families: tuple[str, ...]) -> None:
         """List the ladders of a target; the other participants come with them."""

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from libs.common.bus import Fence
 from libs.common.memory_bus import MemoryHub
 from libs.common.messages import Message
-from libs.common.topology import DAY_S, MIB, STREAMS, Service, Stream
+from libs.common.topology import DAY_S, MIB, ORDERS_EPOCH, STREAMS, Service, Stream
 
 NEVER_S = 100 * 365 * DAY_S
 KEPT_BYTES = MIB
-"""Nobody reads market data back within a run: only so much of each such stream is kept."""
+"""Nobody reads a stream back within a run: only so much of each is kept."""
 
 
 class Carrier(Protocol):
@@ -63,20 +63,15 @@ MakeCarrier = Callable[[Callable[[], int]], Carrier]
 
 def memory_carrier(now_ns: Callable[[], int]) -> Carrier:
     """Return a bus in memory, with a server of its own."""
-    return MemoryCarrier(MemoryHub(now_ns, lab_streams()))
+    return MemoryCarrier(MemoryHub(now_ns, lab_streams(), remembered=(ORDERS_EPOCH,)))
 
 
 def lab_streams() -> tuple[Stream, ...]:
-    """Return the streams with little kept of what only the past ever needed.
+    """Return the streams with little kept of each, and that little whatever its age.
 
-    Nothing ages: between two days of bars may lie a year, and what holds the broker's epoch, its
-    fence, must outlive it.
+    Between two days of bars may lie a year; the broker's epoch, its fence, is remembered apart.
     """
     return tuple(
-        replace(
-            stream,
-            max_age_s=NEVER_S,
-            max_bytes=stream.max_bytes if stream.refuse_when_full else KEPT_BYTES,
-        )
+        replace(stream, max_age_s=NEVER_S, max_bytes=KEPT_BYTES, refuse_when_full=False)
         for stream in STREAMS
     )

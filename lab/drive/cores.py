@@ -28,9 +28,14 @@ def live_cores(config: DriveConfig, calibrations: dict[str, Calibration]) -> dic
         Service.FEEDS: FeedsCore(config.feeds),
         Service.PRICER: PricerCore(config.pricer.policy, calibrations, fill_model(config)),
         Service.RISK: RiskCore(config.risk.policy, config.risk.mode),
-        Service.BROKER: BrokerCore(config.broker.policy, live_only=False),
+        Service.BROKER: new_broker(config),
         Service.REPORTING: ReportingCore(Service.REPORTING, config.reporting.settlement),
     }
+
+
+def new_broker(config: DriveConfig) -> BrokerCore:
+    """Return a broker's core that knows of nothing yet."""
+    return BrokerCore(config.broker.policy, live_only=False)
 
 
 def load_calibrations(config: DriveConfig, path: str | None = None) -> dict[str, Calibration]:
@@ -58,25 +63,32 @@ class Upkeep:
         self._stop_ns = 0
         self._since_ns = self._schedule.now_ns
         self._beats = 0
+        self._epoch = 0
 
     def begin(self, account: str) -> None:
-        """Take the epoch as the only broker, release the kill switch, end every recovery."""
+        """Start the broker, end every recovery."""
+        self.begin_broker(account)
+        now_ns = self._schedule.now_ns
+        self._services[Service.REPORTING].dispatch(Recovered(now_ns=now_ns))
+
+    def begin_broker(self, account: str) -> None:
+        """Let a new broker that has nothing to read back lead, and release the kill switch."""
         services, now_ns = self._services, self._schedule.now_ns
-        name = derived_id("epoch", account, 1, now_ns)
+        self._epoch += 1
+        name = derived_id("epoch", account, self._epoch, now_ns)
         epoch = BrokerEpoch(
             **envelope(Cause(name, name, now_ns), Service.BROKER),
-            epoch=1,
+            epoch=self._epoch,
             broker="broker-lab",
             account=account,
         )
         services.take_fence(Service.BROKER, services.say(Service.BROKER, epoch))
         broker = services[Service.BROKER]
-        broker.dispatch(EpochTaken(now_ns=now_ns, epoch=1))
+        broker.dispatch(EpochTaken(now_ns=now_ns, epoch=self._epoch))
         broker.dispatch(
             KillSwitchChanged(now_ns=now_ns, engaged=False, reason="driven run", by="lab")
         )
         broker.dispatch(RecoveryDone(now_ns=now_ns))
-        services[Service.REPORTING].dispatch(Recovered(now_ns=now_ns))
 
     def start(self, until_ns: int) -> None:
         """Beat and read the kill switch until that time."""

@@ -5,7 +5,7 @@ A contract pair (one YES, one NO) is backed by one dollar. Buying YES at p pays 
 what an event pays at worst is returned in advance, and taken back when it no longer is certain.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec import Struct, field
 
@@ -194,6 +194,18 @@ class Account:
         more_closing_e6 = gross_e6 - lock_e6 - closing_before_e6
         unreturned_e6 = self._unreturned_e6(event_ticker, more_closing_e6)
         return self._locks_e6 - before_e6 + lock_e6 + unreturned_e6
+
+    def forget(self, event_ticker: str, tickers: Collection[str]) -> None:
+        """Drop what is known of an event's markets, in which nothing rests or is held."""
+        assert event_ticker not in self.returned_e6, f"{event_ticker}: collateral is returned"
+        self._closing_e6.pop(event_ticker, None)
+        for ticker in tickers:
+            assert ticker not in self.resting, f"{ticker}: something rests"
+            position = self.positions.pop(ticker, None)
+            assert position is None or position.settled, f"{ticker}: something is held"
+            for name in SIDES:
+                side = self._sides.pop((ticker, name), None)
+                assert side is None or side.lock_e6 == 0, f"{ticker}: something is locked"
 
     def _unreturned_e6(self, event_ticker: str = "", more_closing_e6: int = 0) -> int:
         """Return the lock of closing orders: at worst their cost, or all that was returned.

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from libs.domain.eastern import NS_PER_S as NS_PER_S
 from libs.domain.eastern import eastern_date
 
 SESSIONS_CACHED_MAX = 16
+MINUTES_CACHED_MAX = 2_048
 SHUT_DAYS_MAX = 10
 DAY_NS = 86_400 * NS_PER_S
 # Participants that see real bars know their usual minute; a dead quiet file still moves a little.
@@ -179,43 +181,46 @@ class IndexPath:
         return self._sessions[key]
 
 
+_bridged = lru_cache(maxsize=MINUTES_CACHED_MAX)(bridge_minute)
+
+
 class _BridgedBars:
-    """Minute bars with their bridged prints, sixty a bar."""
+    """Minute bars with their bridged prints, sixty a bar, made when they are asked for."""
 
     def __init__(self, seed: int, bars: MinuteBars) -> None:
         assert len(bars) > 0, "validated bars are never empty"
         self.source = bars.source
+        self._seed = seed
+        self._bars = bars
         self._start_ns = bars.start_ns
         self.first_ns = int(bars.start_ns[0])
         self.end_ns = int(bars.start_ns[-1]) + MINUTE_NS
-        self._prints = np.stack(
-            [
-                bridge_minute(
-                    int(bars.open_e4[row]),
-                    int(bars.high_e4[row]),
-                    int(bars.low_e4[row]),
-                    int(bars.close_e4[row]),
-                    seed,
-                    bars.symbol,
-                    int(bars.start_ns[row]),
-                )
-                for row in range(len(bars))
-            ]
-        )
         self.minute_sigma_e4 = _minute_sigma_e4(bars)
 
     def point(self, at_ns: int) -> Point:
         """Return the print in force at a time, held before, after and between days."""
         if at_ns < self.first_ns:
-            return Point(at_ns, int(self._prints[0, 0]), "bridge")
+            return Point(at_ns, int(self._prints(0)[0]), "bridge")
         row = int(np.searchsorted(self._start_ns, at_ns, side="right")) - 1
         start_ns = int(self._start_ns[row])
         second = (at_ns - start_ns) // NS_PER_S
         if second >= SECONDS:
-            return Point(start_ns + MINUTE_NS, int(self._prints[row, -1]), "bridge")
+            return Point(start_ns + MINUTE_NS, int(self._prints(row)[-1]), "bridge")
         at_bar = second in (0, SECONDS - 1)
-        level_e4 = int(self._prints[row, second])
+        level_e4 = int(self._prints(row)[second])
         return Point(start_ns + second * NS_PER_S, level_e4, "bars" if at_bar else "bridge")
+
+    def _prints(self, row: int) -> NDArray[np.int64]:
+        bars = self._bars
+        return _bridged(
+            int(bars.open_e4[row]),
+            int(bars.high_e4[row]),
+            int(bars.low_e4[row]),
+            int(bars.close_e4[row]),
+            self._seed,
+            bars.symbol,
+            int(bars.start_ns[row]),
+        )
 
 
 def _minute_sigma_e4(bars: MinuteBars) -> float:

@@ -6,7 +6,7 @@ from a function, so duplicates, ages and leases expire in virtual time.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from msgspec import Struct
 
@@ -51,8 +51,9 @@ class _Kept(Struct, frozen=True):
 class _Log:
     """One stream: what is kept, the last sequence per subject, the ids of late."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, remembered: Collection[str] = ()) -> None:
         self.stream = stream
+        self._remembered = remembered
         self.kept: deque[_Kept] = deque()
         self.size_bytes = 0
         self.last_sequence = 0
@@ -102,16 +103,25 @@ class _Log:
     def _drop_oldest(self) -> None:
         stored = self.kept.popleft().stored
         self.size_bytes -= len(stored.subject) + len(stored.data)
-        if self.last_of_subject.get(stored.subject) == stored.sequence:
+        last = self.last_of_subject.get(stored.subject)
+        if last == stored.sequence and stored.subject not in self._remembered:
             del self.last_of_subject[stored.subject]
 
 
 class MemoryHub:
-    """What the server is to a set of services in one event loop."""
+    """What the server is to a set of services in one event loop.
 
-    def __init__(self, now_ns: Callable[[], int], streams: Sequence[Stream] = STREAMS) -> None:
+    Of `remembered` subjects the last sequence outlives its message, which no server's does.
+    """
+
+    def __init__(
+        self,
+        now_ns: Callable[[], int],
+        streams: Sequence[Stream] = STREAMS,
+        remembered: Collection[str] = (),
+    ) -> None:
         self.now_ns = now_ns
-        self._logs = {stream.name: _Log(stream) for stream in streams}
+        self._logs = {stream.name: _Log(stream, remembered) for stream in streams}
         self._log_of = {stream.subjects[0].split(".", 1)[0]: stream.name for stream in streams}
         self._buckets: dict[str, Bucket] = {bucket.name: bucket for bucket in BUCKETS}
         self._values: dict[tuple[str, str], tuple[KeyValue, int]] = {}
