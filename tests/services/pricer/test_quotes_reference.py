@@ -109,14 +109,15 @@ class Slow:
         return price_e4 if earns and 0 < price_e4 < 10_000 else None
 
     def near(self) -> list[int]:
-        """Return the thresholds within reach of the likeliest interval."""
+        """Return the trading thresholds within reach of the likeliest interval."""
         policy, p = self.moment.policy, self.moment.probabilities.tolist()
+        trading = [rung for rung in range(RUNGS) if rung not in self.moment.inactive]
         if policy.tails_allowed:
-            return list(range(RUNGS))
+            return trading
         above = [1.0, *p]
         masses = [a - b for a, b in zip(above, [*p, 0.0], strict=True)]
         mode = masses.index(max(masses))
-        return [r for r in range(RUNGS) if mode - policy.mode_reach <= r < mode + policy.mode_reach]
+        return [r for r in trading if mode - policy.mode_reach <= r < mode + policy.mode_reach]
 
     def choose(self, standing: list[Quote], may_change: bool) -> list[Quote]:
         policy, books = self.moment.policy, self.moment.books
@@ -126,6 +127,7 @@ class Slow:
             worth = self.worth(rung, quote.side, quote.price_e4)
             limit = books.ask_price_e4[rung] if quote.side == "bid" else books.bid_price_e4[rung]
             outside = quote.price_e4 < limit if quote.side == "bid" else quote.price_e4 > limit
+            outside = outside and rung not in self.moment.inactive
             if outside and worth[2].ev_per_contract_e6 >= policy.ev_min_e6:
                 kept.append((rung, worth))
         if not may_change:
@@ -188,7 +190,8 @@ def moments(draw: Any) -> Moment:
     )
     books = found.books_of_others(snapshot(OPEN, bids, asks, **columns), {})
     left = draw(st.floats(0.01, 60))
-    return Moment(found, fair, books, policy, fills, left, attention_of(fair))
+    inactive = tuple(sorted(draw(st.sets(st.integers(0, RUNGS - 1), max_size=2))))
+    return Moment(found, fair, books, policy, fills, left, attention_of(fair), inactive)
 
 
 @settings(max_examples=300)
