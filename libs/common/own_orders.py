@@ -106,18 +106,19 @@ class OwnOrders:
         if sequence <= self._last_sequence.get(stream, 0):
             return False
         self._last_sequence[stream] = sequence
-        if isinstance(message, _OF_A_MARKET) and message.ticker in self._settled:
-            return True  # late words about a market that is over: nothing of it is at risk
-        if isinstance(message, OrderIntent):
-            self._intend(message)
-        elif isinstance(message, OrderUpdate):
-            self._update(message)
-        elif isinstance(message, Fill):
-            self._fill(message)
-        elif isinstance(message, ExchangeSettlement):
+        if isinstance(message, ExchangeSettlement):
             self._settle(message)
-        else:
+            return True
+        if not isinstance(message, _OF_A_MARKET):
             return False
+        if message.ticker in self._settled:
+            return True  # late words about a market that is over: nothing of it is at risk
+        if isinstance(message, OrderUpdate):
+            self._update(message)
+        elif isinstance(message, OrderIntent):
+            self._intend(message)
+        else:
+            self._fill(message)
         return True
 
     def last_sequence(self, stream: str) -> int:
@@ -302,7 +303,8 @@ class OwnOrders:
         client, event_ticker = order.client_order_id, order.event_ticker
         known = self._orders.get(client)
         self._orders[client] = order
-        self._tickers.setdefault(event_ticker, {})[order.ticker] = None
+        if known is None or known.ticker != order.ticker:
+            self._tickers.setdefault(event_ticker, {})[order.ticker] = None
         self._changed_ns[event_ticker] = order.changed_ns
         if order.order_id:
             self._client_of_order[order.order_id] = client

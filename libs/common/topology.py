@@ -6,6 +6,7 @@ tests of them all come from here. Subject strings exist nowhere else.
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -474,9 +475,12 @@ ORDERS_EPOCH = "orders.epoch"
 
 
 def _event(message: m.Message) -> str:
-    series: str = message.series_ticker  # type: ignore[attr-defined]
-    event: str = message.event_ticker  # type: ignore[attr-defined]
-    return f"{_token(series)}.{_token(event)}"
+    return _event_tokens(message.series_ticker, message.event_ticker)  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=4_096)
+def _event_tokens(series_ticker: str, event_ticker: str) -> str:
+    return f"{_token(series_ticker)}.{_token(event_ticker)}"
 
 
 def subject_of(message: m.Message) -> str:

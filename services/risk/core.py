@@ -39,7 +39,7 @@ from libs.domain.windows import WindowError
 from services.risk.events import KillSwitchRead, OverrideAnswered, OverrideOffered
 from services.risk.gates import ask_all
 from services.risk.gates.contract import Answer, Mode, Question
-from services.risk.gates.ev_honesty import bins_of, is_capped
+from services.risk.gates.ev_honesty import shortfalls
 from services.risk.gates.window import quoting_window
 from services.risk.inputs import Inputs
 from services.risk.overrides import Overrides
@@ -176,7 +176,7 @@ class RiskCore:
         answers = self._ask(proposal, now_ns, standing=False)
         stage = self.overrides.stage(proposal.series_ticker, now_ns)
         sizing = self.desk.size(self._uncapped(proposal), now_ns, stage)
-        results = tuple(answer.result for answer in answers)
+        results = tuple([answer.result for answer in answers])
         verdict = self._verdict(proposal, results, sizing, cause, 0)
         self.desk.given(verdict)
         effects: list[Effect] = [Publish(message=verdict)]
@@ -195,16 +195,12 @@ class RiskCore:
         evidence = self.inputs.evidence.get(proposal.series_ticker)
         if self.mode != "live" or evidence is None:
             return proposal
-        limits = self.policy.quality_gates
-        found = bins_of([quote.probability for quote in proposal.quotes], evidence.bins)
-        left = tuple(
-            [
-                quote
-                for quote, one in zip(proposal.quotes, found, strict=True)
-                if not is_capped(one, limits)
-            ]
-        )
-        return proposal if len(left) == len(proposal.quotes) else replace(proposal, quotes=left)
+        most_e6 = self.policy.quality_gates.ev_gap_e6_max
+        _, capped = shortfalls(_probabilities(proposal), evidence.bins, most_e6)
+        if not any(capped):
+            return proposal
+        left = [quote for quote, out in zip(proposal.quotes, capped, strict=True) if not out]
+        return replace(proposal, quotes=tuple(left))
 
     def _recheck_all(self, cause: Cause) -> list[Effect]:
         effects: list[Effect] = []
@@ -222,7 +218,7 @@ class RiskCore:
             del self._standing[event_ticker]
             return []
         answers = self._ask(standing.proposal, now_ns, standing=True)
-        results = tuple(answer.result for answer in answers)
+        results = tuple([answer.result for answer in answers])
         if not any(result.refuses for result in results):
             return self._wake(event_ticker, answers, now_ns)
         del self._standing[event_ticker]
@@ -266,7 +262,7 @@ class RiskCore:
             exchange=inputs.exchange,
             calibration_data_end_ns=proposal.calibration_data_end_ns,
             ev_min_e6=min([one.ev_per_contract_e6 for one in proposal.quotes], default=None),
-            probabilities=tuple([one.probability for one in proposal.quotes]),
+            probabilities=_probabilities(proposal),
             config_hash=self.policy_hash,
             readiness=inputs.readiness.get(series_ticker),
             evidence=inputs.evidence.get(series_ticker),
@@ -299,7 +295,7 @@ class RiskCore:
         latest_ns = cause.now_ns + seconds_ns(self.policy.gates.verdict_ttl_s_max)
         # A proposal that is judged anew after a restart may be judged differently: the bus must
         # not drop that as the first verdict sent twice.
-        content = decision, *(f"{quote.ticker}|{quote.side}|{quote.count_e2}" for quote in quotes)
+        content = (decision, sizing.content) if quotes else (decision,)
         verdict = Verdict(
             **envelope(cause, "risk", derived_id(cause.id, index, *content)),
             decision=decision,
@@ -346,3 +342,7 @@ class RiskCore:
             return []
         self._timers_ns[event_ticker] = due_ns
         return [SetTimer(key=f"{TIMER}{event_ticker}", at_ns=due_ns)]
+
+
+def _probabilities(proposal: Proposal) -> tuple[float, ...]:
+    return tuple([quote.probability for quote in proposal.quotes])

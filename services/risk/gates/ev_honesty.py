@@ -4,12 +4,13 @@ A bin of probabilities that fell short by more than $0.10 a contract is capped: 
 in it. The gate says no when that leaves nothing of a proposal.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 from libs.common.messages import EvBin, GateResult
 from libs.domain.money import MONEY_ONE_E6
 from services.risk.gates.contract import REAL_MONEY, Answer, Question, expired
-from services.risk.policy import QualityGates, RiskPolicy
+from services.risk.policy import RiskPolicy
 
 NAME = "ev_honesty"
 INPUTS: tuple[str, ...] = ("now_ns", "evidence", "probabilities")
@@ -25,35 +26,37 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
             GateResult(gate=NAME, ok=False, reason=REASON, detail=why or ""), unproven=True
         )
     asked = question.probabilities
-    found = bins_of(asked, evidence.bins)
-    shortfalls_e6 = [-one.gap_e6 for one in found if one is not None]
-    capped = sum([is_capped(one, policy.quality_gates) for one in found])
-    nothing_left = bool(asked) and capped == len(asked)
+    shortfall_e6, capped = shortfalls(asked, evidence.bins, limit_e6)
+    count = sum(capped)
+    nothing_left = bool(asked) and count == len(asked)
     result = GateResult(
         gate=NAME,
         ok=not nothing_left,
         reason=REASON if nothing_left else "",
-        measured=max(shortfalls_e6) / MONEY_ONE_E6 if shortfalls_e6 else None,
+        measured=None if shortfall_e6 is None else shortfall_e6 / MONEY_ONE_E6,
         limit=limit_e6 / MONEY_ONE_E6,
         unit="dollars",
-        detail=f"{capped} of {len(asked)} quotes in capped bins" if capped else "",
+        detail=f"{count} of {len(asked)} quotes in capped bins" if count else "",
     )
     return Answer(result, evidence.expires_ns)
 
 
-def is_capped(found: EvBin | None, policy: QualityGates) -> bool:
-    """Return whether nothing may be quoted in a bin: it fell short, or there is none."""
-    return found is None or -found.gap_e6 > policy.ev_gap_e6_max
+@lru_cache(maxsize=256)
+def shortfalls(
+    probabilities: tuple[float, ...], bins: tuple[EvBin, ...], most_e6: int
+) -> tuple[int | None, tuple[bool, ...]]:
+    """Return the worst shortfall of the bins that hold probabilities, and which of them are capped.
+
+    Nothing may be quoted in a bin that fell short by more than `most_e6`, or where there is none.
+    """
+    found = [_bin_of(probability, bins) for probability in probabilities]
+    worst_e6 = max([-one.gap_e6 for one in found if one is not None], default=None)
+    return worst_e6, tuple([one is None or -one.gap_e6 > most_e6 for one in found])
 
 
-def bins_of(probabilities: Iterable[float], bins: Sequence[EvBin]) -> list[EvBin | None]:
-    """Return the bins that hold probabilities; the last one holds its upper end too."""
-    found: list[EvBin | None] = []
-    for probability in probabilities:
-        for one in bins:
-            if one.lower <= probability < one.upper or probability == one.upper == 1.0:
-                found.append(one)
-                break
-        else:
-            found.append(None)
-    return found
+def _bin_of(probability: float, bins: Sequence[EvBin]) -> EvBin | None:
+    """Return the bin that holds a probability; the last one holds its upper end too."""
+    for one in bins:
+        if one.lower <= probability < one.upper or probability == one.upper == 1.0:
+            return one
+    return None

@@ -9,6 +9,7 @@ NAME = "heartbeat"
 INPUTS: tuple[str, ...] = ("now_ns", "heartbeats")
 WEIGHT = DECIDES
 REASON = "heartbeat_stale"
+NAMES = tuple(service.value for service in SERVICES)
 
 
 def ask(question: Question, policy: RiskPolicy) -> Answer:
@@ -16,16 +17,16 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
     limit_ns = seconds_ns(policy.gates.heartbeat_age_s_max)
     stale: list[str] = []
     oldest_ns: int | None = None
-    for service in SERVICES:
-        beat = question.heartbeats.get(service.value)
+    for service in NAMES:
+        beat = question.heartbeats.get(service)
         if beat is None:
-            stale.append(f"{service.value} missing")
+            stale.append(f"{service} missing")
             continue
         oldest_ns = beat.ts_event_ns if oldest_ns is None else min(oldest_ns, beat.ts_event_ns)
         if beat.state == "STOPPED":
-            stale.append(f"{service.value} stopped")
+            stale.append(f"{service} stopped")
         elif question.now_ns - beat.ts_event_ns > limit_ns:
-            stale.append(f"{service.value} silent")
+            stale.append(f"{service} silent")
     result = GateResult(
         gate=NAME,
         ok=not stale,

@@ -4,7 +4,7 @@ S rises by what a trade falls short of expectation, less an allowance k, and nev
 zero; at h it stops, from n trades on. A single catastrophic trade stops at any count.
 """
 
-from collections.abc import Iterable
+from functools import lru_cache
 
 from libs.common.messages import GateResult
 from services.risk.gates.contract import EVIDENCE, Answer, Question, expired
@@ -43,7 +43,8 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
     return Answer(result, evidence.expires_ns)
 
 
-def lower_cusum(deltas_bps: Iterable[float], allowance_bps: float) -> float:
+@lru_cache(maxsize=256)
+def lower_cusum(deltas_bps: tuple[float, ...], allowance_bps: float) -> float:
     """Return the largest value that the one-sided lower CuSum reached."""
     value = largest = 0.0
     for delta in deltas_bps:

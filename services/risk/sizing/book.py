@@ -246,16 +246,15 @@ class EventBook:
             column, held_e2 = rung + atoms.rungs, -held_e2
             loss_e6 += held_e2 * PRICE_ONE_E4
         cost_e4 = cost_of(key[1], price_e4, self._fee)
-        standing_e6 = opened.worst_e6
+        standing_e6, standing_e2 = opened.worst_e6, opened.count_e2
         excess_e6 = opened.excess_e6(cost_e4) if opened.levels else 0
-        # A gain that is locked in does not raise the limit.
-        worst_e6 = max(0, self._worst_e6[column] - standing_e6) + excess_e6
-        ends_e6 = [
-            max(0, *[self._loss_e6[atom] - standing_e6 for atom in atoms_lost]) + excess_e6
-            if atoms_lost
+        free_e6 = standing_e6 - excess_e6
+        low, high = (
+            _beside(max([self._loss_e6[atom] for atom in lost]), standing_e6, excess_e6)
+            if lost
             else None
-            for atoms_lost in atoms.ends[column]
-        ]
+            for lost in atoms.ends[column]
+        )
         return Way(
             key=key,
             column=column,
@@ -263,15 +262,15 @@ class EventBook:
             cost_e4=cost_e4,
             gain_e4=PRICE_ONE_E4 - cost_e4,
             standing_e6=standing_e6,
-            standing_e2=opened.count_e2,
+            standing_e2=standing_e2,
             excess_e6=excess_e6,
-            free_e2=min(opened.count_e2, max(0, standing_e6 - excess_e6) // cost_e4),
+            free_e2=min(standing_e2, free_e6 // cost_e4) if free_e6 > 0 else 0,
             market_loss_e6=max(0, loss_e6 + opened.unknown_e6),
             held_e2=held_e2 + opened.unknown_e2,
             position_e2=position.count_e2,
-            worst_e6=worst_e6,
-            low_e6=ends_e6[0],
-            high_e6=ends_e6[1],
+            worst_e6=_beside(self._worst_e6[column], standing_e6, excess_e6),
+            low_e6=low,
+            high_e6=high,
         )
 
     def gains_e6(self, atoms: Atoms, replaced: Container[Key]) -> list[int]:
@@ -330,6 +329,14 @@ class EventBook:
             max(0, *(loss_e6[atom] for atom in atoms.low)),
             max(0, *(loss_e6[atom] for atom in atoms.high)),
         )
+
+
+def _beside(lost_e6: int, standing_e6: int, excess_e6: int) -> int:
+    """Return what is lost beside a quote that replaces what stands.
+
+    A gain that is locked in does not raise the limit.
+    """
+    return (lost_e6 - standing_e6 if lost_e6 > standing_e6 else 0) + excess_e6
 
 
 def open_loss_e6(atoms: Atoms, amounts: Mapping[Key, int]) -> list[int]:

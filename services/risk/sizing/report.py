@@ -49,11 +49,15 @@ NOT_SOLVED = "joint_not_solved"
 
 
 class Sizing(Struct, frozen=True):
-    """The approved quotes, the others with a count of 0, and the steps as gates."""
+    """The approved quotes, the others with a count of 0, and the steps as gates.
+
+    `content` tells approvals apart: it is part of their verdict's id.
+    """
 
     quotes: tuple[SizedQuote, ...]
     withheld: tuple[SizedQuote, ...]
     gates: tuple[GateResult, ...]
+    content: str = ""
 
 
 def all_passed() -> Sizing:
@@ -118,7 +122,8 @@ def reported(
                 detail=detail,
             )
         )
-    return Sizing(tuple(sized), tuple(withheld), tuple(gates))
+    content = "\x1f".join([f"{one.ticker}|{one.side}|{one.count_e2}" for one in sized])
+    return Sizing(tuple(sized), tuple(withheld), tuple(gates), content)
 
 
 def _measured(

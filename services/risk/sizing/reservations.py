@@ -58,17 +58,20 @@ class Reservations:
         given[verdict.id] = verdict.ts_pub_ns, ends_ns
         self._due_ns[event_ticker] = min(ends_ns, self._due_ns.get(event_ticker, ends_ns))
         keys = self._events.setdefault(event_ticker, {})
+        given_ns = verdict.ts_pub_ns
         for quote in verdict.quotes:
+            price_e4 = quote.price_e4
             reach_e2 = directed_e2(quote.side, quote.position_e2 or 0) + quote.count_e2
-            fresh = Allowance(quote.price_e4, reach_e2, verdict.ts_pub_ns, ends_ns)
+            fresh = Allowance(price_e4, reach_e2, given_ns, ends_ns)
             key: Key = (quote.ticker, quote.side)
             known = keys.get(key, [])
-            if len(known) == 1 and _same(fresh, known[0]):
+            same = [one for one in known if one.price_e4 == price_e4 and one.reach_e2 == reach_e2]
+            if len(known) == 1 and same:
                 known[0] = fresh  # renewed, as most are: nothing more is at risk than before
                 continue
-            if not any(_same(fresh, one) for one in known):
+            kept = [one for one in known if one.price_e4 != price_e4 or one.reach_e2 > reach_e2]
+            if not same or len(kept) + 1 != len(known):
                 self._touch(event_ticker)
-            kept = [one for one in known if not _replaces(fresh, one)]
             if len(kept) >= ENTRIES_MAX:
                 kept = [_merged(quote.side, kept[0], kept[1]), *kept[2:]]
             keys[key] = [*kept, fresh]
@@ -128,14 +131,6 @@ class Reservations:
 
     def _touch(self, event_ticker: str) -> None:
         self._versions[event_ticker] = self._versions.get(event_ticker, 0) + 1
-
-
-def _replaces(fresh: Allowance, known: Allowance) -> bool:
-    return fresh.price_e4 == known.price_e4 and fresh.reach_e2 >= known.reach_e2
-
-
-def _same(fresh: Allowance, known: Allowance) -> bool:
-    return fresh.price_e4 == known.price_e4 and fresh.reach_e2 == known.reach_e2
 
 
 def _merged(side: Side, one: Allowance, other: Allowance) -> Allowance:

@@ -174,8 +174,8 @@ def test_a_quote_that_loses_by_our_own_reckoning_fails_quality():
 
 def test_the_lower_cusum_by_hand():
     """S: 0, 4 − 1 = 3, 3 + 2 − 1 = 4, 4 − 6 − 1 < 0, 0.5 − 1 < 0."""
-    assert lower_cusum([-4.0, -2.0, 6.0, -0.5], 1.0) == 4.0
-    assert lower_cusum([], 1.0) == 0.0
+    assert lower_cusum((-4.0, -2.0, 6.0, -0.5), 1.0) == 4.0
+    assert lower_cusum((), 1.0) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,15 @@ def test_fills_use_an_allowance_up():
     assert [level.count_e2 for level in book.open[KEY].levels] == [180]
 
 
+def test_an_allowance_that_a_renewed_one_covers_is_gone():
+    """300 were allowed, then 100, then 300 again at the same price: 300 it is."""
+    known = desk(policy=wide())
+    for name, count_e2, levels in (("v1", 300, [300]), ("v2", 100, [300, 100]), ("v3", 300, [300])):
+        known.desk.given(verdict(name, sized(count_e2)))
+        book = known.desk._book(EVENT, NOW)
+        assert [level.count_e2 for level in book.open[KEY].levels] == levels
+
+
 def test_order_and_allowance_are_alternatives_and_the_dearest_counts():
     """100 rest at .50 and 300 are allowed at .40: 100 at .50 and 200 more at .40 is the worst."""
     known = desk(order("resting", price_e4=5000, count_e2=100), policy=wide())
