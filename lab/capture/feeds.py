@@ -25,7 +25,7 @@ FEEDS_KIND = "feeds"
 SOURCE = "feeds"
 
 
-class _Row(Struct, frozen=True, array_like=True):
+class _Row(Struct, frozen=True, array_like=True, gc=False):
     """A row's first element is its tag; its time is the record's."""
 
 
@@ -201,7 +201,7 @@ def decode_row(data: bytes) -> Row:
 
 def event_of(row: Row, now_ns: int) -> Event:
     """Return what feeds' core is told of a row at a time."""
-    if isinstance(row, DeltaRow | SnapshotRow | GapRow | SubscribedRow | LifecycleRow):
+    if isinstance(row, FrameRow):
         return BooksHeard(now_ns=now_ns, events=(_frame_of(row),), as_of_ns=row.as_of_ns)
     match row:
         case BarRow():

@@ -44,7 +44,7 @@ _END = struct.Struct("<Q8s")
 _encoder = msgspec.msgpack.Encoder()
 
 
-class Record(Struct, frozen=True, array_like=True):
+class Record(Struct, frozen=True, array_like=True, gc=False):
     """One thing that came in: when (the run's clock), from where, its place there, its bytes.
 
     `source` is a stream's name or a feed's; a feed's record has no subject and no sequence.

@@ -1,10 +1,8 @@
 """Virtual time: what is due happens in order of time, and of one time in order of asking."""
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
-
-NEVER_NS = 2**63
 
 
 class Schedule:
@@ -18,12 +16,9 @@ class Schedule:
     def at(self, at_ns: int, call: Callable[..., None], *arguments: Any) -> None:
         """Ask for a call at a time; what lies in the past happens now."""
         self._asked += 1
-        heapq.heappush(self._due, (max(at_ns, self.now_ns), self._asked, call, arguments))
-
-    @property
-    def next_ns(self) -> int:
-        """Return when something is due next; far ahead when nothing is."""
-        return self._due[0][0] if self._due else NEVER_NS
+        if at_ns < self.now_ns:
+            at_ns = self.now_ns
+        heappush(self._due, (at_ns, self._asked, call, arguments))
 
     def run_until(self, until_ns: int) -> None:
         """Do all that is due by then, and whatever that asks for; the clock then shows that time.
@@ -32,6 +27,7 @@ class Schedule:
         """
         due = self._due
         while due and due[0][0] <= until_ns:
-            self.now_ns, _, call, arguments = heapq.heappop(due)
+            self.now_ns, _, call, arguments = heappop(due)
             call(*arguments)
-        self.now_ns = max(self.now_ns, until_ns)
+        if until_ns > self.now_ns:
+            self.now_ns = until_ns

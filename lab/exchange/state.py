@@ -4,7 +4,6 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
-from uuid import UUID
 
 from msgspec import Struct
 
@@ -144,4 +143,5 @@ class State:
     def next_id(self, kind: str) -> str:
         """Return a new identifier in UUID form, the same for the same seed and history."""
         text = f"{self._seed}/{kind}/{self.next_number()}"
-        return str(UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest()))
+        hexes = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return f"{hexes[:8]}-{hexes[8:12]}-{hexes[12:16]}-{hexes[16:20]}-{hexes[20:]}"

@@ -40,8 +40,14 @@ class RecordedFeeds:
     """Give feeds' core what it was given then, and our own orders beside it."""
 
     def __init__(
-        self, engine: Engine, schedule: Schedule, feeds: Stage, settlement_timer_ns: int
+        self,
+        reader: CaptureReader,
+        engine: Engine,
+        schedule: Schedule,
+        feeds: Stage,
+        settlement_timer_ns: int,
     ) -> None:
+        self._reader = reader
         self._engine = engine
         self._schedule = schedule
         self._feeds = feeds
@@ -49,19 +55,19 @@ class RecordedFeeds:
         self.market = RecordedMarket(engine, OURS)
         self._levels: dict[tuple[str, int], int] = {}
         self._final: set[tuple[str, int]] = set()
-        self.events = 0
+        self.inputs = 0
         self.refused: dict[str, int] = {}
 
     # The capture
 
-    def take(self, reader: CaptureReader, record: Record) -> None:
+    def take(self, record: Record) -> None:
         """Let one record happen: first at the exchange, then for feeds. Raises BadRecord."""
         try:
             row = decode_row(record.data)
         except DecodeError as error:
-            raise BadRecord(reader.path, "an input of feeds", str(error)) from None
+            raise BadRecord(self._reader.path, "an input of feeds", str(error)) from None
         now_ns = self._schedule.now_ns
-        self.events += 1
+        self.inputs += 1
         if type(row) is DeltaRow:
             if row.client_order_id is not None:
                 return  # an order of our own of then: what we do now takes its place

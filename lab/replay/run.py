@@ -108,7 +108,7 @@ class Replay:
         self.ledger = LedgerWriter(None, self.services, config.reporting)
         self._upkeep = Upkeep(self.services, config)
         self.engine = Engine(seed)
-        self.inputs = 0
+        self._messages = 0
         self._account: ExchangeAccount | None = None
         self._feeds: RecordedFeeds | None = None
         if feeds:
@@ -124,7 +124,11 @@ class Replay:
     def _make_exchange(self, config: DriveConfig) -> None:
         services, timer_s = self.services, self._lab.settlement_timer_s
         feeds = RecordedFeeds(
-            self.engine, self.schedule, services[Service.FEEDS], round(timer_s * NS_PER_S)
+            self._reader,
+            self.engine,
+            self.schedule,
+            services[Service.FEEDS],
+            round(timer_s * NS_PER_S),
         )
         account = ExchangeAccount(
             self.engine,
@@ -170,14 +174,11 @@ class Replay:
         if self._account is not None:
             self._account.start(stop_ns)
             self._step(stop_ns)
-        take = self._take_input if self._feeds is not None else self._take_message
+        take = self._feeds.take if self._feeds is not None else self._take_message
         paced_ns = 0
         for record in reader.read():
             at_ns = record.at_ns
-            if schedule.next_ns <= at_ns:
-                schedule.run_until(at_ns)
-            else:
-                schedule.now_ns = at_ns
+            schedule.run_until(at_ns)
             take(record)
             if at_ns >= paced_ns:
                 pace(at_ns)
@@ -189,11 +190,6 @@ class Replay:
         """Let go of the bus."""
         self._carrier.close()
 
-    def _take_input(self, record: Record) -> None:
-        assert self._feeds is not None, "a capture of feeds has inputs"
-        self.inputs += 1
-        self._feeds.take(self._reader, record)
-
     def _take_message(self, record: Record) -> None:
         """Say again what feeds said; what others said they will say themselves."""
         try:
@@ -202,7 +198,7 @@ class Replay:
             where = f"{record.source} {record.sequence}"
             raise BadRecord(self._reader.path, "a message of ours", f"{where}: {error}") from None
         if type(message) in _OF_FEEDS:
-            self.inputs += 1
+            self._messages += 1
             self.services.say(Service.FEEDS, message)
 
     def _step(self, stop_ns: int) -> None:
@@ -216,6 +212,7 @@ class Replay:
 
     def _result(self, bus: str, took_s: float) -> ReplayResult:
         reporting = self.services[Service.REPORTING].core
+        inputs = self._feeds.inputs if self._feeds is not None else self._messages
         history = self.engine.state.histories[OURS]
         settlements = reporting.settlements.values()  # type: ignore[attr-defined]
         return ReplayResult(
@@ -223,7 +220,7 @@ class Replay:
             kind=self._reader.head.kind,
             bus=bus,
             seed=self._seed,
-            inputs=self.inputs,
+            inputs=inputs,
             messages=self.services.published,
             effects=self.effects.count,
             effects_digest=self.effects.digest,
@@ -234,7 +231,7 @@ class Replay:
             refused_inputs=dict(self._feeds.refused) if self._feeds else {},
             market_seconds=(self._reader.last_ns - self._reader.first_ns) / NS_PER_S,
             took_s=round(took_s, 3),
-            inputs_per_s=round(self.inputs / took_s, 1) if took_s else 0.0,
+            inputs_per_s=round(inputs / took_s, 1) if took_s else 0.0,
         )
 
 

@@ -122,17 +122,20 @@ class MemoryHub:
     ) -> None:
         self.now_ns = now_ns
         self._logs = {stream.name: _Log(stream, remembered) for stream in streams}
-        self._log_of = {stream.subjects[0].split(".", 1)[0]: stream.name for stream in streams}
         self._buckets: dict[str, Bucket] = {bucket.name: bucket for bucket in BUCKETS}
         self._values: dict[tuple[str, str], tuple[KeyValue, int]] = {}
         self._revisions = dict.fromkeys(self._buckets, 0)
         self._servers: dict[str, Answer] = {}
         self.acknowledged = {durable.name: 0 for durable in DURABLES}
         self.arrived = {durable.name: asyncio.Event() for durable in DURABLES}
-        self._woken = {
-            name: [self.arrived[one.name] for one in DURABLES if one.stream == name]
-            for name in self._logs
+        self._of_head = {
+            stream.subjects[0].partition(".")[0]: (
+                self._logs[stream.name],
+                [self.arrived[one.name] for one in DURABLES if one.stream == stream.name],
+            )
+            for stream in streams
         }
+        """Each stream's log, and who waits for something to arrive there."""
 
     def bus(self, service: Service) -> "MemoryBus":
         """Return a service's connection."""
@@ -148,9 +151,9 @@ class MemoryHub:
 
     def append(self, subject: str, data: bytes, message_id: str, fence: Fence | None) -> int:
         """Store a message in the stream of its subject and wake who reads it."""
-        name = self._log_of[subject.split(".", 1)[0]]
-        sequence = self._logs[name].append(subject, data, message_id, fence, self.now_ns())
-        for arrived in self._woken[name]:
+        log, waiting = self._of_head[subject.partition(".")[0]]
+        sequence = log.append(subject, data, message_id, fence, self.now_ns())
+        for arrived in waiting:
             arrived.set()
         return sequence
 

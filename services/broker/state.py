@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from libs.common.messages import (
     ExchangeSettlement,
@@ -304,6 +305,7 @@ def event_of(ticker: str) -> tuple[str, str]:
     return event.series_ticker, event.text
 
 
+@lru_cache(maxsize=4_096)
 def target_of(event_ticker: str) -> int:
     """Return the target time that an event's ticker names, 0 if it names none."""
     try:
