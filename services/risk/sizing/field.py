@@ -5,11 +5,10 @@ depend on what was asked. Counts and money are integers; floats only where Kelly
 """
 
 from collections.abc import Sequence
-from math import sqrt
 
 from libs.common.messages import Quote
 from libs.domain.money import PRICE_ONE_E4
-from services.risk.sizing.book import EventBook, Way
+from services.risk.sizing.book import EventBook, Way, rung_deviation
 from services.risk.sizing.chain import (
     CORRELATION_VAR,
     FACTOR_VAR,
@@ -48,7 +47,7 @@ class Field:
         # Alternatives on a quote's own market and side are replaced by it.
         self.gains_e6 = book.gains_e6(atoms, {way.key for way in self.ways})
         chances = [one.probability for one in quotes]
-        self.deviations = [PRICE_ONE_E4 * sqrt(chance * (1.0 - chance)) for chance in chances]
+        self.deviations = [rung_deviation(chance) for chance in chances]
         self.chances = [
             chance if way.column == way.rung else 1.0 - chance
             for way, chance in zip(self.ways, chances, strict=True)

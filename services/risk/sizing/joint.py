@@ -64,7 +64,7 @@ class _Limits:
             if count_e2 > way.standing_e2:
                 added_deviation += (count_e2 - way.standing_e2) * deviation
         slack = ROW_TOLERANCE * max(1.0, self.left_deviation)
-        if added_deviation > 0.0 and not added_deviation <= self.left_deviation + slack:
+        if not (added_deviation == 0.0 or added_deviation <= self.left_deviation + slack):
             return False
         added_e6 = self.field.atoms.lost(more_e6)
         return all(

@@ -57,6 +57,12 @@ def test_a_strike_may_have_a_pal_of_its_own():
     assert found == [(250_000, "pal"), (100_000, "pal")]
 
 
+def test_a_probability_that_is_rounded_above_one_is_certain():
+    certain = desk(probabilities=(1.0, 0.5, 0.1)).counts(quote(0, p=1.0))
+    assert desk(probabilities=(1.0, 0.5, 0.1)).counts(quote(0, p=1.0 + 1e-12)) == certain
+    assert certain == [(1000, "asked")]
+
+
 def test_kelly_stakes_its_share_of_the_bankroll():
     """p .62 at .55 is f .155556: $1,555.56 of $10,000, at 55 cents 2,828 contracts."""
     policy = wide(kelly=KellyPolicy(), pal=NO_PAL)
