@@ -23,6 +23,7 @@ from libs.kalshi.errors import KalshiError
 from libs.kalshi.rest import KalshiClient
 from libs.kalshi.signing import WEBSOCKET_PATH
 from libs.kalshi.wire.market import Event as WireEvent
+from libs.kalshi.wire.market import Market as WireMarket
 from libs.kalshi.ws import BOOKS, LIFECYCLE, KalshiStream
 from libs.kalshi.ws_events import StreamEvent
 from libs.kalshi.ws_session import StreamSession
@@ -366,6 +367,17 @@ def read_event(event: WireEvent) -> LadderSpec:
     return spec
 
 
+def _rung_of(market: WireMarket) -> DomainRung:
+    try:
+        kind = StrikeType(market.strike_type or "")
+    except ValueError:
+        known = ", ".join(StrikeType)
+        raise UnreadableEvent(
+            f"{market.ticker}: expected a strike type of {known}, got {market.strike_type!r}"
+        ) from None
+    return DomainRung(market.ticker, kind, market.floor_e4, market.cap_e4)
+
+
 def _read_event(event: WireEvent) -> LadderSpec:
     try:
         family = family_of_series(event.series_ticker)
@@ -376,12 +388,7 @@ def _read_event(event: WireEvent) -> LadderSpec:
         shards = {event.exchange_index, *(market.exchange_index for market in markets)}
         if shards != {SHARD}:
             raise UnreadableEvent(f"expected shard {SHARD}, where our orders go, found {shards}")
-        rungs = order_rungs(
-            DomainRung(
-                market.ticker, StrikeType(market.strike_type or ""), market.floor_e4, market.cap_e4
-            )
-            for market in markets
-        )
+        rungs = order_rungs(map(_rung_of, markets))
         DomainLadder(event.event_ticker, event.series_ticker, target_ns, rungs, family.kind)
     except (UnknownFamilyError, TickerError, StrikeError, ValueError) as error:
         raise UnreadableEvent(str(error)) from None

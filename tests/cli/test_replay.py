@@ -1,6 +1,7 @@
 """`alpha replay`: a capture's digest, and what can't be used in one line."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from lab.capture.format import CaptureWriter, Head, Record
 from libs.common.config import ConfigError
 from libs.common.messages import encode
 from libs.common.topology import subject_of
+from tests.lab.backtest.making import NOON, write_bars
 from tests.lab.capture.messages import DAY_NS, S, tick
 
 
@@ -65,3 +67,19 @@ def test_what_is_no_capture_is_named(tmp_path, capture):
     ):
         with pytest.raises(ConfigError, match=told):
             replay(path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_bars_give_the_same_digest_over_nats(tmp_path):
+    """Two closes of one index, ten minutes each; the broker begins anew between them."""
+    for day in (5, 6):
+        close = NOON.replace(day=day, hour=20)
+        write_bars(tmp_path, close - timedelta(minutes=10), 10, name=f"day{day}", seed=day)
+    memory, nats = (
+        json.loads(replay(tmp_path, "--bus", bus, "--json").stdout) for bus in ("memory", "nats")
+    )
+    assert memory["fills"] > 0
+    assert (nats["bus"], nats["kind"]) == ("nats", "bars")
+    same = ("effects_digest", "effects", "messages", "orders", "fills", "settled_pnl_e6")
+    assert [nats[name] for name in same] == [memory[name] for name in same]

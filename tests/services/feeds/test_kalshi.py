@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import pytest
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple, force_setattr, replace
 
 from lab.exchange.faults import Answer, FrameWhere, RequestWhere, Silence, When
 from lab.exchange.ladders import LadderConfig, build_ladder
 from libs.common.bus import Fence
+from libs.common.effects import Effect, Received
 from libs.common.memory_bus import MemoryHub
 from libs.common.messages import (
     ClockSample,
@@ -32,6 +34,8 @@ from libs.kalshi.ws import BOOKS
 from services.feeds.app import FeedsApp
 from services.feeds.config import FeedsConfig
 from services.feeds.kalshi import KalshiFeed, UnreadableEvent, as_of_ns, read_event
+from services.pricer.core import PricerCore
+from services.pricer.policy import PricerPolicy
 from tests.lab.exchange.harness import (
     EVENT,
     MARKET,
@@ -44,6 +48,7 @@ from tests.lab.exchange.harness import (
     sign_headers,
 )
 from tests.services.feeds.feeding import delta, heard
+from tests.services.pricer.builders import calibration
 
 M = TypeVar("M", bound=Message)
 RUNG = 2  # the middle one of five: MARKET
@@ -321,6 +326,43 @@ async def test_an_event_that_is_listed_late_is_found(rig: Rig) -> None:
     assert len(found.bid_price_e4) == 3
 
 
+class _Odd(StrEnum):
+    SIDEWAYS = "sideways"
+
+
+async def test_an_event_with_an_unknown_strike_type_is_counted_and_never_priced(
+    rig: Rig,
+) -> None:
+    """From the exchange's REST answer through feeds to the pricer; the event beside it is fine."""
+    odd = LadderConfig(
+        series="KXINXU",
+        target_ns=TARGET_NS + 3600 * S,
+        centre_e4=78_700_000,
+        step_e4=100_000,
+        rungs=3,
+    )
+    ladder = build_ladder(odd)
+    rung = ladder.markets[1].rung
+    force_setattr(rung, "strike_type", _Odd.SIDEWAYS)
+    rig.exchange.engine.add_ladder(ladder, rig.clock.now_ns())
+    await rig.sign()
+    await rig.whole()
+    assert rig.app._context is not None, "it runs"
+    counted = rig.app._context.metrics.registry.get_sample_value(
+        "alpha_frames_bad_total", {"feed": "kalshi.ladders", "reason": "event"}
+    )
+    assert counted == 1
+    said = [decode(stored.data) for stored in rig.hub.log("LADDERS").after(0)]
+    assert {one.event_ticker for one in rig.said("LADDERS", LadderDefined)} == {EVENT}
+    pricer = PricerCore(PricerPolicy(), {"INXU": calibration()})
+    effects: list[Effect] = []
+    for number, message in enumerate(said, 1):
+        got = Received(now_ns=message.ts_pub_ns, message=message, stream="LADDERS", sequence=number)
+        effects += pricer.handle(got)
+    assert ladder.event.ticker not in repr(effects)
+    assert "events 1," in pricer.summary()
+
+
 async def test_resync_of_markets_that_are_gone_asks_for_nothing(rig: Rig) -> None:
     await rig.sign()
     await rig.whole()
@@ -415,6 +457,9 @@ async def test_an_event_that_cannot_be_traded_safely_is_refused(tmp_path: Path) 
     ):
         with pytest.raises(UnreadableEvent):
             read_event(replace(event, markets=(replace(first, **damage), *rest)))
+    named = f"{first.ticker}: expected a strike type of greater, .*, got 'sideways'"
+    with pytest.raises(UnreadableEvent, match=named):
+        read_event(replace(event, markets=(replace(first, strike_type="sideways"), *rest)))
     for grid in ((), (replace(first.price_ranges[0], step_e4=0),)):
         same = tuple(replace(market, price_ranges=grid) for market in event.markets)
         with pytest.raises(UnreadableEvent, match="tick grid"):
