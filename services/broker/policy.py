@@ -5,6 +5,7 @@ from functools import cache
 from msgspec import Struct
 
 from libs.common.clock import NS_PER_S
+from libs.domain.money import COUNT_ONE_E2
 from libs.domain.windows import WindowRules
 
 _MAY_BE_ZERO = frozenset({"group_limit_e2", "group_reset_s"})
@@ -64,6 +65,11 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 continue  # it has checked itself
             if not (0 < value <= 1e9 or (value == 0 and name in _MAY_BE_ZERO)):
                 raise ValueError(f"{name}: expected above 0, got {value}")
+        if self.max_order_count_e2 < COUNT_ONE_E2:
+            raise ValueError(
+                f"max_order_count_e2: expected {COUNT_ONE_E2} (one contract) or more, got"
+                f" {self.max_order_count_e2}: nothing could be placed"
+            )
         if 0 < self.group_limit_e2 < 100:
             raise ValueError(
                 f"group_limit_e2: expected 0 or 100 (one contract) and more, got"

@@ -1,6 +1,7 @@
 """Which verdicts the broker may act on: the last check before money."""
 
 from libs.common.messages import Verdict
+from libs.domain.families import UnknownFamilyError, family_of_series
 from libs.domain.money import PRICE_ONE_E4
 from services.broker.orders import Key
 from services.broker.policy import Policy
@@ -16,6 +17,10 @@ def refusal(verdict: Verdict, target_ns: int, policy: Policy, *, live_only: bool
         return f"not_live: inputs are {verdict.provenance} and the exchange is real"
     if not verdict.event_ticker.startswith(verdict.series_ticker + "-"):
         return f"series {verdict.series_ticker} does not hold {verdict.event_ticker}"
+    try:
+        family_of_series(verdict.series_ticker)
+    except UnknownFamilyError as error:
+        return f"unknown event {verdict.event_ticker}: {error}"
     named_ns = target_of(verdict.event_ticker) or target_ns
     if named_ns and named_ns != verdict.target_ns:
         return f"target: expected {named_ns}, got {verdict.target_ns}"

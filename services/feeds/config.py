@@ -3,7 +3,7 @@
 from libs.common.config import ServiceConfig
 from libs.common.hosts import is_outside
 from libs.common.messages import Provenance
-from libs.domain.families import HOURLY_SERIES, Cadence, family_of_series
+from libs.domain.families import HOURLY_SERIES, Cadence, families_of_symbol, family_of_series
 
 
 class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
@@ -48,6 +48,8 @@ class FeedsConfig(ServiceConfig, frozen=True, kw_only=True):
             raise ValueError("index_symbols, series: expected at least one of each")
         for series in self.series:
             family_of_series(series)
+        for symbol in self.index_symbols:
+            families_of_symbol(symbol)
 
     @property
     def needs_minutes(self) -> bool:

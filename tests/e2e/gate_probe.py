@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from libs.common.messages import (
     FeedStatus,
     FeeRules,
@@ -12,6 +14,7 @@ from libs.common.messages import (
 )
 from libs.common.topology import Service
 from libs.domain.families import HOURLY_SERIES
+from libs.domain.tickers import format_event_ticker
 from tests.e2e.gate_rig import DAY_NS, GOOD_METRICS, GateRig
 
 S = 1_000_000_000
@@ -24,6 +27,20 @@ FACTS = "par yield facts"
 async def ask_for_nothing(rig: GateRig) -> None:
     """Propose, for an event that is quoted, that nothing rests."""
     await rig.say(_proposal(rig, rig.event_ticker, HOURLY_SERIES[0], "INXU"), Service.PRICER)
+
+
+async def ask_from_the_future(rig: GateRig) -> None:
+    """Propose for nothing, 4.8 s ahead: more than 5 s are a dead letter."""
+    early = _proposal(rig, rig.event_ticker, HOURLY_SERIES[0], "INXU")
+    await rig.say(replace(early, ts_pub_ns=early.ts_pub_ns + 48 * S // 10), Service.PRICER)
+
+
+async def ask_for_an_unknown_event(rig: GateRig) -> None:
+    """Propose for an event that nobody lists, an hour after the one that is traded."""
+    target_ns = rig.plan.target_ns + 3_600 * S
+    event_ticker = format_event_ticker(HOURLY_SERIES[0], target_ns)
+    asked = _proposal(rig, event_ticker, HOURLY_SERIES[0], "INXU")
+    await rig.say(replace(asked, target_ns=target_ns), Service.PRICER)
 
 
 async def know_par_yield(rig: GateRig) -> None:

@@ -205,7 +205,7 @@ class GateRig:
             await bus.close()
 
     async def override(
-        self, kind: OverrideKind, scope: str = "", value: str = ""
+        self, kind: OverrideKind, scope: str = "", value: str = "", hours: float = 4.0
     ) -> dict[str, Any]:
         """Sign and offer an override with the run's own operator key."""
         return await asyncio.to_thread(
@@ -217,7 +217,7 @@ class GateRig:
                 value=value,
                 reason="gate test",
                 by="operator",
-                hours=4.0,
+                hours=hours,
             )
         )
 

@@ -20,7 +20,13 @@ from libs.common.messages import EvBin, ExchangeSettlement, Fill
 from libs.common.topology import Service
 from libs.domain.families import HOURLY_SERIES
 from services.risk.gates import GATES
-from tests.e2e.gate_probe import ask_for_nothing, ask_par_yield, know_par_yield
+from tests.e2e.gate_probe import (
+    ask_for_an_unknown_event,
+    ask_for_nothing,
+    ask_from_the_future,
+    ask_par_yield,
+    know_par_yield,
+)
 from tests.e2e.gate_rig import GateRig, Reasons
 
 FIRST, SECOND = HOURLY_SERIES
@@ -309,6 +315,27 @@ async def test_gates_fail_alone_by_their_real_causes(tmp_path) -> None:
     async with GateRig(tmp_path, speed=4.0, lead_s=9.0) as rig:
         await seen_one_after_another(rig, tuple(one for one in CAUSES if one.gate in SHORT))
         assert "lift_panic" in (await rig.state())["overrides"]
+        await bad_input(rig)
+
+
+async def bad_input(rig: GateRig) -> None:
+    """A proposal from the future, one for an unknown event and an expired override: refused,
+    counted, shown.
+    """
+    await rig.only({("freshness_ladder", "STALE_FEEDS")}, ask_from_the_future)
+    unknown = {
+        ("window", "outside_window"),
+        ("freshness_ladder", "STALE_FEEDS"),
+        ("exchange", "exchange_paused"),
+        ("readiness", "readiness_no_go"),
+    }
+    await rig.only(unknown, ask_for_an_unknown_event)
+    assert all(rig.counted(gate, reason) for gate, reason in unknown)
+    answer = await rig.override("lift_panic", hours=-1.0)
+    assert (answer["in_force"], answer["refusal"]) == (False, "expired")
+    assert answer["explanation"].startswith("expected one that ends after ")
+    assert rig.metric('alpha_overrides_total{kind="lift_panic",outcome="expired"} 1.0')
+    assert (await rig.state())["overrides_refused"] == {"expired": 1}
 
 
 @pytest.mark.slow

@@ -493,6 +493,14 @@ class TestRefusedVerdicts:
         assert kinds(rig.writes) in ([], ["CancelOrders"])
         assert not any(isinstance(write, e.SubmitOrder) for write in rig.writes)
 
+    def test_an_event_of_a_series_that_nobody_knows_is_refused(self):
+        rig = Rig()
+        event_ticker = "KXNOVEL-26OCT30H1300"
+        changes = {"event_ticker": event_ticker, "series_ticker": "KXNOVEL"}
+        rig.verdict(quote(f"{event_ticker}-T6799.9999", "bid", 4_000, 100), **changes)
+        assert "verdict_refused" in rig.alerts
+        assert rig.writes == []
+
     def test_a_laboratory_takes_synthetic_inputs(self):
         rig = Rig(live_only=False)
         rig.verdict(*GO, provenance="synthetic")

@@ -49,6 +49,7 @@ def test_the_file_holds_the_defaults():
         ("policy", {"cancel_buffer_s": 2.0}, "key 'policy.cancel_buffer_s'.*unknown"),
         ("policy", {"absence_reads": 1}, "key 'policy.absence_reads': expected 2 or more"),
         ("policy", {"retry_s": 0}, "key 'policy.retry_s': expected above 0"),
+        ("policy", {"max_order_count_e2": 99}, "key 'policy.max_order_count_e2'.*one contract"),
         ("lease_every_s", 9.0, "key 'lease_every_s': expected at most a third"),
         ("kill_switch_every_s", 9.0, "key 'kill_switch_every_s': expected at most half"),
         ("answer_timeout_s", 0, "key 'answer_timeout_s': expected above 0"),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -47,7 +47,7 @@ from tests.lab.exchange.harness import (
     running_exchange,
     sign_headers,
 )
-from tests.services.feeds.feeding import delta, heard
+from tests.services.feeds.feeding import CONFIG, delta, heard
 from tests.services.pricer.builders import calibration
 
 M = TypeVar("M", bound=Message)
@@ -152,6 +152,19 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         yield rig
         rig.runner.stop()
         await asyncio.gather(rig.task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"series": ("KXNOVEL",)}, "KXNOVEL"),
+        ({"index_symbols": ("I:NOVEL",)}, "I:NOVEL"),
+        ({"series": ()}, "at least one"),
+    ],
+)
+def test_a_source_that_nobody_knows_is_refused(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        replace(CONFIG, **changes)
 
 
 async def test_a_listed_event_is_defined_and_its_books_follow_the_exchange(rig: Rig) -> None:
