@@ -6,7 +6,9 @@ release, par yield or weather cycle.
 
 from libs.common.messages import GateResult
 from libs.domain.calendar import CalendarError
+from libs.domain.eastern import utc_text
 from libs.domain.families import UnknownFamilyError, family_named, family_of_series
+from libs.domain.tickers import TickerError, parse_event_ticker
 from libs.domain.windows import Window, WindowError, index_window, window_state
 from services.risk.gates.contract import DECIDES, Answer, Question, seconds
 from services.risk.policy import RiskPolicy
@@ -30,8 +32,13 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
             claimed = f"{question.series_ticker} of {question.family}"
             said = f"expected {series_ticker} of {family}, as the event, got {claimed}"
             return _no(OUTSIDE, seconds(target_ns - now_ns), None, said)
+        if is_index(family):
+            named_ns = parse_event_ticker(question.event_ticker).target_ns
+            if named_ns != target_ns:
+                said = f"expected {utc_text(named_ns)}, as the event, got {utc_text(target_ns)}"
+                return _no(OUTSIDE, seconds(target_ns - now_ns), None, said)
         window = quoting_window(question.family, target_ns, now_ns, policy)
-    except (WindowError, CalendarError, UnknownFamilyError) as error:
+    except (WindowError, CalendarError, UnknownFamilyError, TickerError) as error:
         return _no(OUTSIDE, seconds(target_ns - now_ns), None, str(error))
     if window is None:
         return _no(OUTSIDE, seconds(target_ns - now_ns), None, "no window is open")
@@ -46,11 +53,16 @@ def ask(question: Question, policy: RiskPolicy) -> Answer:
     return Answer(result, cancel_ns)
 
 
+def is_index(family_name: str) -> bool:
+    """Tell whether each ticker of a family names the hour of its target."""
+    return family_named(family_name).index_symbol is not None
+
+
 def quoting_window(
     family_name: str, target_ns: int, now_ns: int, policy: RiskPolicy
 ) -> Window | None:
     """Return the window in which an event may be quoted: its own, or the family's open one."""
-    if family_named(family_name).index_symbol is not None:
+    if is_index(family_name):
         return index_window(family_name, target_ns, policy.index_ops)
     return window_state(family_name, now_ns, policy.index_ops).open
 

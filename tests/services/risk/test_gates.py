@@ -288,6 +288,13 @@ def test_exchange(status, ok):
     assert (result.ok, result.reason) == (ok, "" if ok else "exchange_paused")
 
 
+@pytest.mark.parametrize("event_ticker", ["KXINXU-24AUG05H1300", "KXINXU-24AUG05", "KXINXU-x"])
+def test_a_target_must_be_the_one_that_its_event_names(event_ticker):
+    result = ask(window, event_ticker=event_ticker)
+    assert (result.ok, result.reason) == (False, "outside_window")
+    assert "expected" in result.detail
+
+
 @pytest.mark.parametrize(
     ("inactive", "ok", "detail"),
     [
