@@ -6,7 +6,7 @@ are merely bad are left out and counted; no move is taken over the gap. Nothing 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from lab.market.bars import SYMBOL_EXPECTED, first_line, symbol_in_name
+from lab.index.agreement import AGREE_SHARE, FACTOR_MAX, differing, off_scale, shifted
+from lab.market.bars import (
+    MINUTE_MOVE_MAX,
+    SYMBOL_EXPECTED,
+    BarsError,
+    first_line,
+    read_frame,
+    symbol_in_name,
+)
 from libs.domain.calendar import CalendarError
 from libs.domain.eastern import NS_PER_MINUTE
 from libs.domain.families import index_symbols
@@ -23,10 +31,7 @@ from services.pricer.models.history import History, SymbolHistory, sessions_of
 Times = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-MOVE_MAX = 0.1
-"""A log move of one minute past this is no market's: the file mixes units or symbols."""
-AGREE_SHARE = 2e-3
-"""A level and the bar that ends at its time differ by less, unless one of them is wrong."""
+FILE = "file"
 
 
 class HistoryError(ValueError):
@@ -50,7 +55,7 @@ def load(paths: Sequence[Path], days_max: int | None = None) -> Loaded:
     `days_max` keeps the last so many calendar days before the newest row. Raises HistoryError.
     """
     problems: Counter[str] = Counter()
-    bars: dict[str, list[pl.DataFrame]] = {}
+    bars: dict[str, dict[Path, pl.DataFrame]] = {}
     levels: list[pl.DataFrame] = []
     files = _files(paths)
     for path in files:
@@ -58,11 +63,11 @@ def load(paths: Sequence[Path], days_max: int | None = None) -> Loaded:
             levels.append(_read_levels(path, problems))
         else:
             symbol = _symbol_of(path)
-            bars.setdefault(symbol, []).append(_read_bars(path, problems))
+            bars.setdefault(symbol, {})[path] = _read_bars(path, problems)
     found = []
     for symbol in index_symbols():
         mine = [frame.filter(pl.col("symbol") == symbol) for frame in levels]
-        row = _symbol_history(symbol, bars.get(symbol, []), mine, problems)
+        row = _symbol_history(symbol, bars.get(symbol, {}), mine, problems)
         if row.minute_ns.size or row.level_ns.size:
             found.append(row)
     if not found:
@@ -104,9 +109,9 @@ def _symbol_of(path: Path) -> str:
 def _read_bars(path: Path, problems: Counter[str]) -> pl.DataFrame:
     """Return start_ns, open and close of a file's good rows."""
     try:
-        frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise HistoryError(path, "a readable Parquet file", first_line(error)) from error
+        frame = read_frame(path)
+    except BarsError as error:
+        raise HistoryError(path, error.expected, error.found) from error
     needed = ("timestamp", "open", "high", "low", "close")
     if missing := [name for name in needed if name not in frame.columns]:
         raise HistoryError(path, f"columns {', '.join(needed)}", f"no {', '.join(missing)}")
@@ -176,7 +181,7 @@ def _unique(
     path: Path, frame: pl.DataFrame, keys: Sequence[str], what: str, problems: Counter[str]
 ) -> pl.DataFrame:
     """Return the frame with copies of a row dropped; rows that contradict each other refuse it."""
-    once = frame.unique(maintain_order=True)
+    once = frame.unique([name for name in frame.columns if name != FILE], maintain_order=True)
     problems[f"{what} given twice"] += frame.height - once.height
     if twice := once.height - once.select(keys).unique().height:
         raise HistoryError(path, f"one of the {what} at a time", f"{twice} contradicting another")
@@ -185,25 +190,31 @@ def _unique(
 
 def _symbol_history(
     symbol: str,
-    bars: Sequence[pl.DataFrame],
+    bars: Mapping[Path, pl.DataFrame],
     levels: Sequence[pl.DataFrame],
     problems: Counter[str],
 ) -> SymbolHistory:
     """Join a symbol's files; keep what lies within sessions."""
     where = Path(symbol)
     minute_ns, closes, opens = np.empty(0, np.int64), np.empty(0), np.empty(0)
+    files = np.empty(0, np.int64)
     if bars:
-        frame = _unique(where, pl.concat(bars).sort("start_ns"), ("start_ns",), "bars", problems)
+        whole = pl.concat(
+            frame.with_columns(pl.lit(number, pl.Int64).alias(FILE))
+            for number, frame in enumerate(bars.values())
+        )
+        frame = _unique(where, whole.sort("start_ns"), ("start_ns",), "bars", problems)
         start_ns = frame["start_ns"].to_numpy().astype(np.int64)
         kept, first = _in_session(where, start_ns, start_ns + NS_PER_MINUTE)
         problems["bars outside of a session"] += int((~kept).sum())
         minute_ns = start_ns[kept] + NS_PER_MINUTE
+        files = frame[FILE].to_numpy()[kept]
         closes = frame["close"].to_numpy()[kept]
         opens = np.where(first, frame["open"].to_numpy(), np.nan)[kept]
         steps = np.diff(np.log(closes))[np.diff(minute_ns) == NS_PER_MINUTE]
-        if steps.size and float(np.abs(steps).max()) > MOVE_MAX:
+        if steps.size and float(np.abs(steps).max()) > MINUTE_MOVE_MAX:
             raise HistoryError(
-                where, f"minute moves within {MOVE_MAX:.0%}", f"{np.abs(steps).max():.1%}"
+                where, f"minute moves within {MINUTE_MOVE_MAX:.0%}", f"{np.abs(steps).max():.1%}"
             )
         problems["minutes missing within sessions"] += _gaps(minute_ns)
     level_ns, values = np.empty(0, np.int64), np.empty(0)
@@ -213,7 +224,7 @@ def _symbol_history(
         kept, _ = _in_session(where, level_ns, level_ns)
         problems["levels outside of a session"] += int((~kept).sum())
         level_ns, values = level_ns[kept], frame["level"].to_numpy()[kept]
-    _check_stamps(where, minute_ns, closes, level_ns, values, problems)
+    _check(symbol, list(bars), (minute_ns, closes, files), (level_ns, values), problems)
     return SymbolHistory(symbol, minute_ns, closes, opens, level_ns, values)
 
 
@@ -240,39 +251,39 @@ def _gaps(minute_ns: Times) -> int:
     return int((gaps // NS_PER_MINUTE - 1).sum())
 
 
-def _check_stamps(
-    where: Path,
-    minute_ns: Times,
-    closes: Floats,
-    level_ns: Times,
-    levels: Floats,
+def _check(
+    symbol: str,
+    files: Sequence[Path],
+    bars: tuple[Times, Floats, NDArray[np.int64]],
+    levels: tuple[Times, Floats],
     problems: Counter[str],
 ) -> None:
-    """Compare levels with the bars that end at their times; refuse stamps that are a bar late.
+    """Refuse bars of another index or unit than the rest, and stamps that are a minute off.
 
-    Where the level agrees better with the bar before or after, bars were stamped by their end,
-    and every forecast from them would know a minute of the future.
+    Bars stamped by their end, or early, would let every forecast know a minute of the future, or
+    miss one. What is not sure is counted by its day.
     """
-    both, at_bar, at_level = np.intersect1d(minute_ns, level_ns, return_indices=True)
-    if not both.size:
-        return
-    apart = np.abs(np.log(closes[at_bar] / levels[at_level]))
-    problems["levels that differ from the bar that ends there"] += int((apart > AGREE_SHARE).sum())
-    for shift, what in ((1, "the bar after"), (-1, "the bar before")):
-        beside, at_bar, at_level = np.intersect1d(
-            minute_ns - shift * NS_PER_MINUTE, level_ns, return_indices=True
+    if wild := off_scale(*bars, *levels):
+        file, before, value = wild
+        where = Path(symbol) if file < 0 else files[file]
+        raise HistoryError(
+            where,
+            f"levels of {symbol} within a factor of {FACTOR_MAX:g} of the data beside them",
+            f"{value:.2f} beside {before:.2f}",
         )
-        common = np.isin(beside, both)
-        if common.sum() < 3:
-            continue
-        other = np.abs(np.log(closes[at_bar] / levels[at_level]))[common]
-        here = apart[np.isin(both, beside)]
-        if float(np.median(here)) > 5.0 * float(np.median(other)) + 1e-7:
+    both = f"levels more than {AGREE_SHARE * 1e4:g} bp off the bar that ends there"
+    problems[both] += differing(*bars[:2], *levels)
+    for found in shifted(*bars, *levels):
+        if found.sure:
+            where = Path(symbol) if found.file is None else files[found.file]
+            when = f" on {found.day}" if found.day else ""
             raise HistoryError(
                 where,
                 "levels that agree with the bar that ends at their time (stamps are bar starts)",
-                f"they agree with {what}: the stamps are shifted by a minute",
+                f"they agree with {found.aside}{when}: the stamps are shifted by a minute",
             )
+        what = f"levels of {found.day} that agree with {found.aside} instead"
+        problems[what] += found.points
 
 
 def _since(history: History, start_ns: int) -> History:

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow.parquet import ParquetFile
 
 MINUTE_NS = 60_000_000_000
 PRICES = ("open", "high", "low", "close")
 BARS_MAX = 100_000
+MINUTE_MOVE_MAX = 0.1
+"""A log move of one minute past this is no market's: the file mixes units or symbols."""
 NAMES = {"I:SPX": "SPX", "I:NDX": "NDX"}
 SYMBOL_EXPECTED = "SPX or NDX in the file's name, as in I_SPX_day.parquet"
 _NAME = re.compile(r"(?<![A-Za-z0-9])(SPX|NDX)(?![A-Za-z0-9])")
@@ -70,13 +74,11 @@ def resolve_bars(paths: Sequence[Path]) -> dict[str, Path]:
 
 def read_bars(path: Path, symbol: str) -> MinuteBars:
     """Read and validate one file of minute bars; raises BarsError."""
-    try:
-        frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BarsError(path, "a readable Parquet file", first_line(error)) from error
+    frame = read_frame(path)
     start_ns = _starts(path, frame)
     columns = {name: _levels(path, frame, name) for name in PRICES}
     _check_ranges(path, start_ns, columns)
+    _check_moves(path, start_ns, columns)
     return MinuteBars(
         symbol=symbol,
         source=path.name,
@@ -86,6 +88,23 @@ def read_bars(path: Path, symbol: str) -> MinuteBars:
         low_e4=columns["low"],
         close_e4=columns["close"],
     )
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """Return a Parquet file's rows; raises BarsError.
+
+    pyarrow reads it: polars' own reader panics at damaged files, which no `except` keeps off
+    stderr, or aborts the process for want of memory.
+    """
+    try:
+        read = ParquetFile(path).read()
+        # A new table has none of the file's metadata, at which polars panics too.
+        bare = pa.table(dict(zip(read.column_names, read.columns, strict=True)))
+        frame = pl.from_arrow(bare)
+    except (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+        raise BarsError(path, "a readable Parquet file", first_line(error)) from error
+    assert isinstance(frame, pl.DataFrame), "a table has columns"
+    return frame
 
 
 def _symbol_of(path: Path) -> str:
@@ -143,7 +162,7 @@ def _levels(path: Path, frame: pl.DataFrame, name: str) -> NDArray[np.int64]:
     if not frame[name].dtype.is_numeric():
         raise BarsError(path, f"numbers in column {name}", f"{frame[name].dtype}")
     values = frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    bad = np.flatnonzero(~np.isfinite(values) | (values <= 0.0) | (values > 1e9))
+    bad = np.flatnonzero(~np.isfinite(values) | (values < 1e-4) | (values > 1e9))
     if bad.size:
         row = int(bad[0])
         raise BarsError(path, f"a positive level in {name}", f"{values[row]} in row {row}")
@@ -161,3 +180,19 @@ def _check_ranges(
         row = int(bad[0])
         shown = ", ".join(f"{name} {columns[name][row] / 10_000:.4f}" for name in PRICES)
         raise BarsError(path, "low <= open, close <= high", f"{shown} in row {row}")
+
+
+def _check_moves(
+    path: Path, start_ns: NDArray[np.int64], columns: dict[str, NDArray[np.int64]]
+) -> None:
+    """Refuse a move that no index makes, from close to close of a minute or within a bar."""
+    logs = {name: np.log(values) for name, values in columns.items()}
+    steps = np.abs(np.diff(logs["close"], prepend=logs["open"][0]))
+    # A day's first bar has a night before it.
+    nights = np.flatnonzero(np.diff(start_ns) != MINUTE_NS) + 1
+    steps[nights] = 0.0
+    moves = np.maximum(steps, logs["high"] - logs["low"])
+    if float(moves.max()) > MINUTE_MOVE_MAX:
+        row = int(moves.argmax())
+        found = f"{moves[row]:.1%} in row {row}"
+        raise BarsError(path, f"minute moves within {MINUTE_MOVE_MAX:.0%}", found)

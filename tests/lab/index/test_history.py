@@ -177,6 +177,93 @@ def test_stamps_a_bar_off_are_refused_against_the_levels(tmp_path, row, shift):
         load([bars, levels])
 
 
+@pytest.mark.parametrize("day", [0, 1, 2])
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_one_day_of_several_a_bar_off_is_refused_by_file_and_day(tmp_path, shift, day):
+    """Each day lies in a file of its own, as real windows do; the other days are in order."""
+    paths = [write_levels(walk(SESSIONS, seed=1), tmp_path)]
+    whole = walk(SESSIONS, seed=1)
+    for number, session in enumerate(SESSIONS):
+        mine = (whole.minute_ns > session.open_ns) & (whole.minute_ns <= session.close_ns)
+        paths.append(
+            write_bars(
+                picked(whole, mine), tmp_path, f"I_SPX_{number}.parquet",
+                shift=shift if number == day else 0,
+            )
+        )  # fmt: skip
+    complaint = rf"I_SPX_{day}\.parquet: .* on {SESSIONS[day].day}: the stamps are shifted"
+    with pytest.raises(HistoryError, match=complaint):
+        load(paths)
+
+
+def picked(row, mine):
+    return replace(
+        row, minute_ns=row.minute_ns[mine], minutes=row.minutes[mine], opens=row.opens[mine]
+    )
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_a_window_with_one_level_a_bar_off_is_refused(tmp_path, row, shift):
+    """11:45 to 12:05 hold one target: there is no median, but the numbers are equal."""
+    levels = write_levels(row, tmp_path)
+    first = (row.minute_ns - SESSIONS[1].open_ns) // MINUTE
+    window = picked(row, (first > 135) & (first <= 155))
+    with pytest.raises(HistoryError, match=f"on {SESSIONS[1].day}: the stamps are shifted"):
+        load([write_bars(window, tmp_path, shift=shift), levels])
+    assert not any(load([write_bars(window, tmp_path), levels]).problems.values())
+
+
+def test_levels_that_are_the_opens_of_the_next_bars_are_no_shift(tmp_path):
+    """Real opens are 0.13 bp off the close before by the median, 0.6 bp one time in ten.
+
+    Whole days and windows with one level each: neither is refused, whatever the seed.
+    """
+    for seed in range(20):
+        row = walk(SESSIONS, seed=seed)
+        opens = row.minutes * np.exp(4e-5 * np.random.default_rng(seed).standard_normal(1170))
+        levels = write_levels(replace(row, minutes=opens), tmp_path)
+        load([write_bars(row, tmp_path), levels])
+        minute = (row.minute_ns - SESSIONS[0].open_ns) // MINUTE % 1440
+        window = picked(row, (minute > 135) & (minute <= 155))
+        load([write_bars(window, tmp_path), levels])
+
+
+def test_a_day_shifted_from_some_hour_on_is_counted_by_name(tmp_path, row):
+    """Two of a day's seven levels agree with the bar before: not sure, so named."""
+    minute = (row.minute_ns - SESSIONS[0].open_ns) // MINUTE
+    late = (minute > 300) & (minute <= 390)
+    moved = np.where(late, np.roll(row.minutes, -1), row.minutes)
+    levels = write_levels(row, tmp_path)
+    found = load([write_bars(replace(row, minutes=moved), tmp_path), levels])
+    what = f"levels of {SESSIONS[0].day} that agree with the bar before instead"
+    assert found.problems[what] == 2
+
+
+def test_a_level_that_differs_by_more_than_a_basis_point_is_counted(tmp_path, row):
+    """A minute moves 4 bps here; what is only 2 bps off is still worth a word."""
+    bars = write_bars(row, tmp_path)
+    value = row.minutes[29] * np.exp(2e-4)
+    path = tmp_path / "levels.csv"
+    stamp = "2025-03-03T15:00:00+00:00"
+    path.write_text(f"symbol,target_timestamp,level\nI:SPX,{stamp},{value}\n")
+    assert load([bars, path]).problems["levels more than 1 bp off the bar that ends there"] == 1
+
+
+@pytest.mark.parametrize("factor", [100.0, 0.01, 3.5])
+def test_bars_of_another_unit_or_index_are_refused_by_name(tmp_path, row, factor):
+    """Cents, dollars of a fund, or NDX under the name of SPX; also where no time is common."""
+    levels = write_levels(row, tmp_path)
+    other = replace(row, minutes=row.minutes * factor, opens=row.opens * factor)
+    apart = replace(other, minute_ns=other.minute_ns + 7 * 24 * 60 * MINUTE)
+    for bars in (other, apart):
+        path = write_bars(bars, tmp_path)
+        with pytest.raises(HistoryError, match=r"walk\.parquet: .* I:SPX within a factor of 2"):
+            load([path, levels])
+    good = write_bars(row, tmp_path, "I_SPX_a.parquet")
+    with pytest.raises(HistoryError, match=r"walk\.parquet: .* within a factor of 2"):
+        load([good, write_bars(apart, tmp_path)])
+
+
 def test_only_the_last_days(tmp_path, row):
     write_bars(row, tmp_path)
     found = load([tmp_path], days_max=1)

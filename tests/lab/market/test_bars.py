@@ -1,5 +1,6 @@
 """Bar files: what is wrong is refused with file, expectation and finding; siblings are found."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lab.market.bars import BarsError, read_bars, resolve_bars
+from lab.market.bars import PRICES, BarsError, read_bars, resolve_bars
 from tests.shared_data import SHARED_DATA, shared_file
 
 START = datetime(2024, 8, 5, 15, 45, tzinfo=UTC)
@@ -91,6 +92,56 @@ def test_a_file_that_is_no_parquet_or_not_there(tmp_path: Path) -> None:
     path.write_bytes(b"not parquet at all")
     with pytest.raises(BarsError, match="readable Parquet"):
         read_bars(path, "I:SPX")
+
+
+def test_a_damaged_file_is_refused_in_one_line_or_read(tmp_path: Path, capfd: Any) -> None:
+    """Bytes changed anywhere: a `BarsError`, nothing on stderr, and the process lives."""
+    path = written(tmp_path, columns(20))
+    whole = path.read_bytes()
+    chance = random.Random(3)
+    complaints = []
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 3, 20))):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read_bars(path, "I:SPX")
+        except BarsError as error:
+            complaints.append(str(error))
+    assert len(complaints) > 150
+    assert not any("\n" in complaint for complaint in complaints)
+    assert capfd.readouterr().err == ""
+
+
+def times(factor: float, names: tuple[str, ...], rows: slice) -> dict[str, list[Any]]:
+    data = columns(6)
+    for name in names:
+        data[name][rows] = [value * factor for value in data[name][rows]]
+    return data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        times(10.0, PRICES, slice(3, None)),
+        times(1.3, PRICES, slice(2, 3)),
+        times(1.2, ("high",), slice(2, 3)),
+        times(0.8, ("low",), slice(2, 3)),
+        times(0.8, ("open", "low"), slice(0, 1)),
+    ],
+)
+def test_a_move_that_no_index_makes_in_a_minute_is_refused(
+    tmp_path: Path, data: dict[str, list[Any]]
+) -> None:
+    with pytest.raises(BarsError, match="minute moves within 10%"):
+        read_bars(written(tmp_path, data), "I:SPX")
+
+
+def test_a_night_may_move_what_a_minute_may_not(tmp_path: Path) -> None:
+    data = times(0.85, PRICES, slice(3, None))
+    data["timestamp"][3:] = [stamp + timedelta(days=1) for stamp in data["timestamp"][3:]]
+    assert len(read_bars(written(tmp_path, data), "I:SPX")) == 6
 
 
 def test_a_sibling_of_the_other_index_is_found(tmp_path: Path) -> None:
