@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Sequence
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
@@ -192,6 +193,8 @@ class DurableConsumer:
             self._requested = max(0, self._requested - pending)
         else:
             self._requested = 0
+        if status == "503":  # nobody answers for this durable: is it still there?
+            self._behind = True
         if status != "408":  # not merely over its time: no leader, no server yet
             self._repull_s = self._loop.time() + REPULL_WAIT_S
             self._loop.call_later(REPULL_WAIT_S, self._wake.set)
@@ -201,6 +204,7 @@ class DurableConsumer:
         """Hand over what the stream holds beyond the last handled message."""
         self._behind = False
         try:
+            await self._info()  # the word that it was deleted may have been lost
             await self._check_history()
             missed, through = await self._missed()
         except BusUnavailable:
@@ -296,12 +300,17 @@ class DurableConsumer:
 
     async def _acknowledged_through(self) -> int:
         """Return the stream sequence up to which this durable has acknowledged everything."""
-        info = await self._reader.info(f"CONSUMER.INFO.{self._place}")
-        if info.get("error", {}).get("err_code") == CODE_CONSUMER_NOT_FOUND:
-            raise self._gone()
+        info = await self._info()
         if "error" in info:
             raise BusError(f"durable {self._durable.name}: {info['error']}")
         return int(info["ack_floor"]["stream_seq"])
+
+    async def _info(self) -> dict[str, Any]:
+        """Return what the server says of this durable; raise BusMismatch if it has none."""
+        info = await self._reader.info(f"CONSUMER.INFO.{self._place}")
+        if info.get("error", {}).get("err_code") == CODE_CONSUMER_NOT_FOUND:
+            raise self._gone()
+        return info
 
     def _gone(self) -> BusMismatch:
         return BusMismatch(

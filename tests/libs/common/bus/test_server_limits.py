@@ -1,14 +1,20 @@
 """Limits and losses that only a server has."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from libs.common.bus import BusMismatch, BusUnavailable, PublishRefused, PublishUnknown
 from libs.common.nats_bus import NatsBus
+from libs.common.nats_config import inbox_prefix
 from libs.common.nats_connection import connect_client
+from libs.common.nats_consumer import DurableConsumer
 from libs.common.nats_publisher import IN_FLIGHT_MAX
+from libs.common.nats_reader import DirectReader
 from libs.common.topology import Service
 from tests.libs.common.bus.buses import Collector, Consuming, durable_of
 from tests.nats_fixture import NatsRig
@@ -56,6 +62,48 @@ async def test_a_durable_that_is_deleted_ends_its_consume(
         await risk.consume(RISK_ORDERS, got)
     await broker.close()
     await risk.close()
+
+
+class Deaf:
+    """A connection on which the word of a consumer's deletion is lost, as in one that dies."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.lost = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def subscribe(self, subject: str, cb: Callable[[Msg], Awaitable[None]]) -> Any:
+        async def heard(message: Msg) -> None:
+            if "Consumer Deleted" in (message.headers or {}).get("Description", ""):
+                self.lost.set()
+            else:
+                await cb(message)
+
+        return await self._client.subscribe(subject, cb=heard)
+
+
+async def test_a_durable_that_is_deleted_unheard_ends_its_consume(
+    fresh_nats: NatsRig, admin: Client
+) -> None:
+    password = fresh_nats.passwords[Service.RISK]
+    client = await connect_client(fresh_nats.url, Service.RISK, password)
+    deaf, inbox, got = Deaf(client), f"{inbox_prefix(Service.RISK)}.deaf", Collector()
+    reader = DirectReader(client, f"{inbox}.read")
+    await reader.start()
+    consumer = DurableConsumer(cast(Client, deaf), f"{inbox}.pull", RISK_ORDERS, got, reader)
+    broker = await fresh_nats.connect(Service.BROKER)
+    running = asyncio.create_task(consumer.run())
+    await broker.publish("orders.a.b", b"x", message_id="1")
+    await got.until(bool)
+    await admin.request(f"$JS.API.CONSUMER.DELETE.ORDERS.{RISK_ORDERS.name}")
+    await deaf.lost.wait()
+    consumer.on_reconnected()  # as after the connection that lost it
+    with pytest.raises(BusMismatch, match="run provision"):
+        await running
+    await broker.close()
+    await client.close()
 
 
 # nats-py leaves the transport of a connection that broke while it reconnected to the collector.
