@@ -27,11 +27,27 @@ _NEVER_NEGATIVE = (
     *("_usd", "_share", "_ratio", "_tokens", "_errors"),
 )
 """Times, counts, prices, money and limits, by the house's names; an EV's minimum is money too."""
+_MERGE = "tag:yaml.org,2002:merge"
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 
 
 class ConfigError(ValueError):
     """A configuration can't be used; one line: file, key, expected, given."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML of plain values, in which a key stands once: of two limits the last would win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: a merge (<<)")
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if key in lines:
+                raise yaml.YAMLError(f"key {key!r} twice, in lines {lines[key]} and {line}")
+            lines[key] = line
+        return super().construct_mapping(node, deep)
 
 
 class ServiceConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -150,8 +166,8 @@ def _read_yaml(path: Path) -> Any:
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{path}: expected at most {MAX_CONFIG_BYTES} bytes, found {len(raw)}")
     try:
-        return yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return yaml.load(raw, Loader=_Loader)  # noqa: S506  a safe loader
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path}: expected YAML, found: {problem}") from None
 

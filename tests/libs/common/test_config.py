@@ -135,6 +135,21 @@ def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str, expected
     assert expected in found
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("limits:\n  loss_e6: 1\n  loss_e6: 9\n", "key 'loss_e6' twice, in lines 7 and 8"),
+        ("limits: {loss_e6: 1}\nlimits: {factor: 2}\n", "key 'limits' twice, in lines 6 and 7"),
+        ("limits: {loss_e6: 1, 'loss_e6': 9}\n", "key 'loss_e6' twice, in lines 6 and 6"),
+        ("by_side: {<<: {bid: 1}, bid: 2}\n", "line 6: a merge (<<)"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_its_lines(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    assert expected in refusal(written(tmp_path, BASE + text))
+
+
 def test_other_bytes_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes.yaml").write_bytes(b"\x00\x81\xff")
     assert "expected YAML" in refusal(tmp_path / "bytes.yaml")
