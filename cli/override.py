@@ -68,7 +68,7 @@ def acknowledge_fees(
 
 @commands.command("stage")
 def stage(
-    letter: Annotated[str, typer.Argument(help="A, B, C or D.")],
+    letter: Annotated[str, typer.Argument(help="One of size_ladder.yaml: A to D as shipped.")],
     reason: Reason,
     series: Annotated[str, typer.Option(help="One series; default all.")] = "",
     hours: Hours = 24.0,

@@ -73,7 +73,11 @@ class RiskCore:
         self._held_e6: int | None = None
         self.inputs = Inputs()
         self.panic = Panic(policy.gates)
-        self.overrides = Overrides(operator_key, seconds_ns(policy.gates.override_s_max))
+        self.overrides = Overrides(
+            operator_key,
+            seconds_ns(policy.gates.override_s_max),
+            policy.sizing.size_ladder.stages,
+        )
         self.newest: dict[str, Verdict] = {}
         """The newest verdict of each event that is not past."""
         self._standing: dict[str, Standing] = {}

@@ -5,7 +5,7 @@ restart knows them again, so one that was used can't be used twice.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from libs.common.messages import FeeRules, Override
 from libs.common.overrides import override_bytes
@@ -19,10 +19,11 @@ FUTURE_NS = 5_000_000_000
 class Overrides:
     """Accept or refuse an override; tell which are in force."""
 
-    def __init__(self, operator_key: str, lifetime_ns_max: int) -> None:
+    def __init__(self, operator_key: str, lifetime_ns_max: int, stages: Collection[str]) -> None:
         self._key = public_key(operator_key) if operator_key else None
         self._key_text = operator_key
         self._lifetime_ns_max = lifetime_ns_max
+        self._stages = stages
         self._accepted: dict[str, Override] = {}
         self.refused: Counter[str] = Counter()
 
@@ -43,6 +44,7 @@ class Overrides:
             operator_key=self._key_text,
             lifetime_ns_max=self._lifetime_ns_max,
             known=known,
+            stages=self._stages,
         )
         return self._counted(refusal, override), explanation
 
@@ -97,7 +99,7 @@ class Overrides:
             return "not_yet"
         if override.expires_ns - override.issued_ns > self._lifetime_ns_max:
             return "too_long"
-        if unusable(override):
+        if unusable(override, self._stages):
             return "unusable"
         self._forget(now_ns)
         return "full" if len(self._accepted) >= KEPT_MAX else ""

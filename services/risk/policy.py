@@ -50,6 +50,11 @@ class GatePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         demand_at_least_zero(self)
+        if self.level_age_last_minute_s_max > self.level_age_s_max:
+            raise ValueError(
+                "level_age_last_minute_s_max: expected at most level_age_s_max"
+                f" ({self.level_age_s_max:g}), got {self.level_age_last_minute_s_max:g}"
+            )
         if self.panic_monitors_min < 1:
             raise ValueError("panic_monitors_min: expected 1 or more, got 0")
         if self.override_s_max > WEEK_S:

@@ -1,12 +1,11 @@
 """Why an override is refused, for the one who gave it: expected, came, what to do. Pure."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from libs.common.messages import FeeRules, Override
 from libs.domain.eastern import NS_PER_S, utc_text
 from libs.domain.families import UnknownFamilyError, family_of_series
-
-STAGES = ("A", "B", "C", "D")
 
 Refusal = Literal[
     "",
@@ -22,8 +21,11 @@ Refusal = Literal[
 ]
 
 
-def unusable(override: Override) -> str:
-    """Return why scope and value mean nothing for this kind, "" if they do."""
+def unusable(override: Override, stages: Collection[str]) -> str:
+    """Return why scope and value mean nothing for this kind, "" if they do.
+
+    `stages` are those of the size ladder, by the policy.
+    """
     if override.scope:
         try:
             family_of_series(override.scope)
@@ -41,8 +43,9 @@ def unusable(override: Override) -> str:
                 " the fee_rules gate shows both"
             )
         return ""
-    if override.value not in STAGES:
-        return f"expected one of {', '.join(STAGES)}, got {override.value!r}; give one of them"
+    if override.value not in stages:
+        known = ", ".join(sorted(stages))
+        return f"expected one of {known}, got {override.value!r}; give one of them"
     return ""
 
 
@@ -72,6 +75,7 @@ def explained(
     operator_key: str,
     lifetime_ns_max: int,
     known: FeeRules | None,
+    stages: Collection[str],
 ) -> str:
     """Return what was expected, what came and what to do; "" when nothing was refused."""
     match refusal:
@@ -109,7 +113,7 @@ def explained(
                 " each has a number of its own"
             )
         case "unusable":
-            return unusable(override)
+            return unusable(override, stages)
         case "unpublished":
             return unpublished(override, known)
         case "full":

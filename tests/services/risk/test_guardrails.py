@@ -309,3 +309,8 @@ def test_what_risk_stops_at_and_monitors_alert_on_has_one_place():
     assert set(gates) == set(GateLimits.__struct_fields__)
     assert set(portfolio) == set(LossBudgets.__struct_fields__)
     assert "panic" in gates["panic_ignores"], "what shows the latch must not hold it"
+
+
+def test_the_last_minute_is_no_laxer_than_the_rest():
+    with pytest.raises(ValueError, match=r"^level_age_last_minute_s_max: .*\(2\), got 3"):
+        GatePolicy(level_age_last_minute_s_max=3.0)

@@ -9,7 +9,7 @@ from libs.common.messages import Override, PanicLatch, decode, encode
 from libs.common.overrides import override_bytes
 from services.risk.events import OverrideAnswered, OverrideOffered
 from services.risk.overrides import Overrides
-from services.risk.sizing.policy import PilotPolicy
+from services.risk.sizing.policy import PilotPolicy, SizeLadderPolicy, Stage
 from tests.services.risk.builders import (
     DAY,
     NOW,
@@ -29,6 +29,7 @@ OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(32))
 KEY = OPERATOR.public_key().public_bytes_raw().hex()
 WEEK = 7 * DAY
+STAGES = ("A", "B", "C", "D")
 
 
 def signed(by=OPERATOR, **changes) -> Override:
@@ -48,7 +49,7 @@ def signed(by=OPERATOR, **changes) -> Override:
 
 
 def overrides() -> Overrides:
-    return Overrides(KEY, WEEK)
+    return Overrides(KEY, WEEK, STAGES)
 
 
 def test_the_operators_word_is_taken_once():
@@ -130,9 +131,30 @@ def test_fee_facts_that_nobody_has_read_are_not_acknowledged():
 
 
 def test_without_an_operators_key_nothing_is_taken():
-    word, explanation = Overrides("", WEEK).offer(signed(), NOW)
+    word, explanation = Overrides("", WEEK, STAGES).offer(signed(), NOW)
     assert word == "no_operator_key"
     assert "alpha override keygen" in explanation
+
+
+def test_a_stage_that_the_policy_does_not_know_is_refused_when_given_and_when_read_back():
+    few, word = Overrides(KEY, WEEK, ("A", "B")), signed(kind="size_ladder_stage", value="C")
+    refusal, explanation = few.offer(word, NOW)
+    assert refusal == "unusable"
+    assert "A, B, got 'C'" in explanation
+    assert few.read_back(word, NOW) == "unusable"  # it was of use to the policy of before
+    assert few.stage("KXINXU", NOW) is None
+    own = Overrides(KEY, WEEK, ("A", "E"))
+    assert own.offer(signed(kind="size_ladder_stage", value="E"), NOW) == ("", "")
+
+
+def test_the_policys_own_stages_are_what_risk_takes():
+    ladder = SizeLadderPolicy(stages={"A": Stage(count_max_e2=100, rungs_max=1)})
+    policy = replace(POLICY, sizing=replace(POLICY.sizing, size_ladder=ladder))
+    bench = Bench(policy, operator_key=KEY)
+    word = signed(kind="size_ladder_stage", value="D")
+    assert offered(bench, word)[0] == "unusable"
+    (verdict,) = verdicts(bench.send(proposal(NOW)))
+    assert verdict.decision == "GO", failed(verdict)
 
 
 def test_a_used_one_is_refused_after_a_restart_too():
