@@ -16,6 +16,7 @@ from libs.common.clock import NS_PER_S
 from libs.domain.money import PRICE_ONE_E4
 
 CANCEL_BUFFER_S = 2
+UNSETTLED = "is not settled"
 
 
 class Books(Struct, frozen=True, kw_only=True):
@@ -42,6 +43,15 @@ class Comparison(Struct, frozen=True, kw_only=True):
     def agree(self) -> bool:
         """Return whether there is nothing to explain."""
         return not self.problems
+
+    @property
+    def headline(self) -> str:
+        """Return in a few words how they stand; what is not settled has no P&L to agree on."""
+        if self.agree:
+            return "the books agree"
+        if any(UNSETTLED in problem for problem in self.problems):
+            return "NOT ALL IS SETTLED, so the books can't agree"
+        return "THE BOOKS DO NOT AGREE"
 
 
 def exchange_books(truth_log: Path, account: str, target_ns: int) -> tuple[Books, int]:
@@ -84,9 +94,13 @@ def stream_books(messages: Iterable[m.Message]) -> tuple[Books, list[str]]:
         contracts_e2=sum(fill.count_e2 for fill in fills.values()),
         gross_e6=sum(fill.price_e4 * fill.count_e2 for fill in fills.values()),
         fees_e6=sum(fill.fee_e6 for fill in fills.values()),
-        pnl_e6=sum(_settled_e6(fill, results.get(fill.ticker, "")) for fill in fills.values()),
+        pnl_e6=sum(
+            _settled_e6(fill, results[fill.ticker])
+            for fill in fills.values()
+            if fill.ticker in results
+        ),
     )
-    return books, open_orders + [f"{ticker} is not settled" for ticker in sorted(unsettled)]
+    return books, open_orders + [f"{ticker} {UNSETTLED}" for ticker in sorted(unsettled)]
 
 
 def _settled_e6(fill: m.Fill, result: str) -> int:
@@ -100,7 +114,7 @@ def ledger_books(answer: Any) -> tuple[Books, list[str]]:
     """Return the books as reporting added them up from ClickHouse (gRPC `Books`)."""
     problems = [f"ledger: {line}" for line in answer.settlement_differences]
     if answer.markets_unsettled:
-        problems.append(f"ledger: {answer.markets_unsettled} markets are not settled")
+        problems.append(f"ledger: {answer.markets_unsettled} markets, each of which {UNSETTLED}")
     books = Books(
         orders=answer.orders_accepted,
         fills=answer.fills,

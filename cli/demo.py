@@ -211,8 +211,9 @@ def _conclude(
     for problem in comparison.problems:
         console.print(f"[red]differs:[/red] {problem}", highlight=False)
     console.print(f"report: {report.markdown_path}", highlight=False, soft_wrap=True)
-    verdict = "the books agree" if comparison.agree else "THE BOOKS DO NOT AGREE"
-    console.print(f"{verdict}; everything of this run is in {plan.run.root}", soft_wrap=True)
+    console.print(
+        f"{comparison.headline}; everything of this run is in {plan.run.root}", soft_wrap=True
+    )
 
 
 @asynccontextmanager

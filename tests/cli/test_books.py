@@ -101,6 +101,13 @@ def test_what_is_open_or_unsettled_is_a_problem() -> None:
     assert problems == ["c-1 is unknown", f"{TICKER} is not settled"]
 
 
+@pytest.mark.parametrize("side", ["bid", "ask"])
+def test_what_is_not_settled_has_neither_gained_nor_lost(side: m.Side) -> None:
+    # Sold at $0.60 it would be a gain of $0.60 if no word meant "no".
+    books, _ = stream_books([fill("1", side, 6_000, 100)])
+    assert (books.fills, books.pnl_e6) == (1, 0)
+
+
 def test_an_order_that_never_reached_the_exchange_is_no_order_there() -> None:
     books, problems = stream_books([update("c-1", "rejected", order_id="")])
     assert (books.orders, problems) == (0, [])
@@ -147,6 +154,10 @@ def test_books_agree_only_if_every_figure_does() -> None:
     other = Books(orders=3, fills=2, contracts_e2=200, gross_e6=9, fees_e6=1, pnl_e6=-4)
     different = compare((one, 0), (one, []), (other, []))
     assert different.problems == ("pnl_e6: exchange -5, streams -5, ledger -4",)
+    assert different.headline == "THE BOOKS DO NOT AGREE"
+    late = compare((other, 0), (one, [f"{TICKER} is not settled"]), (one, []))
+    assert late.headline.startswith("NOT ALL IS SETTLED")
+    assert not late.agree
     assert not compare((one, 1), (one, []), (one, [])).agree
     assert not compare((one, 0), (one, ["x is unknown"]), (one, [])).agree
 
@@ -167,4 +178,7 @@ def test_the_ledgers_answer_with_what_it_can_not_explain() -> None:
     assert books == Books(
         orders=7, fills=2, contracts_e2=200, gross_e6=900_000, fees_e6=10, pnl_e6=-20
     )
-    assert problems == ["ledger: A: exchange yes, we no", "ledger: 1 markets are not settled"]
+    assert problems == [
+        "ledger: A: exchange yes, we no",
+        "ledger: 1 markets, each of which is not settled",
+    ]
