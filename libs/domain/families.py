@@ -118,6 +118,9 @@ FAMILIES: tuple[Family, ...] = (
     ),
 )
 
+NAMES = tuple(family.name for family in FAMILIES)
+"""What a configuration may call them."""
+
 _BY_NAME = {name: family for family in FAMILIES for name in (family.name, *family.aliases)}
 _BY_SERIES = {series: family for family in FAMILIES for series in family.series_tickers}
 
@@ -137,7 +140,7 @@ def family_named(name: str) -> Family:
     """Return the family of that name or alias; raise UnknownFamilyError."""
     family = _BY_NAME.get(name)
     if family is None:
-        raise UnknownFamilyError(f"family: expected one of {sorted(_BY_NAME)}, got {name!r}")
+        raise UnknownFamilyError(f"family: expected one of {sorted(NAMES)}, got {name!r}")
     return family
 
 

@@ -140,6 +140,10 @@ class PerFamily(ABC):
         """Say how a family's ladders are now."""
 
 
+def _stale(ladders: list[Ladder]) -> str:
+    return listed([f"{each.event_ticker} {each.stale} of {each.rungs} rungs" for each in ladders])
+
+
 class LadderGap(PerFamily):
     """ALERT when a rung's book has been in doubt for longer than a new snapshot takes."""
 
@@ -154,12 +158,11 @@ class LadderGap(PerFamily):
             return no_data(0.0, "no ladder trades")
         gapped = [ladder for ladder in ladders if ladder.stale]
         lasting = [ladder for ladder in gapped if now_ns - ladder.gap_ns > self._grace_ns]
-        texts = [f"{each.event_ticker} {each.stale} of {each.rungs} rungs" for each in gapped]
-        rungs = float(sum(ladder.stale for ladder in gapped))
         if lasting:
-            return Reading("ALERT", rungs, 0.0, f"books in doubt: {listed(texts)}")
-        if gapped:
-            return Reading("OK", rungs, 0.0, f"awaiting snapshots: {listed(texts)}")
+            rungs = float(sum(ladder.stale for ladder in lasting))
+            return Reading("ALERT", rungs, 0.0, f"books in doubt: {_stale(lasting)}")
+        if gapped:  # not yet for longer than a snapshot takes
+            return Reading("OK", 0.0, 0.0, f"awaiting snapshots: {_stale(gapped)}")
         return Reading("OK", 0.0, 0.0, f"{len(ladders)} ladders whole")
 
 

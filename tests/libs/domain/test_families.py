@@ -71,3 +71,9 @@ def test_symbols_lead_to_both_of_their_families() -> None:
 def test_no_series_belongs_to_two_families() -> None:
     series = [ticker for family in FAMILIES for ticker in family.series_tickers]
     assert len(series) == len(set(series))
+
+
+def test_an_unknown_name_is_told_the_names_and_no_alias() -> None:
+    with pytest.raises(UnknownFamilyError, match="'TENY'") as refused:
+        family_named("NOVEL")
+    assert "TNEY" not in str(refused.value)

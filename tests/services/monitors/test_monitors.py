@@ -213,7 +213,9 @@ def test_a_kill_switch_that_nobody_reads_counts_as_on() -> None:
 
 def test_a_gap_alerts_when_no_snapshot_mends_it_in_time() -> None:
     watched = Watched().told(ladder(NOW, stale=(0, 2)))
-    assert watched.state("ladder_gap", NOW + 2 * S, "INXU") == "OK"
+    reading = watched.reading("ladder_gap", NOW + 2 * S, "INXU")
+    assert (reading.state, reading.value) == ("OK", 0.0)  # none has lasted
+    assert reading.evidence == f"awaiting snapshots: {EVENT} 2 of 3 rungs"
     watched.told(ladder(NOW + 2 * S, stale=(2,)))  # partly mended: the gap goes on
     reading = watched.reading("ladder_gap", NOW + 3 * S, "INXU")
     assert (reading.state, reading.value, reading.threshold) == ("ALERT", 1.0, 0.0)
