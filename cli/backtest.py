@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import OperatingError
+from cli.plan import parse_day
 from cli.run_directory import home
 from lab.backtest.run import BacktestResult, NothingToTrade, run_backtest
 from lab.backtest.spans import OUTSIDE, Span, find_spans
@@ -48,7 +49,7 @@ def backtest_days(options: BacktestOptions) -> int:
     """Run and tell; return the exit code. Raises ConfigError, OperatingError in one line."""
     directory = _directory(options.out)
     try:
-        first, last = _day("--from", options.first), _day("--to", options.last)
+        first, last = _days(options.first, options.last)
         families = _families(options.families)
         found = find_spans(options.bars, options.seed, first, last, families)
         config = load_drive("replay", families=families)
@@ -121,13 +122,12 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr)
 
 
-def _day(option: str, text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option}: expected YYYY-MM-DD, given {text!r}") from None
+def _days(first: str | None, last: str | None) -> tuple[date | None, date | None]:
+    begin = parse_day(first, "--from") if first is not None else None
+    end = parse_day(last, "--to") if last is not None else None
+    if begin is not None and end is not None and begin > end:
+        raise ConfigError(f"--from is after --to: {begin} and {end}")
+    return begin, end
 
 
 def _tell(result: BacktestResult, *, as_json: bool) -> None:

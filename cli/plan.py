@@ -228,9 +228,13 @@ def _broker(addresses: Addresses, key_id: str, key_file: Path) -> dict[str, Any]
     }
 
 
-def parse_day(text: str) -> date:
+def parse_day(text: str, option: str = "--date") -> date:
     """Return a date written YYYY-MM-DD; raise ConfigError for anything else."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"--date: expected YYYY-MM-DD, given {text!r}") from None
+        day = None
+    # Python takes 20240918 and 2024-W38-3 too.
+    if day is None or day.isoformat() != text:
+        raise ConfigError(f"{option}: expected YYYY-MM-DD, given {text!r}")
+    return day

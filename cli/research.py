@@ -23,7 +23,9 @@ Levels = Annotated[
     list[Path] | None,
     typer.Option(help="CSV of levels: symbol, target_timestamp, level; may be repeated."),
 ]
-SHOWN = ("1-15", 60)
+HOUR = 60
+ALL = "nothing left out"
+STDOUT = Path("-")
 
 
 @calibrate.command("index")
@@ -36,6 +38,7 @@ def calibrate_index(
         list[str] | None, typer.Option(help="A day to hold out, YYYY-MM-DD; may be repeated.")
     ] = None,
     model: Model = "index",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was fitted as JSON.")] = False,
 ) -> None:
     """Fit an index model on minute bars and levels, and write its artifact.
 
@@ -46,7 +49,7 @@ def calibrate_index(
     from lab.index.calibrate import write
 
     for day in exclude or ():
-        parse_day(day)
+        parse_day(day, "--exclude")
     writable(out, "--out")
     paths = [*(bars or ()), *(levels or ())]
     if not paths:
@@ -56,6 +59,12 @@ def calibrate_index(
     )
     write(found, out)
     console = Console()
+    if as_json:
+        told = ("model", "symbols", "sha256", "window_start", "window_end", "counts")
+        values = {name: getattr(found, name) for name in (*told, "not_estimated")}
+        values["symbols"] = list(found.symbols)
+        console.print_json(data={"out": str(out), "files": list(loaded.files)} | values)
+        return
     console.print(f"{out}: {found.model} of {', '.join(found.symbols)}, sha256 {found.sha256[:12]}")
     console.print(
         f"data {found.window_start} to {found.window_end}, {len(loaded.files)} files:"
@@ -67,7 +76,7 @@ def calibrate_index(
 
 @score.command("index")
 def score_index(
-    out: Annotated[Path, typer.Option("--json", help="Where the results go.")],
+    out: Annotated[Path, typer.Option("--json", help="Where the results go; - is stdout.")],
     train: Annotated[
         str | None, typer.Option(help="DIR,FILE of bars and levels to fit on.")
     ] = None,
@@ -91,7 +100,8 @@ def score_index(
 
     if (walk_forward is None) == (train is None or test is None):
         raise typer.BadParameter("expected --train and --test, or --walk-forward alone")
-    writable(out, "--json")
+    if out != STDOUT:
+        writable(out, "--json")
     names = dict.fromkeys((model, *scoring.BASELINES.values()))
     models = {name: _model(name) for name in names}
     now_ns = time.time_ns()
@@ -109,11 +119,16 @@ def score_index(
 
     found, data = _refusing(run)
     report = scoring.report(found) | {"model": model, "data": data} | scoring.folds_of(found)
-    out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=1)
+    console = Console(stderr=out == STDOUT)
+    if out == STDOUT:
+        print(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
     if plots is not None:
         for path in draw(report, plots):
-            print(path)
-    _show(report)
+            print(path, file=console.file)
+    _show(report, console)
 
 
 def _model(name: str) -> Any:
@@ -146,14 +161,19 @@ def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{what} {count}" for what, count in counts.items())
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: dict[str, Any], console: Console) -> None:
     """Print the model's pooled rows: the window's minutes, and an hour before."""
-    table = Table(title=f"{report['questions']} forecasts on {len(report['days'])} days")
+    table = Table(
+        title=f"{report['questions']} forecasts of {report['levels']} levels"
+        f" on {len(report['days'])} days"
+    )
     table.add_column("family")
     for name in ("minutes", "n", "days", "CRPS", "80 %", "against", "CRPS gain", "log gain"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=name == "against")
     rows = [row for row in report["pooled"] if row["model"] == report["model"]]
-    for row in (row for row in rows if row["horizon_min"] in SHOWN):
+    for row in rows:
+        if isinstance(row["horizon_min"], int) and row["horizon_min"] != HOUR:
+            continue
         head = [row["family"], str(row["horizon_min"]), str(row["n"]), str(row["n_days"])]
         head += [f"{row['crps']:.3f}", f"{row['coverage_80']:.0%}"]
         for name, label in (("random_walk", ""), ("runbook", "_runbook")):
@@ -161,9 +181,13 @@ def _show(report: dict[str, Any]) -> None:
             log_gain = _gain(row[f"log_gain_vs_{name}"], row[f"log_gain_ci95{label}"], "{:+.3f}")
             table.add_row(*head, name.replace("_", "-"), gain, log_gain)
             head = [""] * len(head)
-    console = Console()
     console.print(table, crop=False)
     console.print("Gains with 95 % intervals over days; CRPS of all families in bps of the level.")
+    console.print("A close is a target of an hourly family and of a range: forecast for each.")
+    for name, about in report["data"].items():
+        console.print(f"{name}, {len(about['files'])} files: {_counted(about['problems']) or ALL}")
+    found = {what: count for what, count in report["problems"].items() if count}
+    console.print(f"scored: {_counted(found) or ALL}")
 
 
 def _gain(value: float | None, interval: Any, form: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from lab.index.history import Loaded, load, only_days
+from lab.index.history import HistoryError, Loaded, load, only_days
 from lab.index.score import days_of
 from services.pricer.calibration import Calibration, encode_calibration, sealed
 from services.pricer.models.contract import IndexModel
@@ -24,9 +24,13 @@ def calibrate(
 ) -> tuple[Calibration, Loaded]:
     """Return the sealed calibration with what was wrong with its data counted in it.
 
-    Raises HistoryError for a file that can't be used, FitError for data that don't suffice.
+    Raises HistoryError for a file that can't be used or a day to exclude that isn't there, FitError
+    for data that don't suffice.
     """
     loaded = load(paths, days)
+    if unknown := sorted(set(exclude) - set(days_of(loaded.history))):
+        # A day mistyped would stay in, and be scored as if it had been held out.
+        raise HistoryError(Path("--exclude"), "days of the data", f"none of {', '.join(unknown)}")
     history = only_days(loaded.history, exclude, keep=False)
     found = model.fit(history, fitted_ns)
     used = days_of(history)

@@ -28,7 +28,7 @@ def draw(report: Row, folder: Path) -> list[Path]:
             path.write_text(_chart(f"{family}: {label}", lines, top), encoding="utf-8")
             written.append(path)
     for row in report["pit"]:
-        if row["horizon_min"] == "1-15":
+        if isinstance(row["horizon_min"], str):
             path = folder / f"{row['family']}_pit_{row['model']}.svg"
             path.write_text(_histogram(row), encoding="utf-8")
             written.append(path)

@@ -18,6 +18,7 @@ from lab.index.metrics import (
     gain_of,
     uniformity,
 )
+from libs.domain.families import family_named
 from services.pricer.calibration import Calibration
 from services.pricer.models import random_walk, runbook
 from services.pricer.models.contract import IndexModel
@@ -87,7 +88,15 @@ def score(
     if not days:
         raise ScoreError("test: expected days that are not in the training set, found none")
     fold = fit_all(models, train, fitted_ns)
-    problems = Counter({"test days left out since the training set holds them": len(overlap)})
+    last = max(days_of(train), default="")
+    problems = Counter(
+        {
+            "test days left out since the training set holds them": len(overlap),
+            "test days before training data end: scored with hindsight": sum(
+                day < last for day in days
+            ),
+        }
+    )
     return _scored(models, [(Fold(fold.calibrations, fold.unfitted, days), unseen)], problems)
 
 
@@ -170,10 +179,10 @@ def report(scored: Scored) -> dict[str, Any]:
         mine = family == name
         groups += [(name, int(h), mine & (horizon == h)) for h in np.unique(horizon[mine])]
         if (mine & window).any():
-            pooled.append((name, f"{POOL[0]}-{POOL[-1]}", mine & window))
+            pooled.append((name, _span(horizon[mine & window]), mine & window))
     every: list[tuple[str, int | str, NDArray[np.bool_]]]
     every = [(ALL, int(h), horizon == h) for h in np.unique(horizon)]
-    every += [(ALL, f"{POOL[0]}-{POOL[-1]}", window)] if window.any() else []
+    every += [(ALL, _span(horizon[window]), window)] if window.any() else []
     # Points of different indices don't add up: over all families CRPS is in bps of the level.
     scale = np.ones(len(questions))
 
@@ -192,7 +201,15 @@ def report(scored: Scored) -> dict[str, Any]:
         "brier_by_rung": _brier(scored, pooled),
         "days": list(days),
         "questions": len(questions),
+        "levels": len(
+            {(family_named(one.family).index_symbol, one.target.at_ns) for one in questions}
+        ),
     }
+
+
+def _span(minutes: NDArray[np.int64]) -> str:
+    """Return what a pooled row holds: "1-15", or less where the data begin later."""
+    return f"{minutes.min()}-{minutes.max()}"
 
 
 def _row(

@@ -14,6 +14,11 @@ from tests.lab.backtest.making import NOON, write_bars
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (("--from", "20240918"), "--from: expected YYYY-MM-DD, given '20240918'"),
+        (
+            ("--from", "2024-09-18", "--to", "2024-04-19"),
+            "--from is after --to: 2024-09-18 and 2024-04-19",
+        ),
         (("--from", "5 August"), "--from: expected YYYY-MM-DD, given '5 August'"),
         (("--to", "2024-08-04"), "expected at least one window to trade, found none"),
         (("--calibration", "no.json"), "expected a calibration, found"),

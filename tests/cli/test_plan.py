@@ -60,7 +60,9 @@ def test_the_clock_starts_before_the_window() -> None:
     assert (clock.wall_anchor_ns, clock.virtual_anchor_ns) == (1_009 * NS_PER_S, window.start_ns)
 
 
-@pytest.mark.parametrize("text", ["", "2025-13-01", "tomorrow", "2025-11-03T12:00"])
+@pytest.mark.parametrize(
+    "text", ["", "2025-13-01", "tomorrow", "2025-11-03T12:00", "20251103", "2025-W45-1"]
+)
 def test_a_day_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError, match="expected YYYY-MM-DD"):
         parse_day(text)

@@ -64,6 +64,43 @@ def test_score_writes_rows_and_plots(data):
         assert ElementTree.fromstring(path.read_text()).tag.endswith("svg")
 
 
+def test_score_says_on_the_screen_what_it_left_out_and_what_it_knew(data):
+    """A fifth of the bars stamped at night, training data later than the days scored."""
+    bars = write_bars(walk(SESSIONS[5:6], seed=9), data / "test", "I_SPX_night.parquet", 12 * 60)
+    parts = [f"{data / name},{data / name / 'levels.csv'}" for name in ("test", "train")]
+    words = ("score", "index", "--train", parts[0], "--test", parts[1], "--json")
+    shown = " ".join(run(*words, data / "score.json").split())
+    assert bars.exists()
+    assert "bars outside of a session 390" in shown
+    assert "test, 2 files: nothing left out" in shown
+    assert "before training data end: scored with hindsight 5" in shown
+    assert "of 35 levels on 5 days" in shown
+
+
+def test_results_go_to_stdout_alone_where_asked(data):
+    train, out = data / "train", data / "x.json"
+    found = CliRunner().invoke(
+        app, ["score", "index", "--walk-forward", str(train), "--first-days", "4", "--json", "-"]
+    )
+    assert json.loads(found.stdout)["days"] == [str(SESSIONS[4].day)]
+    assert "random-walk" in found.stderr
+    shown = json.loads(run("calibrate", "index", "--bars", train, "--out", out, "--json"))
+    assert shown["sha256"] == load_calibration(out, "INXU").sha256
+    assert shown["counts"]["I:SPX minutes"] == 5 * 390
+
+
+def test_a_day_to_hold_out_that_is_not_there_is_refused(data):
+    """A slip of a digit would fit on the day that was to be held out."""
+    words = ("calibrate", "index", "--bars", data / "train", "--out", data / "x.json", "--exclude")
+    for day, complaint in [
+        ("2025-03-08", "--exclude: expected days of the data, found none of 2025-03-08"),
+        ("20250303", "--exclude: expected YYYY-MM-DD"),
+    ]:
+        with pytest.raises(ConfigError, match=complaint):
+            run(*words, day)
+    assert not (data / "x.json").exists()
+
+
 def test_walk_forward_over_one_data_set(data):
     out = data / "score.json"
     run(

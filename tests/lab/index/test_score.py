@@ -178,6 +178,48 @@ def test_days_that_train_and_test_share_are_not_scored():
         score(MODELS, history(row), history(train), 1)
 
 
+def test_training_data_later_than_test_days_are_named():
+    """Fitted on days 3 to 5, scored on days 0 to 2 and on 6 and 7: three with hindsight."""
+    row = walk(SESSIONS[:8], seed=1)
+
+    def days(chosen):
+        mine = np.zeros(row.minute_ns.size, bool)
+        for session in chosen:
+            mine |= (row.minute_ns > session.open_ns) & (row.minute_ns <= session.close_ns)
+        return history(
+            replace(
+                row, minute_ns=row.minute_ns[mine], minutes=row.minutes[mine], opens=row.opens[mine]
+            )
+        )
+
+    what = "test days before training data end: scored with hindsight"
+    around = days(SESSIONS[:3] + SESSIONS[6:8])
+    found = score(MODELS, days(SESSIONS[3:6]), around, 1)
+    assert found.problems[what] == 3
+    assert folds_of(found)["problems"][what] == 3
+    assert score(MODELS, days(SESSIONS[:3]), days(SESSIONS[3:6]), 1).problems[what] == 0
+
+
+def test_pooled_rows_are_labelled_by_what_is_there():
+    """Bars from 11:45 on: the first is known at 11:46, which is T−14 of noon."""
+    row = walk(TEST[:4], seed=1)
+    minute = (row.minute_ns - TEST[0].open_ns) // MINUTE % 1440
+    mine = (minute > 135) & (minute <= 150)
+    window = replace(
+        row, minute_ns=row.minute_ns[mine], minutes=row.minutes[mine], opens=row.opens[mine]
+    )
+    found = report(score(MODELS, history(walk(TRAIN, seed=6)), history(window), 1))
+    assert {r["horizon_min"] for r in found["pooled"] if isinstance(r["horizon_min"], str)} == {
+        "1-14"
+    }
+
+
+def test_a_close_is_one_level_of_two_forecasts(plain):
+    """Twelve days of seven levels; a close is asked in INXU and INX, an hour before each."""
+    assert plain["levels"] == 12 * 7
+    assert plain["questions"] > 12 * 7 * 50
+
+
 def test_walk_forward_fits_on_earlier_days_only():
     found = walk_forward(MODELS, history(walk(SESSIONS[:9], seed=1)), 1, 5, 2)
     parts = folds_of(found)["folds"]
