@@ -143,7 +143,7 @@ def test_nobody_knows_the_release_of_a_week_in_which_offices_may_be_shut_by_orde
 
 
 SHORT_BOND_DAYS = {
-    # SIFMA's recommendations for 2024 and 2025, of which each is one of ours too
+    # by a library's rules for bond days, not SIFMA's own lists; each is one of ours too
     *("2024-03-28", "2024-05-24", "2024-07-03", "2024-11-29", "2024-12-24", "2024-12-31"),
     *("2025-04-17", "2025-05-23", "2025-07-03", "2025-11-28", "2025-12-24", "2025-12-31"),
     # before a Good Friday with a jobs report the bond market closes as ever: ours, to be careful
