@@ -137,7 +137,11 @@ def _starts(path: Path, frame: pl.DataFrame) -> NDArray[np.int64]:
         raise BarsError(path, f"1 to {BARS_MAX} bars", f"{len(stamps)}")
     if stamps.null_count():
         raise BarsError(path, "a timestamp in every row", f"{stamps.null_count()} missing")
-    start_ns = stamps.dt.epoch("ns").to_numpy().astype(np.int64)
+    epoch_ns = stamps.dt.epoch("ns")
+    if beyond := epoch_ns.null_count():
+        # Neither 64 bits of nanoseconds nor Python's datetime holds what a damaged stamp may say.
+        raise BarsError(path, "stamps between 1678 and 2262", f"{beyond} beyond")
+    start_ns = epoch_ns.to_numpy().astype(np.int64)
     if np.any(start_ns % MINUTE_NS):
         row = int(np.flatnonzero(start_ns % MINUTE_NS)[0])
         raise BarsError(path, "stamps on whole minutes (bar starts)", f"{stamps[row]}, row {row}")

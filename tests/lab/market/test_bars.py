@@ -50,6 +50,14 @@ def changed(name: str, row: int, value: float | None) -> dict[str, list[Any]]:
     return data
 
 
+def beyond(microseconds: int) -> dict[str, Any]:
+    """Return bars whose second stamp no datetime or nanosecond count holds."""
+    data: dict[str, Any] = columns(2)
+    first = int(START.timestamp()) * 1_000_000
+    data["timestamp"] = pl.Series([first, microseconds]).cast(pl.Datetime("us", "UTC"))
+    return data
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -70,6 +78,8 @@ def changed(name: str, row: int, value: float | None) -> dict[str, list[Any]]:
             },
             "datetime in UTC",
         ),
+        (beyond(-(2**62)), "stamps between 1678 and 2262, found 1 beyond"),
+        (beyond(2**62), "stamps between 1678 and 2262, found 1 beyond"),
         ({name: values for name, values in columns().items() if name != "low"}, "column low"),
         ({**columns(), "open": ["a", "b", "c"]}, "numbers in column open"),
         (columns(0) | {"timestamp": pl.Series([], dtype=pl.Datetime("us", "UTC"))}, "1 to"),
