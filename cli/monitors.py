@@ -23,6 +23,7 @@ from libs.common.policy_files import CONFIGS
 from libs.domain.eastern import eastern_datetime
 from libs.domain.families import UnknownFamilyError, family_named, family_of_series
 from services.monitors.freshness import Freshness
+from services.monitors.policy import MonitorsPolicy
 from services.monitors.reading import ALL, is_least
 
 EXIT_ALERT = 1
@@ -44,6 +45,12 @@ class Row(Struct, frozen=True):
     threshold: float | None
     since_ns: int
     evidence: str
+
+
+class _Watched(Struct, frozen=True, kw_only=True):
+    """Of configs/monitors.yaml what says which feeds are needed."""
+
+    families: tuple[str, ...] = MonitorsPolicy().families
 
 
 def monitors(console: Console, series: str | None, *, as_json: bool) -> int:
@@ -69,13 +76,14 @@ def monitors(console: Console, series: str | None, *, as_json: bool) -> int:
 def freshness(console: Console, *, as_json: bool) -> int:
     """Show the freshness table: every feed, needed by a watched family or not.
 
-    Returns as `monitors` does; a feed that nobody needs counts for nothing.
+    Returns as `monitors` does; a feed that no watched family needs counts for nothing.
     """
     found = _results(as_json=as_json)
     if found is None:
         return EXIT_NOT_RUNNING
-    told = {row.scope: row for row in found if row.monitor == Freshness.name}
     table = load_part(CONFIGS / "freshness.yaml", "policy.freshness", FreshnessPolicy)
+    watched = load_part(CONFIGS / "monitors.yaml", "policy", _Watched)
+    told = feeds_told(found, table, watched.families)
     shown = []
     for feed, rule in table.feeds.items():
         by = ", ".join(rule.families) or ALL
@@ -98,7 +106,19 @@ def freshness(console: Console, *, as_json: bool) -> int:
     return exit_code(list(told.values()))
 
 
-_UNWATCHED = ("–", "–", "–", "not watched")
+_UNWATCHED = ("–", "–", "–", "not watched: no watched family needs it")
+
+
+def feeds_told(
+    found: Sequence[Row], table: FreshnessPolicy, watched: Sequence[str]
+) -> dict[str, Row]:
+    """Return what is known of each feed; one that is needed and has no row is NO_DATA."""
+    told = {row.scope: row for row in found if row.monitor == Freshness.name}
+    for feed, rule in table.feeds.items():
+        if feed not in told and rule.is_needed(watched):
+            text = "needed, but monitors has said nothing of it"
+            told[feed] = Row(Freshness.name, feed, "NO_DATA", None, None, 0, text)
+    return told
 
 
 def exit_code(rows: Sequence[Row]) -> int:
@@ -172,7 +192,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         f"[{_STYLE[row.state]}]{row.state}[/]",
         _measured(row),
-        f"{eastern_datetime(row.since_ns):%a %H:%M}",
+        f"{eastern_datetime(row.since_ns):%a %H:%M}" if row.since_ns else "–",
         escape(row.evidence),
     )
 

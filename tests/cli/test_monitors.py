@@ -5,8 +5,19 @@ import io
 import pytest
 from rich.console import Console
 
-from cli.monitors import Row, _cells, _concerns, _family, _measured, _print, exit_code, newest
+from cli.monitors import (
+    Row,
+    _cells,
+    _concerns,
+    _family,
+    _measured,
+    _print,
+    exit_code,
+    feeds_told,
+    newest,
+)
 from libs.common.config import ConfigError
+from libs.common.freshness import FeedRule, FreshnessPolicy
 from libs.common.messages import MonitorResult
 
 S = 1_000_000_000
@@ -50,6 +61,19 @@ def test_what_was_said_long_ago_says_nothing_of_now() -> None:
     (old,) = newest([result(NOW - 91 * S)], NOW)
     assert (old.state, old.value) == ("NO_DATA", None)
     assert old.evidence == "monitors has been silent for 91 s; it said OK"
+
+
+def test_a_feed_that_a_watched_family_needs_is_never_just_missing() -> None:
+    feeds = {
+        "clock": FeedRule(source="NTP", stale_s=60.0),
+        "index.ws": FeedRule(source="bars", families=("INXU",), stale_s=15.0),
+        "bls": FeedRule(source="CPI", families=("CPI",), stale_s=60.0),
+    }
+    said = [Row("freshness", "clock", "OK", 1.0, 60.0, NOW, "fine"), row("OK", "index.ws")]
+    told = feeds_told(said, FreshnessPolicy(feeds=feeds), ("INXU",))
+    assert {feed: one.state for feed, one in told.items()} == {"clock": "OK", "index.ws": "NO_DATA"}
+    assert exit_code(list(told.values())) == 4
+    assert _cells(told["index.ws"])[2] == "–", "since when isn't known"
 
 
 @pytest.mark.parametrize("series", ["INXU", "inxu", "KXINXU"])
