@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -128,7 +129,7 @@ def score_index(
     if plots is not None:
         for path in draw(report, plots):
             print(path, file=console.file)
-    _show(report, console)
+    show(report, console)
 
 
 def _model(name: str) -> Any:
@@ -161,15 +162,19 @@ def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{what} {count}" for what, count in counts.items())
 
 
-def _show(report: dict[str, Any], console: Console) -> None:
+def show(report: dict[str, Any], console: Console) -> None:
     """Print the model's pooled rows: the window's minutes, and an hour before."""
     table = Table(
         title=f"{report['questions']} forecasts of {report['levels']} levels"
-        f" on {len(report['days'])} days"
+        f" on {len(report['days'])} days",
+        # In 80 columns too every number must be whole.
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
     )
-    table.add_column("family")
-    for name in ("minutes", "n", "days", "CRPS", "80 %", "against", "CRPS gain", "log gain"):
-        table.add_column(name, justify="right", no_wrap=name == "against")
+    table.add_column("family", no_wrap=True)
+    for name in ("min", "n", "days", "CRPS", "80 %", "against", "CRPS gain", "log gain"):
+        table.add_column(name, justify="right", no_wrap="gain" not in name)
     rows = [row for row in report["pooled"] if row["model"] == report["model"]]
     for row in rows:
         if isinstance(row["horizon_min"], int) and row["horizon_min"] != HOUR:

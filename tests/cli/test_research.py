@@ -2,12 +2,15 @@
 
 import json
 from datetime import date
+from io import StringIO
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
+from cli.research import show
 from libs.common.config import ConfigError
 from services.pricer.artifacts import load_calibration
 from tests.lab.index.walks import sessions_from, walk, write_bars, write_levels
@@ -75,6 +78,26 @@ def test_score_says_on_the_screen_what_it_left_out_and_what_it_knew(data):
     assert "test, 2 files: nothing left out" in shown
     assert "before training data end: scored with hindsight 5" in shown
     assert "of 35 levels on 5 days" in shown
+
+
+def test_no_number_is_cut_on_a_screen_of_80_columns():
+    """Names and numbers of the widest family, with all of their intervals."""
+    row = {
+        "model": "index", "family": "NASDAQ100U", "horizon_min": "1-15", "n": 2256, "n_days": 162,
+        "crps": 16.058, "coverage_80": 0.795,
+        "crps_gain_vs_random_walk": -0.151, "crps_gain_ci95": [-0.243, 0.466],
+        "log_gain_vs_random_walk": 0.182, "log_gain_ci95": [-0.192, 0.887],
+        "crps_gain_vs_runbook": 0.254, "crps_gain_ci95_runbook": [-0.188, 0.221],
+        "log_gain_vs_runbook": 0.529, "log_gain_ci95_runbook": [-0.247, 1.157],
+    }  # fmt: skip
+    report = {"model": "index", "pooled": [row], "days": ["2025-03-03"], "data": {}}
+    text = StringIO()
+    show(report | {"questions": 2256, "levels": 1932, "problems": {}}, Console(file=text, width=80))
+    shown = text.getvalue()
+    assert "…" not in shown
+    whole = ("NASDAQ100U", "1-15", "2256", "162", "16.058", "random-walk", "(-24.3%,", "+46.6%)")
+    for word in (*whole, "(-0.247,", "+1.157)"):
+        assert word in shown.split()
 
 
 def test_results_go_to_stdout_alone_where_asked(data):
