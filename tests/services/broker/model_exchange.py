@@ -59,6 +59,8 @@ class ModelExchange:
     triggered: set = field(default_factory=set)
     groups_made: int = 0
     now_ns: int = 0
+    inactive: set = field(default_factory=set)
+    """Tickers of markets that stand still: everything is refused, cancels too."""
     expires: bool = True
     """Off: the exchange's own belt fails and only the broker's cancels are left."""
 
@@ -73,6 +75,8 @@ class ModelExchange:
         self.placed_ids.append(client_order_id)
         if any(held.client_order_id == client_order_id for held in self.orders.values()):
             return "order_already_exists"
+        if ticker in self.inactive:
+            return "MARKET_INACTIVE"
         if expiration_ns <= self.now_ns:
             return "invalid_order"
         if group_id and group_id not in self.group_limits:
@@ -90,6 +94,8 @@ class ModelExchange:
     def amend(self, order_id, price_e4, total_e2):
         """Return (order_id, remaining) or a refusal's code."""
         held = self.orders[order_id]
+        if held.ticker in self.inactive:
+            return "MARKET_INACTIVE"
         if held.status != "resting":
             return "not_found"
         if total_e2 <= held.filled_e2:
@@ -101,6 +107,8 @@ class ModelExchange:
     def cancel(self, order_id):
         """Return the count taken off the book or a refusal's code."""
         held = self.orders[order_id]
+        if held.ticker in self.inactive:
+            return "MARKET_INACTIVE"
         if held.status != "resting":
             return "not_found"
         reduced_e2 = held.remaining_e2
@@ -109,7 +117,8 @@ class ModelExchange:
 
     def cancel_everything(self):
         for held in self.resting():
-            self._end(held, "canceled", "")
+            if held.ticker not in self.inactive:
+                self._end(held, "canceled", "")
 
     def fill(self, order_id, count_e2):
         held = self.orders[order_id]
