@@ -142,32 +142,3 @@ async def test_a_broker_that_can_not_renew_its_lease_cancels_everything_and_ends
             if one.name.endswith("_count") and one.labels == {"reason": "lost_lease"}
         ]
         assert sample.value == 1
-
-
-def test_what_a_market_that_stands_still_does_not_let_go_of_is_asked_again_until_it_does():
-    rig = quoting()
-    rig.advance(2)
-    rig.verdict(GO[1])
-    for _ in range(3):
-        (cancel,) = rig.writes
-        rig.writes.clear()
-        (order_id,) = [one.client_order_id for one in cancel.targets]
-        rig.send(
-            e.OrderAnswer(
-                now_ns=rig.now_ns,
-                call="cancel",
-                client_order_id=order_id,
-                outcome="refused",
-                code="MARKET_INACTIVE",
-            )
-        )
-        assert rig.states()[order_id] == "unknown"  # exposure all the while
-        assert rig.writes == []  # not at once again
-        for _ in range(10):  # 5 s at most: read, it rests, cancel it
-            while rig.reads:
-                rig.read()
-            if rig.writes:
-                break
-            rig.advance(0.5)
-    rig.answer_all()
-    assert rig.states()[order_id] == "cancelled"
