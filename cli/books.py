@@ -49,7 +49,9 @@ class Comparison(Struct, frozen=True, kw_only=True):
         """Return in a few words how they stand; what is not settled has no P&L to agree on."""
         if self.agree:
             return "the books agree"
-        if any(UNSETTLED in problem for problem in self.problems):
+        unsettled = [problem for problem in self.problems if UNSETTLED in problem]
+        of_money = [problem for problem in self.problems if problem.startswith("pnl_e6:")]
+        if unsettled and len(unsettled) + len(of_money) == len(self.problems):
             return "NOT ALL IS SETTLED, so the books can't agree"
         return "THE BOOKS DO NOT AGREE"
 

@@ -158,6 +158,9 @@ def test_books_agree_only_if_every_figure_does() -> None:
     late = compare((other, 0), (one, [f"{TICKER} is not settled"]), (one, []))
     assert late.headline.startswith("NOT ALL IS SETTLED")
     assert not late.agree
+    fewer = Books(orders=2, fills=2, contracts_e2=200, gross_e6=9, fees_e6=1, pnl_e6=-5)
+    worse = compare((fewer, 0), (one, [f"{TICKER} is not settled"]), (one, []))
+    assert worse.headline == "THE BOOKS DO NOT AGREE"
     assert not compare((one, 1), (one, []), (one, [])).agree
     assert not compare((one, 0), (one, ["x is unknown"]), (one, [])).agree
 
