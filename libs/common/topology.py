@@ -14,7 +14,6 @@ from libs.common import messages as m
 from libs.domain.tickers import encode_token
 
 MINUTE_S = 60
-HOUR_S = 3_600
 DAY_S = 86_400
 MIB = 1 << 20
 

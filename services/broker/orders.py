@@ -98,11 +98,6 @@ class Order:
         """Return the largest total it may have, an unresolved amend included."""
         return max(self.count_e2, self.amend_total_e2 or 0)
 
-    @property
-    def rest_e2(self) -> int:
-        """Return what may still be filled of it."""
-        return max(0, self.total_max_e2 - self.filled_e2) if self.is_open else 0
-
     def face(self) -> tuple[object, ...]:
         """Return what the outside sees of it: when this changes, an update is due."""
         return self.state, self.order_id, self.price_e4, self.count_e2, self.filled_e2
